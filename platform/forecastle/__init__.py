@@ -1,0 +1,7 @@
+"""Forecastle: declared prediction problems become calibrated, gated, audited probabilities.
+
+Belongs here: the rooms `contract`, `measure`, `draw`, `store`, `learn`, `serve`, `cli` and the version.
+Does not belong here: anything that knows Dagster (`assets/`, `resources/`) or one prediction problem (`systems/`).
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,214 @@
+"""The declaration of one system as frozen, strict models: what `system.yaml` may say.
+
+Belongs here: the fields, their types and their meaning (each description reaches the published JSON Schema).
+Does not belong here: reading files (`load.py`), checks that need two fields or other files (`check.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from forecastle.contract.types import (
+    Cron,
+    Dtype,
+    Duration,
+    FunctionPath,
+    ImportPath,
+    MissingRule,
+    Name,
+    SqlFile,
+    Unit,
+)
+
+
+class Declared(BaseModel):
+    """Base of every declaration: frozen, no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Column(Declared):
+    """The contract of one column: what a value may be."""
+
+    dtype: Dtype
+    unit: Unit | None = Field(None, description="What the number counts; required for numbers.")
+    min: float | None = Field(None, description="Smallest value allowed, in the unit.")
+    max: float | None = Field(None, description="Largest value allowed, in the unit.")
+    nullable: bool = False
+    allowed: list[str | int] | None = Field(None, description="The only values allowed.")
+    description: str = ""
+    owner: str | None = None
+
+
+class Feature(Column):
+    """The contract of one feature, with what to do when its value is missing or stale at request time."""
+
+    missing: MissingRule = Field("refuse", description="refuse the request, use the default, or the last value.")
+    default: float | None = Field(None, description="Used by `missing: default`; null where nullable.")
+    request: bool = Field(True, description="May a request give this value itself?")
+
+
+class Entity(Declared):
+    """What a prediction is about; its key columns name it."""
+
+    keys: dict[Name, Literal["int64", "string"]] = Field(min_length=1)
+    description: str = ""
+
+
+class Freshness(Declared):
+    """How old the newest event may be before we warn and before we fail."""
+
+    warn: Duration
+    fail: Duration
+
+
+class KnownAt(Declared):
+    """Knowledge time where no column tells it: event time plus a delay that is never shorter in truth."""
+
+    delay: Duration
+
+
+class Source(Declared):
+    """Raw rows from outside, with a contract, an event time and a knowledge time."""
+
+    kind: Literal["csv", "parquet"]
+    path: str = Field(description="File or glob; ${DATA} is the data folder.")
+    event_at: Name = Field(description="Column that tells when the row was true in the world.")
+    known_at: Name | KnownAt = Field(description="Column that tells when we could first know the row, or a delay.")
+    key: list[Name] = Field(min_length=1, description="Rows equal in these columns are one row: the first known stays.")
+    time_zone: str = Field("UTC", description="Zone of times and dates that carry none.")
+    optional: bool = Field(False, description="A missing file gives an empty table, said in the metadata.")
+    quarantine_limit: float = Field(0.01, ge=0, le=1, description="Share of rows that may break the contract.")
+    freshness: Freshness | None = None
+    description: str = ""
+    columns: dict[Name, Column] = Field(min_length=1)
+
+
+class FeatureView(Declared):
+    """SQL over sources that gives entity keys, event_at, known_at and features."""
+
+    entity: Name
+    sql: SqlFile
+    ttl: Duration = Field(description="A row older than this is no longer a feature: in joins, online and checks.")
+    online: bool = True
+    freshness: Freshness | None = None
+    description: str = ""
+    features: dict[Name, Feature] = Field(min_length=1)
+
+
+class OnDemand(Declared):
+    """Features computed from other features by one NumPy function, the same offline and online."""
+
+    function: FunctionPath
+    inputs: list[Name] = Field(min_length=1)
+    description: str = ""
+    features: dict[Name, Feature] = Field(min_length=1)
+
+
+class Label(Declared):
+    """SQL that gives entity keys, predict_at, outcome and the outcome's known_at."""
+
+    sql: SqlFile
+    matures: Duration = Field(description="After this long an outcome that is still unknown counts as overdue.")
+    columns: dict[Name, Column] = Field(default_factory=dict, description="Further columns, for slices.")
+    description: str = ""
+
+
+class Model(Declared):
+    """An estimator with the scikit-learn interface and its calibrator, trained on one feature set."""
+
+    estimator: ImportPath
+    params: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    features: list[Name] | None = Field(None, description="Feature set, in order; all features when absent.")
+    calibrate: Literal["auto", "identity", "temperature", "platt", "beta", "isotonic", "venn_abers"] = "auto"
+    seed: int = 0
+    description: str = ""
+
+
+class Split(Declared):
+    """Time split: train on the oldest rows, calibrate on the next, test on the newest."""
+
+    test: float = Field(0.25, gt=0, lt=1, description="Share of the newest rows kept for the test.")
+    calibrate: float = Field(0.2, gt=0, lt=1, description="Share of the rest, newest, kept for the calibrator.")
+    embargo: Duration = Field(description="Gap between the newest label known in training and the first test row.")
+
+
+class Evaluate(Declared):
+    """How a model is judged before it may serve."""
+
+    split: Split
+    baseline: Name = Field(description="The feature that is itself a probability and must be beaten or matched.")
+    slices: list[Name] = Field(default_factory=list)
+    cluster: Name | None = Field(None, description="Column whose rows are resampled together; the entity by default.")
+
+
+class Gates(Declared):
+    """Conditions for promotion; every comparison carries an interval."""
+
+    brier_margin: float = Field(0.0, ge=0, description="Brier may exceed the baseline's by at most this.")
+    champion_margin: float = Field(0.0, ge=0, description="Brier may exceed the champion's by at most this.")
+    miscalibration_max: float = Field(gt=0, le=1, description="Largest miscalibration (CORP, Brier) allowed.")
+    suspicious_gain: float = Field(gt=0, le=1, description="A Brier gain on the baseline above this means a leak.")
+    rows_min: int = Field(200, ge=1, description="Fewest test rows a decision may rest on.")
+
+
+class Drift(Declared):
+    """When a difference from training is worth waking somebody."""
+
+    psi_tolerance: float = Field(0.1, gt=0, description="Population stability index nobody would act on.")
+    null_rate_tolerance: float = Field(0.02, gt=0, lt=1, description="Change in the share of nulls, absolute.")
+    tail_rate_tolerance: float = Field(0.005, gt=0, lt=1, description="Change in the share beyond the extremes.")
+    alpha: float = Field(0.01, gt=0, lt=1, description="False alarms allowed over all tests of one look.")
+    window: Duration = Field(description="The newest rows compared with the training reference.")
+
+
+class Retrain(Declared):
+    """When a new model is trained without being asked."""
+
+    schedule: Cron
+    max_age: Duration
+
+
+class System(Declared):
+    """One prediction problem."""
+
+    system: Name
+    description: str = Field(min_length=1)
+    owner: str = Field(pattern=r"^(team:[A-Za-z0-9_. -]+|[^@\s]+@[^@\s]+)$", description="An address or team:NAME.")
+    entity: dict[Name, Entity] = Field(min_length=1)
+    sources: dict[Name, Source] = Field(min_length=1)
+    feature_views: dict[Name, FeatureView] = Field(min_length=1)
+    on_demand: dict[Name, OnDemand] = Field(default_factory=dict)
+    label: Label
+    models: dict[Name, Model] = Field(min_length=1)
+    evaluate: Evaluate
+    gates: Gates
+    drift: Drift
+    retrain: Retrain
+    simulate: FunctionPath | None = Field(None, description="Function that writes a seeded world of source files.")
+
+    def features(self) -> dict[str, Feature]:
+        """Every feature of the system by name: views in order, then on-demand."""
+        merged: dict[str, Feature] = {}
+        for group in (*self.feature_views.values(), *self.on_demand.values()):
+            merged.update(group.features)
+        return merged
+
+    def view_of(self, feature: str) -> str | None:
+        """The feature view that holds a feature; None for an on-demand feature."""
+        return next((name for name, view in self.feature_views.items() if feature in view.features), None)
+
+    def entity_of_label(self) -> Entity:
+        """The one entity that predictions of this system are about (the first declared)."""
+        return next(iter(self.entity.values()))
+
+    def model_features(self, model: str) -> list[str]:
+        """Feature names of a model, in the order its estimator sees them."""
+        return list(self.models[model].features or self.features())
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of `system.yaml`, for editors."""
+    return System.model_json_schema()

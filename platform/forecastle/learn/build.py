@@ -1,0 +1,185 @@
+"""One model, whole: train, evaluate, card, bundle, MLflow run and registered version.
+
+Belongs here: the order of those steps for one declared model and one training set.
+Does not belong here: any of the steps themselves, promotion (`promote.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from forecastle.contract.load import LoadedSystem
+from forecastle.learn.bundle import BundleParts, write_bundle
+from forecastle.learn.card import model_card
+from forecastle.learn.evaluate import Evaluation, evaluate_model
+from forecastle.learn.tracking import Tracking
+from forecastle.learn.train import TrainedModel, feature_matrix, train_model
+from forecastle.measure.reference import reference
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSetIdentity:
+    """Which rows a model was trained on: the table version and the hash of its rows."""
+
+    version: int
+    content_hash: str
+    knowledge_until: datetime
+
+
+@dataclass(frozen=True)
+class BuiltModel:
+    """What one build left behind."""
+
+    name: str
+    bundle: str
+    model_version: str
+    mlflow_run_id: str
+    trained: TrainedModel
+    evaluation: Evaluation
+    card: str
+
+
+def build_model(
+    system: LoadedSystem,
+    name: str,
+    frame: pd.DataFrame,
+    *,
+    identity: TrainingSetIdentity,
+    tracking: Tracking,
+    bundles: Path,
+    trained_at: datetime,
+    dagster_run_id: str,
+) -> BuiltModel:
+    """Train one declared model and leave it as a bundle, an MLflow run and a registered version.
+
+    Args:
+        system: the loaded declaration.
+        name: the model's name in it.
+        frame: the training set's rows.
+        identity: which training set that is.
+        tracking: MLflow.
+        bundles: folder of the system's bundles.
+        trained_at: this moment.
+        dagster_run_id: the run that asked, for lineage.
+
+    Raises:
+        LearnError: the rows cannot give a model.
+    """
+    declared = system.declaration
+    feature_set = system.feature_set(name)
+    cluster = cluster_column(system)
+    trained = train_model(
+        frame,
+        name=name,
+        model=declared.models[name],
+        features=feature_set.model_features,
+        split=declared.evaluate.split,
+        cluster=cluster,
+    )
+    evaluation = evaluate_test(system, frame.iloc[trained.split.test], trained.test_probability, champion=None)
+    tags = {
+        "system": declared.system,
+        "feature_set": feature_set.hash,
+        "training_set": identity.content_hash,
+        "training_set_version": str(identity.version),
+        "dagster_run_id": dagster_run_id,
+    }
+    with tracking.run(declared.system, name=name, tags=tags) as run:
+        facts = {
+            "model": name,
+            "estimator": declared.models[name].estimator,
+            "feature_set": feature_set.hash,
+            "training_set_hash": identity.content_hash,
+            "training_set_version": identity.version,
+            "knowledge_until": identity.knowledge_until.isoformat(),
+            "calibrate_from": trained.split.calibrate_from.isoformat(),
+            "test_from": trained.split.test_from.isoformat(),
+            "trained_at": trained_at.isoformat(),
+            "mlflow_run_id": run.run_id,
+            "dagster_run_id": dagster_run_id,
+        }
+        card = model_card(system, trained, evaluation, facts=facts, lineage=feature_lineage(system))
+        model_uri = _log(tracking, frame, trained, evaluation, identity, declared.system)
+        version = tracking.register(declared.system, run_id=run.run_id, model_uri=model_uri, tags=tags)
+        parts = BundleParts(
+            feature_set=feature_set,
+            model_bytes=trained.model_bytes,
+            calibrator=trained.calibrator,
+            reference=_references(frame.iloc[trained.split.train], system, trained.features),
+            golden=trained.golden,
+            card=card,
+            facts={**facts, "model_version": version},
+        )
+        bundle = write_bundle(bundles, parts)
+        tracking.log_files(bundles / bundle, under="bundle")
+        tracking.tag(run.run_id, {"bundle": bundle, "model_version": version})
+    return BuiltModel(name, bundle, version, run.run_id, trained, evaluation, card)
+
+
+def evaluate_test(
+    system: LoadedSystem, test: pd.DataFrame, probability: np.ndarray, *, champion: np.ndarray | None
+) -> Evaluation:
+    """Evaluate probabilities of test rows by the system's declaration."""
+    return evaluate_model(
+        test,
+        probability,
+        declared=system.declaration.evaluate,
+        cluster=cluster_column(system),
+        champion=champion,
+        seed=0,
+    )
+
+
+def cluster_column(system: LoadedSystem) -> str:
+    """The column whose rows settle together: declared, else the first key of the entity."""
+    return system.declaration.evaluate.cluster or next(iter(system.declaration.entity_of_label().keys))
+
+
+def feature_lineage(system: LoadedSystem) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Raw columns (source, column) of every feature, through SQL and on-demand inputs."""
+    declared = system.declaration
+    found: dict[str, tuple[tuple[str, str], ...]] = {}
+    for view in declared.feature_views.values():
+        columns = system.lineage(view.sql)
+        found.update({name: columns[name] for name in view.features})
+    for group in declared.on_demand.values():
+        origin = tuple(sorted({pair for name in group.inputs for pair in found[name]}))
+        found.update(dict.fromkeys(group.features, origin))
+    return found
+
+
+def _log(
+    tracking: Tracking,
+    frame: pd.DataFrame,
+    trained: TrainedModel,
+    evaluation: Evaluation,
+    identity: TrainingSetIdentity,
+    system: str,
+) -> str:
+    tracking.log_training(
+        frame[[*trained.features, "outcome"]],
+        name="training_set",
+        digest=identity.content_hash,
+        source=f"warehouse:{system}/training_set/{trained.name}@{identity.version}",
+        params={**trained.params, "calibrator": trained.calibrator.name},
+        metrics=evaluation.metrics(),
+    )
+    rows = feature_matrix(frame.iloc[trained.split.test[:5]], trained.features)
+    example = pd.DataFrame(rows, columns=list(trained.features))
+    return tracking.log_model(trained.model_bytes, example=example)
+
+
+def _references(train: pd.DataFrame, system: LoadedSystem, features: tuple[str, ...]) -> Mapping[str, Any]:
+    """What each feature looked like in training; a feature that was always null has nothing to compare with."""
+    contracts = system.declaration.features()
+    return {
+        name: reference(train[name], unit=contracts[name].unit or "", points=1_000).to_json()
+        for name in features
+    }

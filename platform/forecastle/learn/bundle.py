@@ -1,0 +1,210 @@
+"""The bundle: model, calibrator, feature set, reference statistics and card under one hash, moved as one.
+
+Belongs here: writing a bundle, and reading one so that no parser sees a byte before its checksum has been compared.
+Does not belong here: training (`train.py`), running the model (`native_booster.py`), choosing a champion (`registry.py`).
+Served: imports nothing heavier than NumPy and pydantic.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from forecastle.contract.errors import BundleError
+from forecastle.contract.feature_set import FeatureSet
+from forecastle.measure.calibrators import Calibrator, calibrator_from_json
+
+FORMAT: Final = 1
+MANIFEST: Final = "manifest.json"
+FEATURE_SET: Final = "feature_set.json"
+MODEL: Final = "model.txt"
+CALIBRATOR: Final = "calibrator.json"
+REFERENCE: Final = "reference.json"
+GOLDEN: Final = "golden.json"
+CARD: Final = "card.md"
+FILES: Final = (FEATURE_SET, MODEL, CALIBRATOR, REFERENCE, GOLDEN, CARD)
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """Rows in the model's feature order with the raw score and probability they must give, bit for bit."""
+
+    rows: tuple[tuple[float | None, ...], ...]
+    raw: tuple[float, ...]
+    probability: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle in memory; `facts` say where it came from."""
+
+    hash: str
+    system: str
+    feature_set: FeatureSet
+    model_bytes: bytes
+    model_sha256: str
+    calibrator: Calibrator
+    reference: Mapping[str, Any]
+    golden: Golden
+    card: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BundleParts:
+    """What `write_bundle` puts under one hash."""
+
+    feature_set: FeatureSet
+    model_bytes: bytes
+    calibrator: Calibrator
+    reference: Mapping[str, Any]
+    golden: Golden
+    card: str
+    facts: Mapping[str, Any]
+
+
+def write_bundle(folder: Path, parts: BundleParts) -> str:
+    """Write a bundle below `folder` under its hash and return the hash; the same parts give the same bytes.
+
+    The folder appears whole or not at all (temporary folder, fsync, rename); an equal bundle is left as it is.
+    """
+    contents = {
+        FEATURE_SET: canonical_json(parts.feature_set.to_json()),
+        MODEL: parts.model_bytes,
+        CALIBRATOR: canonical_json(parts.calibrator.to_json()),
+        REFERENCE: canonical_json(parts.reference),
+        GOLDEN: canonical_json(
+            {"rows": parts.golden.rows, "raw": parts.golden.raw, "probability": parts.golden.probability}
+        ),
+        CARD: parts.card.encode(),
+    }
+    manifest = canonical_json(
+        {
+            "format": FORMAT,
+            "system": parts.feature_set.system,
+            "files": {n: {"sha256": _sha256(b), "size": len(b)} for n, b in contents.items()},
+            "facts": parts.facts,
+        }
+    )
+    digest = _sha256(manifest)
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / digest
+    if not target.exists():
+        _write_whole(folder, target, {**contents, MANIFEST: manifest})
+    return digest
+
+
+def load_bundle(folder: Path, *, expected_hash: str | None = None) -> Bundle:
+    """Read and verify one bundle.
+
+    Args:
+        folder: the folder that holds `manifest.json`.
+        expected_hash: the hash that the promotion recorded; without it the folder's own name is the claim.
+
+    Raises:
+        BundleError: naming the part that is missing, changed or does not fit.
+    """
+    manifest_bytes = _read(folder, MANIFEST)
+    digest = _sha256(manifest_bytes)
+    if expected_hash is not None and digest != expected_hash:
+        raise BundleError(
+            f"bundle {folder.name[:12]}: {MANIFEST} has hash {digest[:12]}, the promotion recorded {expected_hash[:12]}; "
+            "restore the bundle or promote another"
+        )
+    manifest = _json(manifest_bytes, MANIFEST)
+    if manifest.get("format") != FORMAT or set(manifest.get("files", ())) != set(FILES):
+        raise BundleError(f"bundle {digest[:12]}: {MANIFEST} is not of format {FORMAT}; build the bundle again")
+    contents = {name: _verified(folder, name, manifest["files"][name]) for name in FILES}
+    return _assemble(digest, manifest, contents)
+
+
+def canonical_json(value: Any) -> bytes:
+    """JSON bytes with sorted keys and no NaN, so that equal values have equal hashes.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return text.encode()
+
+
+def _assemble(digest: str, manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> Bundle:
+    feature_set = FeatureSet.from_json(_json(contents[FEATURE_SET], FEATURE_SET))
+    if feature_set.system != manifest["system"]:
+        raise BundleError(f"bundle {digest[:12]}: {FEATURE_SET} is of system {feature_set.system!r}")
+    golden = _json(contents[GOLDEN], GOLDEN)
+    width = len(feature_set.model_features)
+    if any(len(row) != width for row in golden["rows"]):
+        raise BundleError(f"bundle {digest[:12]}: {GOLDEN} has rows that are not {width} features wide")
+    return Bundle(
+        hash=digest,
+        system=feature_set.system,
+        feature_set=feature_set,
+        model_bytes=contents[MODEL],
+        model_sha256=manifest["files"][MODEL]["sha256"],
+        calibrator=calibrator_from_json(_json(contents[CALIBRATOR], CALIBRATOR)),
+        reference=_json(contents[REFERENCE], REFERENCE),
+        golden=Golden(_rows(golden["rows"]), tuple(golden["raw"]), tuple(golden["probability"])),
+        card=contents[CARD].decode(),
+        facts=manifest["facts"],
+    )
+
+
+def _rows(rows: Sequence[Sequence[float | None]]) -> tuple[tuple[float | None, ...], ...]:
+    return tuple(tuple(row) for row in rows)
+
+
+def _verified(folder: Path, name: str, recorded: Mapping[str, Any]) -> bytes:
+    content = _read(folder, name)
+    if _sha256(content) != recorded["sha256"]:
+        raise BundleError(
+            f"bundle {folder.name[:12]}: {name} is {len(content)} bytes with another hash than the "
+            f"{recorded['size']} bytes recorded; restore the bundle or promote another"
+        )
+    return content
+
+
+def _read(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except OSError as error:
+        raise BundleError(f"bundle {folder.name[:12]}: {name} cannot be read: {error.strerror}") from error
+
+
+def _json(content: bytes, name: str) -> dict[str, Any]:
+    try:
+        value = json.loads(content)
+    except ValueError as error:
+        raise BundleError(f"{name} of a bundle is not JSON; build the bundle again") from error
+    if not isinstance(value, dict):
+        raise BundleError(f"{name} of a bundle is not a JSON object; build the bundle again")
+    return value
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _write_whole(folder: Path, target: Path, contents: Mapping[str, bytes]) -> None:
+    staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
+    try:
+        for name, content in contents.items():
+            with (staging / name).open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        staging.chmod(0o700)
+        try:
+            staging.rename(target)
+        except OSError:
+            if not target.exists():
+                raise
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)

@@ -1,0 +1,95 @@
+"""The model card, generated from lineage at every training, so that it cannot go stale.
+
+Belongs here: the card's text from facts that other modules recorded.
+Does not belong here: computing any of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from forecastle.contract.load import LoadedSystem
+from forecastle.draw.markdown import markdown_table
+from forecastle.learn.evaluate import Evaluation, table_of
+from forecastle.learn.train import TrainedModel
+
+
+def model_card(
+    system: LoadedSystem,
+    trained: TrainedModel,
+    evaluation: Evaluation,
+    *,
+    facts: Mapping[str, Any],
+    lineage: Mapping[str, Sequence[tuple[str, str]]],
+) -> str:
+    """Markdown: purpose, owner, data windows, features with lineage, scores with intervals, limits, hashes.
+
+    Args:
+        system: the loaded declaration.
+        trained: the fitted model.
+        evaluation: its scores.
+        facts: recorded identities (training set version and hash, windows, runs).
+        lineage: raw columns (source, column) of each feature of a view.
+    """
+    declared = system.declaration
+    sections = [
+        f"# Model card: {declared.system} / {trained.name}",
+        declared.description,
+        _facts(declared.owner, trained, facts),
+        "## Scores on rows the model never saw",
+        markdown_table(evaluation.scores),
+        "Brier differences (model minus other; below zero is better), intervals from resampling whole clusters:",
+        markdown_table(table_of(evaluation.comparisons)),
+        "## Calibrator",
+        "\n".join(f"- {reason}" for reason in trained.calibrator_reasons),
+        "## Features, in the order the estimator sees",
+        _features(system, trained, lineage),
+        "## Limits",
+        _limits(system, trained),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _facts(owner: str, trained: TrainedModel, facts: Mapping[str, Any]) -> str:
+    split = trained.split
+    lines = {
+        "Owner": owner,
+        "Estimator": facts.get("estimator"),
+        "Feature set": facts.get("feature_set"),
+        "Training set": f"version {facts.get('training_set_version')}, {facts.get('training_set_hash')}",
+        "Trained on": f"{len(split.train)} rows whose outcome was known before {split.calibrate_from:%Y-%m-%d}",
+        "Calibrated on": f"{len(split.calibrate)} rows asked before {split.test_from:%Y-%m-%d}",
+        "Tested on": f"{len(split.test)} rows asked from {split.test_from:%Y-%m-%d}",
+        "Purged": f"{split.purged} rows whose outcome was not yet known when it mattered",
+        "MLflow run": facts.get("mlflow_run_id"),
+        "Dagster run": facts.get("dagster_run_id"),
+    }
+    return "\n".join(f"- {name}: {value}" for name, value in lines.items())
+
+
+def _features(
+    system: LoadedSystem, trained: TrainedModel, lineage: Mapping[str, Sequence[tuple[str, str]]]
+) -> str:
+    contracts = system.declaration.features()
+    gain = dict(zip(trained.importances["feature"], trained.importances["gain_share"], strict=True))
+    lines = ["| feature | unit | allowed | missing | share of gain | from |", "|---|---|---|---|---|---|"]
+    for name in trained.features:
+        c = contracts[name]
+        low = "" if c.min is None else f"{c.min:g}"
+        high = "" if c.max is None else f"{c.max:g}"
+        origin = ", ".join(f"{t}.{column}" for t, column in lineage.get(name, ())) or "on-demand"
+        span = f"{low}…{high}" + (", null" if c.nullable else "")
+        lines.append(f"| {name} | {c.unit} | {span} | {c.missing} | {gain[name]:.3f} | {origin} |")
+    return "\n".join(lines)
+
+
+def _limits(system: LoadedSystem, trained: TrainedModel) -> str:
+    lines = [
+        f"- Scores hold for the window above; they say nothing of a world that changed after {trained.split.test_from:%Y-%m-%d}.",
+        "- Rows of one cluster settle together: effective sample sizes are smaller than row counts.",
+    ]
+    for name, feature in system.declaration.features().items():
+        if feature.nullable:
+            lines.append(f"- {name} may be null: {feature.description}")
+    return "\n".join(lines)

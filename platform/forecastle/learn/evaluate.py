@@ -1,0 +1,170 @@
+"""What a trained model is worth on rows it never saw, beside the baseline and the champion.
+
+Belongs here: scores of every forecaster on the same test rows, by slice, with paired intervals.
+Does not belong here: formulas (`measure/`), the verdict (`gates.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from forecastle.contract.errors import LearnError
+from forecastle.contract.system import Evaluate
+from forecastle.measure.bootstrap import Interval, mean_interval
+from forecastle.measure.decomposition import decompose
+from forecastle.measure.scores import auc, brier_score, brier_scores, log_loss
+
+FloatArray = NDArray[np.float64]
+
+SCORE_COLUMNS = (
+    "forecaster", "slice", "n", "base_rate", "mean_probability",
+    "brier", "log_loss", "auc", "miscalibration", "discrimination", "uncertainty",
+)  # fmt: skip
+
+# Brier is compared only where every forecaster spoke; log loss of a certain and wrong price is infinite and said so.
+MODEL, BASELINE, CHAMPION = "model", "baseline", "champion"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Mean Brier of the model minus that of another forecaster on the same rows, with its interval."""
+
+    against: str
+    difference: Interval
+    rows: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of one trained model on its test rows.
+
+    `scores` has one row a forecaster and slice (slice "all" first); `comparisons` are paired on rows that both have.
+    """
+
+    rows: int
+    scores: pd.DataFrame
+    comparisons: tuple[Comparison, ...]
+
+    def value(self, forecaster: str, column: str) -> float:
+        """One number of the "all" slice."""
+        row = self.scores[(self.scores["forecaster"] == forecaster) & (self.scores["slice"] == "all")]
+        return float(row[column].iloc[0])
+
+    def comparison(self, against: str) -> Comparison | None:
+        """The comparison with one forecaster, if it was made."""
+        return next((c for c in self.comparisons if c.against == against), None)
+
+    def metrics(self) -> dict[str, float]:
+        """Flat numbers for MLflow: `<forecaster>.<score>` and `brier_difference.<against>.<end>`."""
+        overall = self.scores[self.scores["slice"] == "all"]
+        flat = {
+            f"{row['forecaster']}.{name}": float(row[name])
+            for row in overall.to_dict("records")
+            for name in SCORE_COLUMNS[2:]
+        }
+        for c in self.comparisons:
+            ends = (("mean", c.difference.estimate), ("low", c.difference.low), ("high", c.difference.high))
+            flat.update({f"brier_difference.{c.against}.{end}": float(value) for end, value in ends})
+        return flat
+
+
+def evaluate_model(
+    test: pd.DataFrame,
+    probability: FloatArray,
+    *,
+    declared: Evaluate,
+    cluster: str,
+    champion: FloatArray | None,
+    seed: int,
+) -> Evaluation:
+    """Score a model's probabilities beside the baseline's and the champion's.
+
+    Args:
+        test: the test rows (n): outcome, the baseline feature, the slices, `cluster`.
+        probability: the model's calibrated probabilities (n,).
+        declared: baseline and slices.
+        cluster: rows equal in this column are resampled together.
+        champion: the champion's probabilities of the same rows (n,), or None where there is none.
+        seed: of the resampling.
+
+    Raises:
+        LearnError: the baseline is no probability on some row where it is not null.
+    """
+    baseline = test[declared.baseline].to_numpy(np.float64, na_value=np.nan)
+    present = ~np.isnan(baseline)
+    if present.any() and not (np.min(baseline[present]) >= 0 and np.max(baseline[present]) <= 1):
+        raise LearnError(f"baseline {declared.baseline!r} is not a probability; name a feature between 0 and 1")
+    forecasters: dict[str, FloatArray] = {MODEL: probability, BASELINE: baseline}
+    if champion is not None:
+        forecasters[CHAMPION] = champion
+    rows = [row for name, forecast in forecasters.items() for row in _slices(test, name, forecast, declared)]
+    outcomes = test["outcome"].to_numpy(np.float64)
+    clusters = test[cluster].to_numpy()
+    comparisons = tuple(
+        _compare(outcomes, probability, forecast, clusters, against=name, seed=seed)
+        for name, forecast in forecasters.items()
+        if name != MODEL and (~np.isnan(forecast)).sum() > 1
+    )
+    return Evaluation(len(test), pd.DataFrame(rows, columns=list(SCORE_COLUMNS)), comparisons)
+
+
+def _slices(test: pd.DataFrame, name: str, forecast: FloatArray, declared: Evaluate) -> list[dict[str, Any]]:
+    outcomes = test["outcome"].to_numpy(np.float64)
+    rows = [_score(name, "all", outcomes, forecast)]
+    for column in declared.slices:
+        for value in sorted(test[column].dropna().unique(), key=str):
+            mask = (test[column] == value).to_numpy()
+            rows.append(_score(name, f"{column}={value}", outcomes[mask], forecast[mask]))
+    return rows
+
+
+def _score(name: str, slice_name: str, outcomes: FloatArray, forecast: FloatArray) -> dict[str, Any]:
+    spoke = ~np.isnan(forecast)
+    y, p = outcomes[spoke], forecast[spoke]
+    row: dict[str, Any] = dict.fromkeys(SCORE_COLUMNS, np.nan)
+    row.update({"forecaster": name, "slice": slice_name, "n": len(y)})
+    if len(y) == 0:
+        return row
+    parts = decompose(y, p)
+    row.update(
+        base_rate=float(y.mean()),
+        mean_probability=float(p.mean()),
+        brier=brier_score(y, p),
+        log_loss=log_loss(y, p),
+        auc=auc(y, p) if 0 < y.sum() < len(y) else np.nan,
+        miscalibration=parts.miscalibration,
+        discrimination=parts.discrimination,
+        uncertainty=parts.uncertainty,
+    )
+    return row
+
+
+def _compare(
+    outcomes: FloatArray, model: FloatArray, other: FloatArray, clusters: NDArray[Any], *, against: str, seed: int
+) -> Comparison:
+    both = ~np.isnan(other)
+    difference = brier_scores(outcomes[both], model[both]) - brier_scores(outcomes[both], other[both])
+    interval = mean_interval(difference, clusters=clusters[both], seed=seed)
+    return Comparison(against, interval, int(both.sum()))
+
+
+def table_of(comparisons: tuple[Comparison, ...]) -> pd.DataFrame:
+    """Comparisons as a tidy table."""
+    rows: list[Mapping[str, Any]] = [
+        {
+            "against": c.against,
+            "brier_difference": c.difference.estimate,
+            "low": c.difference.low,
+            "high": c.difference.high,
+            "rows": c.rows,
+            "clusters": c.difference.clusters,
+        }
+        for c in comparisons
+    ]
+    return pd.DataFrame(rows)

@@ -1,0 +1,177 @@
+"""LightGBM's single-row predictor through its C interface, bit-equal with `lightgbm.Booster.predict`.
+
+Belongs here: finding the shared library, loading checked model bytes, one row and many rows to scores.
+Does not belong here: training, calibration, bundles. Does not import the lightgbm package (140 MB more per process).
+C interface: https://lightgbm.readthedocs.io/en/stable/C-API.html
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib.util
+import sys
+import threading
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecastle.contract.errors import BundleError
+
+FloatArray = NDArray[np.float64]
+
+# Constants of c_api.h.
+_FLOAT64, _PREDICT_NORMAL, _ROW_MAJOR = 1, 0, 1
+# One row on one thread: two threads cost more in hand-over than 300 trees cost in arithmetic.
+_PARAMETERS = b"num_threads=1"
+
+
+class NativeBooster:
+    """A LightGBM text model that answers rows of float64 values in the model's own feature order.
+
+    NaN is LightGBM's missing value. Safe to share between threads: single rows take turns.
+    """
+
+    def __init__(self, model_bytes: bytes, *, expected_sha256: str) -> None:
+        """Load a text model whose SHA-256 is `expected_sha256` (64 hex digits).
+
+        Raises:
+            BundleError: the digest differs (no byte has reached LightGBM then), or LightGBM refuses the model.
+        """
+        digest = hashlib.sha256(model_bytes).hexdigest()
+        if digest != expected_sha256:
+            raise BundleError(f"model has SHA-256 {digest}, expected {expected_sha256}; restore the bundle's files")
+        if b"\0" in model_bytes:
+            raise BundleError("model text holds a zero byte; write it again with `Booster.model_to_string`")
+        self._handle = ctypes.c_void_p()
+        self._fast = ctypes.c_void_p()
+        self._lock = threading.Lock()
+        self._library = _library()
+        iterations = ctypes.c_int(0)
+        self._check(
+            self._library.LGBM_BoosterLoadModelFromString(
+                model_bytes, ctypes.byref(iterations), ctypes.byref(self._handle)
+            )
+        )
+        self.width = self._number("LGBM_BoosterGetNumFeature")
+        if (classes := self._number("LGBM_BoosterGetNumClasses")) != 1:
+            raise BundleError(f"model has {classes} classes; one score a row is served")
+        self._row = (ctypes.c_double * self.width)()
+        self._length, self._score = ctypes.c_int64(0), ctypes.c_double(0.0)
+        self._arguments = (ctypes.byref(self._row), ctypes.byref(self._length), ctypes.byref(self._score))
+        self._check(
+            self._library.LGBM_BoosterPredictForMatSingleRowFastInit(
+                self._handle, _PREDICT_NORMAL, 0, -1, _FLOAT64, self.width, _PARAMETERS, ctypes.byref(self._fast)
+            )
+        )
+
+    def predict_one(self, values: Sequence[float]) -> float:
+        """Score of one row of `width` values.
+
+        Raises:
+            BundleError: the row has another length.
+        """
+        if len(values) != self.width:
+            raise BundleError(f"row has {len(values)} values, the model takes {self.width}")
+        with self._lock:
+            self._row[:] = values
+            status = self._library.LGBM_BoosterPredictForMatSingleRowFast(self._fast, *self._arguments)
+            score = self._score.value
+        self._check(status)
+        return score
+
+    def predict(self, matrix: FloatArray) -> FloatArray:
+        """Scores, shape (rows,), of a (rows, `width`) matrix.
+
+        Raises:
+            BundleError: the matrix has another width.
+        """
+        rows = np.ascontiguousarray(matrix, dtype=np.float64)
+        if rows.ndim != 2 or rows.shape[1] != self.width:
+            raise BundleError(f"matrix has shape {rows.shape}, the model takes (rows, {self.width})")
+        scores = np.empty(rows.shape[0], dtype=np.float64)
+        length = ctypes.c_int64(0)
+        if rows.shape[0] == 0:
+            return scores
+        self._check(
+            self._library.LGBM_BoosterPredictForMat(
+                self._handle, rows.ctypes.data_as(ctypes.c_void_p), _FLOAT64, rows.shape[0], self.width,
+                _ROW_MAJOR, _PREDICT_NORMAL, 0, -1, _PARAMETERS, ctypes.byref(length),
+                scores.ctypes.data_as(ctypes.c_void_p),
+            )
+        )  # fmt: skip
+        return scores
+
+    def check_golden(self, rows: Sequence[Sequence[float]], scores: Sequence[float]) -> None:
+        """Answer rows whose scores were recorded at training; one differing bit refuses the model.
+
+        Raises:
+            BundleError: no rows, or a score differs, by the single-row or by the matrix path.
+        """
+        if not rows or len(rows) != len(scores):
+            raise BundleError(f"got {len(rows)} golden rows and {len(scores)} scores; equal numbers above 0 are needed")
+        many = self.predict(np.array(rows, dtype=np.float64))
+        for index, (row, expected) in enumerate(zip(rows, scores, strict=True)):
+            one = self.predict_one(row)
+            if one != expected or float(many[index]) != expected:
+                raise BundleError(
+                    f"golden row {index} scores {one!r} (matrix {float(many[index])!r}), recorded {expected!r}; "
+                    "the model, the library or the machine differs from training"
+                )
+
+    def close(self) -> None:
+        """Give LightGBM's memory back; the booster answers no more."""
+        with self._lock:
+            if self._fast:
+                self._library.LGBM_FastConfigFree(self._fast)
+                self._fast = ctypes.c_void_p()
+            if self._handle:
+                self._library.LGBM_BoosterFree(self._handle)
+                self._handle = ctypes.c_void_p()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_library"):
+            self.close()
+
+    def _number(self, function: str) -> int:
+        out = ctypes.c_int(0)
+        self._check(getattr(self._library, function)(self._handle, ctypes.byref(out)))
+        return out.value
+
+    def _check(self, status: int) -> None:
+        if status != 0:
+            text = self._library.LGBM_GetLastError().decode("utf-8", "replace")
+            raise BundleError(f"LightGBM refused: {text}")
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    """The shared library inside the installed lightgbm package, found without importing the package."""
+    spec = importlib.util.find_spec("lightgbm")
+    if spec is None or spec.origin is None:
+        raise BundleError("the lightgbm package is not installed; install the serving requirements")
+    name = {"win32": "lib_lightgbm.dll", "darwin": "lib_lightgbm.dylib"}.get(sys.platform, "lib_lightgbm.so")
+    folder = Path(spec.origin).parent
+    found = next((path for part in ("lib", "bin") if (path := folder / part / name).is_file()), None)
+    if found is None:
+        raise BundleError(f"{name} is not in {folder}; install lightgbm from a wheel")
+    library = ctypes.CDLL(str(found))
+    pointer, integer, text = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p
+    library.LGBM_GetLastError.restype = text
+    library.LGBM_BoosterLoadModelFromString.argtypes = [text, pointer, pointer]
+    library.LGBM_BoosterPredictForMatSingleRowFastInit.argtypes = [
+        pointer, integer, integer, integer, integer, ctypes.c_int32, text, pointer,
+    ]  # fmt: skip
+    library.LGBM_BoosterPredictForMatSingleRowFast.argtypes = [pointer, pointer, pointer, pointer]
+    library.LGBM_BoosterPredictForMat.argtypes = [
+        pointer, pointer, integer, ctypes.c_int32, ctypes.c_int32,
+        integer, integer, integer, integer, text, pointer, pointer,
+    ]  # fmt: skip
+    for one in ("LGBM_BoosterFree", "LGBM_FastConfigFree"):
+        getattr(library, one).argtypes = [pointer]
+    for two in ("LGBM_BoosterGetNumFeature", "LGBM_BoosterGetNumClasses"):
+        getattr(library, two).argtypes = [pointer, pointer]
+    return library

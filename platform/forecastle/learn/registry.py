@@ -1,0 +1,203 @@
+"""The registry of promotions: which bundle answers, since when, why, and who or what said so.
+
+Belongs here: decisions and promotions kept for ever in SQLite, and the pointer file that serving watches.
+Does not belong here: the conditions (`gates.py`), MLflow's catalogue (`tracking.py`). Standard library only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from forecastle.contract.clock import Clock
+from forecastle.contract.errors import ConflictError
+
+_SCHEMA = """
+create table if not exists decisions (
+  decision_id integer primary key autoincrement,
+  system text not null, model text not null, bundle text not null, model_version text not null,
+  decided_at text not null, promote integer not null, reasons text not null, evidence text not null
+);
+create table if not exists promotions (
+  promotion_id integer primary key autoincrement,
+  system text not null, bundle text not null, model_version text not null, promoted_at text not null,
+  approved_by text not null, previous_id integer references promotions(promotion_id),
+  decision_id integer references decisions(decision_id)
+);
+create unique index if not exists one_successor on promotions (system, ifnull(previous_id, 0));
+create trigger if not exists decisions_stay before update on decisions begin select raise(abort, 'immutable'); end;
+create trigger if not exists promotions_stay before update on promotions begin select raise(abort, 'immutable'); end;
+create trigger if not exists decisions_kept before delete on decisions begin select raise(abort, 'immutable'); end;
+create trigger if not exists promotions_kept before delete on promotions begin select raise(abort, 'immutable'); end;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """One recorded act that made a bundle champion."""
+
+    promotion_id: int
+    system: str
+    bundle: str
+    model_version: str
+    promoted_at: datetime
+    approved_by: str
+    previous_id: int | None
+    decision_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedDecision:
+    """One recorded decision with its evidence, promoted or refused."""
+
+    decision_id: int
+    system: str
+    model: str
+    bundle: str
+    model_version: str
+    decided_at: datetime
+    promote: bool
+    reasons: tuple[str, ...]
+    evidence: Mapping[str, Any]
+
+
+class Registry:
+    """Promotions of all systems in one SQLite file; rows are never changed or deleted.
+
+    Args:
+        path: the SQLite file, made on first use.
+        clock: tells when a decision or promotion happened.
+    """
+
+    def __init__(self, path: Path, *, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+
+    def record_decision(
+        self,
+        system: str,
+        *,
+        model: str,
+        bundle: str,
+        model_version: str,
+        promote: bool,
+        reasons: Sequence[str],
+        evidence: Mapping[str, Any],
+    ) -> int:
+        """Keep a decision for ever and return its id."""
+        row = (
+            system, model, bundle, model_version, self._clock().isoformat(), int(promote),
+            json.dumps(list(reasons)), json.dumps(evidence, allow_nan=False),
+        )  # fmt: skip
+        with self._connect() as connection:
+            cursor = connection.execute(
+                "insert into decisions (system, model, bundle, model_version, decided_at, promote, reasons, evidence)"
+                " values (?,?,?,?,?,?,?,?)",
+                row,
+            )
+            return int(cursor.lastrowid or 0)
+
+    def promote(
+        self,
+        system: str,
+        *,
+        bundle: str,
+        model_version: str,
+        approved_by: str,
+        expected: Promotion | None,
+        decision_id: int | None = None,
+    ) -> Promotion:
+        """Make a bundle champion, if the champion is still the one that was looked at.
+
+        Raises:
+            ConflictError: another promotion came first; nothing changed.
+        """
+        previous = expected.promotion_id if expected else None
+        row = (system, bundle, model_version, self._clock().isoformat(), approved_by, previous, decision_id)
+        try:
+            with self._connect() as connection:
+                connection.execute(
+                    "insert into promotions (system, bundle, model_version, promoted_at, approved_by, previous_id,"
+                    " decision_id) values (?,?,?,?,?,?,?)",
+                    row,
+                )
+        except sqlite3.IntegrityError as error:
+            raise ConflictError(
+                f"{system}: another promotion came first; look at the new champion and decide again"
+            ) from error
+        champion = self.champion(system)
+        if champion is None:
+            raise ConflictError(f"{system}: the promotion was not kept")
+        return champion
+
+    def champion(self, system: str) -> Promotion | None:
+        """The newest promotion of a system."""
+        return next(iter(self.history(system)), None)
+
+    def history(self, system: str, *, at: datetime | None = None) -> list[Promotion]:
+        """Promotions of a system, newest first; with `at`, only those made by then."""
+        with self._connect() as connection:
+            rows = connection.execute(
+                "select promotion_id, system, bundle, model_version, promoted_at, approved_by, previous_id, decision_id"
+                " from promotions where system = ? order by promotion_id desc",
+                (system,),
+            ).fetchall()
+        found = [Promotion(*row[:4], datetime.fromisoformat(row[4]), *row[5:]) for row in rows]
+        return [p for p in found if at is None or p.promoted_at <= at]
+
+    def decisions(self, system: str) -> list[RecordedDecision]:
+        """Decisions of a system, newest first."""
+        with self._connect() as connection:
+            rows = connection.execute(
+                "select decision_id, system, model, bundle, model_version, decided_at, promote, reasons, evidence"
+                " from decisions where system = ? order by decision_id desc",
+                (system,),
+            ).fetchall()
+        return [
+            RecordedDecision(
+                *row[:5], datetime.fromisoformat(row[5]), bool(row[6]), tuple(json.loads(row[7])), json.loads(row[8])
+            )
+            for row in rows
+        ]
+
+    @contextmanager
+    def _connect(self) -> Iterator[sqlite3.Connection]:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        connection = sqlite3.connect(self._path, timeout=10)
+        try:
+            connection.execute("pragma journal_mode=wal")
+            connection.execute("pragma synchronous=full")
+            connection.executescript(_SCHEMA)
+            with connection:
+                yield connection
+        finally:
+            connection.close()
+
+
+def write_pointer(path: Path, promotion: Promotion) -> None:
+    """Tell serving who the champion is: one small JSON file, replaced whole."""
+    text = json.dumps(
+        {
+            "system": promotion.system,
+            "bundle": promotion.bundle,
+            "model_version": promotion.model_version,
+            "promoted_at": promotion.promoted_at.isoformat(),
+            "promotion_id": promotion.promotion_id,
+        },
+        sort_keys=True,
+    )
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".pointer-")
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(temporary).replace(path)

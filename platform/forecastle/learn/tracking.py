@@ -1,0 +1,132 @@
+"""MLflow as the catalogue: one run a model, with params, metrics, data set, model, bundle and tags.
+
+Belongs here: every call of MLflow.
+Does not belong here: loading models for serving (`bundle.py` does, by hash), deciding (`gates.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+ALIAS = "champion"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One MLflow run that is being written."""
+
+    run_id: str
+
+
+class Tracking:
+    """MLflow on one SQLite file and one folder of artifacts below `folder`; no server is needed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @property
+    def uri(self) -> str:
+        """Tracking and registry URI."""
+        return f"sqlite:///{self._folder / 'mlflow.db'}"
+
+    @contextmanager
+    def run(self, system: str, *, name: str, tags: Mapping[str, str]) -> Iterator[Run]:
+        """Open a run of the system's experiment; it ends FINISHED, or FAILED when the body raises."""
+        mlflow = self._mlflow()
+        if mlflow.get_experiment_by_name(system) is None:
+            mlflow.create_experiment(system, artifact_location=(self._folder / "artifacts" / system).as_uri())
+        mlflow.set_experiment(system)
+        with mlflow.start_run(run_name=name, tags=dict(tags)) as run:
+            yield Run(run.info.run_id)
+
+    def log_training(
+        self,
+        frame: pd.DataFrame,
+        *,
+        name: str,
+        digest: str,
+        source: str,
+        params: Mapping[str, Any],
+        metrics: Mapping[str, float | None],
+    ) -> None:
+        """Log the training set as a data set input, the parameters and every finite metric."""
+        mlflow = self._mlflow()
+        dataset = mlflow.data.from_pandas(frame, source=source, targets="outcome", name=name, digest=digest[:36])
+        mlflow.log_input(dataset, context="training")
+        mlflow.log_params({k: str(v) for k, v in params.items()})
+        mlflow.log_metrics({k: float(v) for k, v in metrics.items() if v is not None and math.isfinite(v)})
+
+    def log_model(self, model_bytes: bytes, *, example: pd.DataFrame) -> str:
+        """Log the booster in MLflow's LightGBM flavour and return the logged model's URI."""
+        import lightgbm
+        from mlflow.models import infer_signature
+
+        mlflow = self._mlflow()
+        booster = lightgbm.Booster(model_str=model_bytes.decode())
+        info = mlflow.lightgbm.log_model(
+            booster,
+            name="model",
+            signature=infer_signature(example, booster.predict(example)),
+            pip_requirements=[f"lightgbm=={lightgbm.__version__}"],
+        )
+        return str(info.model_uri)
+
+    def log_files(self, folder: Path, *, under: str) -> None:
+        """Log every file of a folder."""
+        self._mlflow().log_artifacts(str(folder), artifact_path=under)
+
+    def register(self, system: str, *, run_id: str, model_uri: str, tags: Mapping[str, str]) -> str:
+        """Register the logged model under the system's name and return its version."""
+        client = self._client()
+        if not client.search_registered_models(f"name = '{system}'"):
+            client.create_registered_model(system)
+        version = client.create_model_version(system, source=model_uri, run_id=run_id, tags=dict(tags))
+        return str(version.version)
+
+    def alias(self, system: str, *, version: str) -> None:
+        """Point the alias `champion` at a version."""
+        self._client().set_registered_model_alias(system, ALIAS, version)
+
+    def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Add tags to a run."""
+        client = self._client()
+        for key, value in tags.items():
+            client.set_tag(run_id, key, value)
+
+    def describe(self, run_id: str) -> dict[str, Any]:
+        """Name, status, tags, metrics and data sets of a run, for `forecastle trace`."""
+        run = self._client().get_run(run_id)
+        return {
+            "run_id": run_id,
+            "name": run.info.run_name,
+            "status": run.info.status,
+            "tags": {k: v for k, v in run.data.tags.items() if not k.startswith("mlflow.")},
+            "metrics": dict(run.data.metrics),
+            "datasets": [{"name": i.dataset.name, "digest": i.dataset.digest} for i in run.inputs.dataset_inputs],
+        }
+
+    def _client(self) -> MlflowClient:
+        mlflow = self._mlflow()
+        client: MlflowClient = mlflow.MlflowClient(self.uri, self.uri)
+        return client
+
+    def _mlflow(self) -> Any:
+        # Imported late: it costs two seconds, and definitions load without it.
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        import mlflow
+        import mlflow.lightgbm
+
+        if mlflow.get_tracking_uri() != self.uri:
+            mlflow.set_tracking_uri(self.uri)
+            mlflow.set_registry_uri(self.uri)
+        return mlflow

@@ -1,0 +1,57 @@
+"""A feature whose values are a known factor away from their reference has probably changed its unit.
+
+Belongs here: the factors worth suspecting, the sizes of units, the sentence a person reads.
+Does not belong here: evidence that the values moved at all (`drift.py`), unit declarations (`contract/`).
+"""
+
+from __future__ import annotations
+
+import math
+
+SUSPECTED_FACTORS = (7.0, 24.0, 60.0, 100.0, 1000.0, 3600.0)
+
+_SIZES = (
+    {
+        "milliseconds": 0.001,
+        "seconds": 1.0,
+        "minutes": 60.0,
+        "hours": 3600.0,
+        "days": 86_400.0,
+        "weeks": 604_800.0,
+    },
+    {"ratios": 1.0, "pcts": 0.01, "percents": 0.01},
+    {"usds": 1.0, "dollars": 1.0, "cents": 0.01},
+    {"metres": 1.0, "kilometres": 1000.0},
+)
+_RATIO_BAND = 0.2  # relative; medians of a changed unit also drift a little
+
+
+def suspected_factor(ratio: float) -> float | None:
+    """The suspected unit factor or its inverse within 20 % of `ratio` (current over reference), else None."""
+    if not (ratio > 0 and math.isfinite(ratio)):
+        return None
+    candidates = [factor for size in SUSPECTED_FACTORS for factor in (size, 1 / size)]
+    nearest = min(candidates, key=lambda factor: abs(math.log(ratio / factor)))
+    return nearest if abs(math.log(ratio / nearest)) <= math.log1p(_RATIO_BAND) else None
+
+
+def unit_sentence(factor: float, *, unit: str) -> str:
+    """What to tell a person whose feature of `unit` arrived `factor` times too large."""
+    actual = _unit_behind(factor, unit)
+    if actual:
+        return f"values look like {actual}, contract says {unit}"
+    said = f"contract says {unit}" if unit else "contract names no unit"
+    shown = f"{factor:g} times" if factor > 1 else f"1/{1 / factor:g} of"
+    return f"values are {shown} the reference's, as after a change of unit; {said}"
+
+
+def _unit_behind(factor: float, unit: str) -> str | None:
+    """A quantity written in a unit 60 times smaller gives values 60 times larger."""
+    plural = unit if unit.endswith("s") else f"{unit}s"
+    for sizes in _SIZES:
+        if plural in sizes:
+            wanted = sizes[plural] / factor
+            return next(
+                (name for name, size in sizes.items() if math.isclose(size, wanted, rel_tol=1e-9)), None
+            )
+    return None

@@ -1,0 +1,168 @@
+"""The bundle that answers: loaded only after every check, swapped whole, kept when its successor fails.
+
+Belongs here: following the champion pointer, the checks before a swap, what health and metrics say about it.
+Does not belong here: promotion (`learn/registry.py`), bundle files (`learn/bundle.py`), requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import forecastle
+from forecastle.contract.errors import BundleError, ForecastleError
+from forecastle.learn.bundle import Bundle, load_bundle
+from forecastle.learn.native_booster import NativeBooster
+from forecastle.serve.resolve import Resolver
+from forecastle.store.home import Home
+
+TRIAL_SECONDS: Final = 60.0
+POLLS_UNTIL_RETRY: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """A verified bundle ready to answer, and the promotion that made it champion (None: packed in a Bento)."""
+
+    bundle: Bundle
+    booster: NativeBooster
+    resolver: Resolver
+    promotion: dict[str, Any] | None
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return str(self.bundle.facts.get("model", self.bundle.system))
+
+    @property
+    def model_version(self) -> str:
+        """Version of the model, as the promotion or the bundle tells it."""
+        told = (self.promotion or {}).get("model_version") or self.bundle.facts.get("model_version")
+        return str(told) if told is not None else "unversioned"
+
+
+def load_champion(
+    folder: Path, *, system: str, expected_hash: str | None, promotion: dict[str, Any] | None = None
+) -> Champion:
+    """Load a bundle and prove it: hashes, system, width, golden rows bit for bit.
+
+    Raises:
+        BundleError: naming the first check that fails.
+    """
+    bundle = load_bundle(folder, expected_hash=expected_hash)
+    if bundle.system != system:
+        raise BundleError(f"bundle {bundle.hash[:12]} is of system {bundle.system!r}; this service is {system!r}")
+    booster = NativeBooster(bundle.model_bytes, expected_sha256=bundle.model_sha256)
+    names = bundle.feature_set.model_features
+    if booster.width != len(names):
+        raise BundleError(f"the model takes {booster.width} values, its feature set has {len(names)}")
+    rows = [[math.nan if value is None else value for value in row] for row in bundle.golden.rows]
+    booster.check_golden(rows, bundle.golden.raw)
+    for index, (raw, recorded) in enumerate(zip(bundle.golden.raw, bundle.golden.probability, strict=True)):
+        if (answered := bundle.calibrator.apply_scalar(raw)) != recorded:
+            raise BundleError(f"golden row {index} calibrates to {answered!r}, recorded {recorded!r}")
+    return Champion(bundle, booster, Resolver(bundle.feature_set), promotion)
+
+
+def try_in_child(folder: Path, *, system: str, expected_hash: str | None) -> None:
+    """Load the bundle in a process of its own first, since a damaged model can kill the one that reads it.
+
+    Raises:
+        BundleError: the child refused the bundle, died or did not finish in `TRIAL_SECONDS`.
+    """
+    root = str(Path(forecastle.__file__).parent.parent)
+    command = [sys.executable, "-m", "forecastle.serve.trial", str(folder), system, expected_hash or ""]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
+    try:
+        done = subprocess.run(  # noqa: S603  our own module, no shell
+            command, env=environment, capture_output=True, text=True, timeout=TRIAL_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BundleError(f"a trial process was not done with the bundle in {TRIAL_SECONDS:g} s") from error
+    if done.returncode < 0:
+        raise BundleError(f"the bundle killed a trial process with signal {-done.returncode}")
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no reason given"]
+        raise BundleError(f"a trial process refused the bundle: {lines[-1]}")
+
+
+class ChampionWatch:
+    """Follows one system's champion pointer; `current` changes whole or not at all."""
+
+    def __init__(
+        self,
+        system: str,
+        *,
+        home: Home,
+        packed: Path | None,
+        on_swap: Callable[[str], None] = lambda _: None,
+        trial: Callable[..., None] = try_in_child,
+    ) -> None:
+        """Nothing is loaded before `check`; `on_swap` hears `swapped` or `refused`."""
+        self._system, self._home, self._packed = system, home, packed
+        self._on_swap, self._trial = on_swap, trial
+        self._seen: tuple[int, ...] | None = None
+        self._polls_left = 0
+        self.current: Champion | None = None
+        self.error: str | None = None
+
+    def check(self) -> bool:
+        """Load what the pointer names if it has changed; True when there is a new champion.
+
+        A bundle that fails leaves `current` as it is and its reason in `error`; it is tried again after
+        `POLLS_UNTIL_RETRY` checks, or when the pointer changes.
+        """
+        seen = self._signature()
+        self._polls_left -= 1
+        if seen == self._seen and (self.error is None or self._polls_left > 0):
+            return False
+        self._seen, self._polls_left = seen, POLLS_UNTIL_RETRY
+        try:
+            champion = self._load()
+        except (ForecastleError, OSError, ValueError, KeyError, TypeError) as error:
+            self.error = str(error)
+            self._on_swap("refused")
+            return False
+        self.error = None
+        if self.current is not None and self.current.bundle.hash == champion.bundle.hash:
+            self.current = champion
+            return False
+        self.current = champion
+        self._on_swap("swapped")
+        return True
+
+    async def follow(self, *, poll_seconds: float) -> None:
+        """Check for ever; the checks run in a thread, so that requests go on."""
+        while True:
+            await asyncio.sleep(poll_seconds)
+            await asyncio.to_thread(self.check)
+
+    def _signature(self) -> tuple[int, ...]:
+        try:
+            found = self._home.champion(self._system).stat()
+        except OSError:
+            return ()
+        return (found.st_ino, found.st_mtime_ns, found.st_size)
+
+    def _load(self) -> Champion:
+        pointer = self._home.champion(self._system)
+        promotion: dict[str, Any] | None = None
+        expected: str | None = None
+        if pointer.exists():
+            promotion = json.loads(pointer.read_bytes())
+            expected = str(promotion["bundle"])
+            folder = self._home.bundles(self._system) / expected
+        elif self._packed is not None:
+            folder = self._packed
+        else:
+            raise BundleError(f"system {self._system!r} has no champion: promote a bundle; {pointer} is not there")
+        self._trial(folder, system=self._system, expected_hash=expected)
+        return load_champion(folder, system=self._system, expected_hash=expected, promotion=promotion)

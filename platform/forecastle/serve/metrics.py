@@ -1,0 +1,93 @@
+"""Prometheus metrics of one service, bound once so that a request pays for numbers only.
+
+Belongs here: names, labels, buckets and the text page; all names start with `forecastle_`.
+Does not belong here: deciding what counts as degraded or refused. Several workers share PROMETHEUS_MULTIPROC_DIR.
+Format: https://prometheus.io/docs/instrumenting/exposition_formats/
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from forecastle.serve.resolve import MICROSECONDS, Resolution
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_LATENCY_SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+_AGE_SECONDS: Final = (1, 10, 60, 300, 900, 3_600, 21_600, 86_400, 259_200, 604_800, 2_592_000)
+
+
+class Metrics:
+    """Counters and gauges of one process."""
+
+    def __init__(self, *, shared_folder: str | None = None) -> None:
+        """`shared_folder` is PROMETHEUS_MULTIPROC_DIR where several workers serve; None for one process."""
+        self._shared_folder = shared_folder
+        self._registry = CollectorRegistry()
+        known = {"registry": self._registry}
+        self._requests = Counter("forecastle_requests_total", "Answers by route and status.", ["route", "status"], **known)
+        self._latency = Histogram(
+            "forecastle_predict_seconds", "Time from body to receipt, log included.", buckets=_LATENCY_SECONDS, **known
+        )
+        self._status = Counter(
+            "forecastle_features_total", "Features by where they came from.", ["feature", "status"], **known
+        )
+        self._degraded = Counter("forecastle_degraded_total", "Features served by fallback.", ["feature"], **known)
+        self._age = Histogram(
+            "forecastle_feature_age_seconds", "Age of the oldest stored feature used.", buckets=_AGE_SECONDS, **known
+        )
+        self._swaps = Counter("forecastle_swaps_total", "Champion changes by outcome.", ["outcome"], **known)
+        self._champion = Gauge(
+            "forecastle_champion_info", "1 for the bundle in use.", ["bundle", "model_version"],
+            multiprocess_mode="livemax", **known,
+        )  # fmt: skip
+        self._pending = Gauge(
+            "forecastle_log_pending", "Predictions waiting for the disk.", multiprocess_mode="livesum", **known
+        )
+        self._request = lru_cache(maxsize=256)(self._requests.labels)
+        self._feature = lru_cache(maxsize=4096)(self._status.labels)
+
+    def answered(self, route: str, status: int) -> None:
+        """One answer has left."""
+        self._request(route, status).inc()
+
+    def predicted(self, resolution: Resolution, *, now_us: int, seconds: float) -> None:
+        """One prediction was made from these features in this time."""
+        self._latency.observe(seconds)
+        oldest = now_us
+        for name, feature in resolution.features.items():
+            self._feature(name, feature.status).inc()
+            if feature.event_at_us is not None and feature.event_at_us < oldest:
+                oldest = feature.event_at_us
+        if oldest < now_us:
+            self._age.observe((now_us - oldest) / MICROSECONDS)
+        for item in resolution.degraded:
+            self._degraded.labels(item.feature).inc()
+
+    def swapped(self, outcome: str) -> None:
+        """The champion changed (`swapped`) or kept its place because its successor failed (`refused`)."""
+        self._swaps.labels(outcome).inc()
+
+    def champion(self, *, bundle: str, model_version: str) -> None:
+        """This bundle answers from now on."""
+        self._champion.clear()
+        self._champion.labels(bundle, model_version).set(1)
+
+    def page(self, *, pending: int) -> bytes:
+        """The exposition text, of all workers where they share a folder."""
+        self._pending.set(pending)
+        if self._shared_folder is None:
+            return generate_latest(self._registry)
+        shared = CollectorRegistry()
+        MultiProcessCollector(shared, path=self._shared_folder)
+        return generate_latest(shared)
+
+
+def shared_folder() -> str | None:
+    """The folder that the process manager gave its workers for metrics, if any."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    return folder if folder and os.path.isdir(folder) else None  # noqa: PTH112  compared as text by the client

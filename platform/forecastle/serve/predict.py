@@ -1,0 +1,150 @@
+"""One prediction request from body to receipt: parse, resolve, score, calibrate, log, answer.
+
+Belongs here: the order of these steps and which refusal each failure becomes.
+Does not belong here: HTTP (`application.py`), the rules themselves (`request.py`, `resolve.py`), bundles.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from forecastle.contract.clock import Clock
+from forecastle.contract.errors import StoreError
+from forecastle.serve.champion import Champion, ChampionWatch
+from forecastle.serve.metrics import Metrics
+from forecastle.serve.receipt import degraded_json, features_json, json_text, microseconds, receipt
+from forecastle.serve.refusal import Refusal, broken_contract
+from forecastle.serve.request import PredictRequest, parse_request
+from forecastle.serve.resolve import Resolution, Rows
+from forecastle.store.prediction_log import Prediction, PredictionLog
+
+
+class FeatureReader(Protocol):
+    """Where stored features come from; None when the store cannot be read in time."""
+
+    def read(self, views: tuple[str, ...], key: tuple[int | str, ...]) -> Rows | None:
+        """Newest row of each view for one entity."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Predictor:
+    """Answers request bodies; everything it needs is handed in."""
+
+    watch: ChampionWatch
+    reader: FeatureReader
+    log: PredictionLog
+    metrics: Metrics
+    clock: Clock
+    timer: Callable[[], float] = time.perf_counter
+    new_id: Callable[[], str] = lambda: uuid.uuid4().hex
+
+    async def predict(self, body: bytes) -> bytes:
+        """The receipt for one request body; it returns after the prediction is on disk.
+
+        Raises:
+            Refusal: nothing was predicted and nothing is logged.
+        """
+        started = self.timer()
+        champion = self.watch.current
+        if champion is None:
+            raise Refusal("no_champion", f"no bundle can answer: {self.watch.error}")
+        request = self._checked(body, champion)
+        try:
+            return await self._answer(request, champion, started)
+        except Refusal as refusal:
+            refusal.request_id = request.request_id
+            raise
+        except StoreError as error:
+            unlogged = Refusal("log_unavailable", "the prediction log cannot be written; nothing was predicted")
+            unlogged.request_id = request.request_id
+            raise unlogged from error
+
+    def _checked(self, body: bytes, champion: Champion) -> PredictRequest:
+        resolver = champion.resolver
+        request, violations = parse_request(body, keys=resolver.feature_set.keys)
+        complete = request.entity is None and all(fault.feature != "entity" for fault in violations)
+        violations += resolver.check_given(request.features, complete=complete)
+        if violations:
+            refusal = broken_contract(violations)
+            refusal.request_id = request.request_id
+            raise refusal
+        return request
+
+    async def _answer(self, request: PredictRequest, champion: Champion, started: float) -> bytes:
+        digest = request.sha256() if request.request_id else ""
+        if request.request_id and (known := self.log.by_request(request.request_id)):
+            return _repeated(known, digest)
+        now_us = microseconds(self.clock())
+        resolution = self._resolve(request, champion, now_us)
+        made = self._score(request, champion, resolution, now_us=now_us, digest=digest, started=started)
+        stored = await self.log.append(made)
+        if stored.prediction_id != made.prediction_id:
+            return _repeated(stored, digest)
+        self.metrics.predicted(resolution, now_us=now_us, seconds=self.timer() - started)
+        return receipt(stored)
+
+    def _resolve(self, request: PredictRequest, champion: Champion, now_us: int) -> Resolution:
+        resolver = champion.resolver
+        rows: Rows | None = {}
+        if request.entity is not None:
+            key = tuple(request.entity[name] for name in resolver.feature_set.keys)
+            rows = self.reader.read(resolver.views, key)
+        resolution = resolver.resolve(request.features, rows, now_us=now_us)
+        if resolution.refused:
+            code = "contract" if rows is not None else "online_store_unavailable"
+            raise broken_contract(resolution.refused, code=code)
+        return resolution
+
+    def _score(
+        self,
+        request: PredictRequest,
+        champion: Champion,
+        resolution: Resolution,
+        *,
+        now_us: int,
+        digest: str,
+        started: float,
+    ) -> Prediction:
+        bundle = champion.bundle
+        vector = champion.resolver.vector(resolution.features)
+        raw = champion.booster.predict_one(vector)
+        probability = bundle.calibrator.apply_scalar(raw)
+        if not math.isfinite(probability):
+            raise ArithmeticError(f"bundle {bundle.hash} answers {probability} for {vector}")
+        low, high = bundle.calibrator.interval_scalar(raw) or (None, None)
+        prediction_id = self.new_id()
+        return Prediction(
+            prediction_id=prediction_id,
+            request_id=request.request_id or prediction_id,
+            request_sha256=digest,
+            system=bundle.system,
+            entity_json=json_text(request.entity),
+            predicted_at_us=now_us,
+            raw_score=raw,
+            probability=probability,
+            interval_low=low,
+            interval_high=high,
+            model=champion.model,
+            model_version=champion.model_version,
+            bundle=bundle.hash,
+            feature_set=bundle.feature_set.hash,
+            variant="champion",
+            features_json=features_json(resolution, now_us=now_us),
+            degraded_json=degraded_json(resolution),
+            vector_json=json_text(vector),
+            decision_json="null",
+            latency_ms=round((self.timer() - started) * 1e3, 3),
+        )
+
+
+def _repeated(known: Prediction, digest: str) -> bytes:
+    if known.request_sha256 != digest:
+        text = "this request_id has answered another request already; use a new one"
+        raise Refusal("request_id_reused", text)
+    return receipt(known)

@@ -1,0 +1,93 @@
+"""What one service process is told: read once from the environment, at the edge.
+
+Belongs here: the environment variables of serving, their defaults and limits.
+Does not belong here: reading anything else from disk than whether a bundle is packed beside the library.
+
+    FORECASTLE_SYSTEM   the one system served (default: the packed bundle's)
+    FORECASTLE_HOME     folder of all state (default .forecastle)
+    FORECASTLE_NOW      an instant; the clock replays from there (default: the system's clock)
+    FORECASTLE_TOKEN    bearer token of at least 32 characters; unset: no token is asked
+    FORECASTLE_HOSTS    comma-separated Host names that are answered; unset: all
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import forecastle
+from forecastle.contract.clock import Clock, clock_from
+from forecastle.contract.errors import ForecastleError
+from forecastle.store.home import Home
+
+TOKEN_LENGTH_MIN: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a service process needs to know before its first request."""
+
+    system: str
+    home: Home
+    packed: Path | None
+    clock: Clock
+    token: str | None = None
+    hosts: frozenset[str] | None = None
+    body_limit_bytes: int = 1 << 20
+    in_flight_limit: int = 512
+    deadline_seconds: float = 0.9
+    poll_seconds: float = 0.5
+
+
+def settings_from(environment: Mapping[str, str]) -> Settings:
+    """Settings of the process with this environment.
+
+    Raises:
+        ForecastleError: no system is named or packed, the token is too short, or FORECASTLE_NOW is no instant.
+    """
+    packed = packed_bundle()
+    system = environment.get("FORECASTLE_SYSTEM") or (_system_of(packed) if packed else None)
+    if not system:
+        raise ForecastleError("no system to serve: set FORECASTLE_SYSTEM, or serve a Bento that holds a bundle")
+    try:
+        clock = clock_from(environment.get("FORECASTLE_NOW"))
+    except ValueError as error:
+        raise ForecastleError(f"FORECASTLE_NOW: {error}") from error
+    hosts = [host.strip() for host in environment.get("FORECASTLE_HOSTS", "").split(",")]
+    return Settings(
+        system=system,
+        home=Home(Path(environment.get("FORECASTLE_HOME") or ".forecastle").resolve()),
+        packed=packed,
+        clock=clock,
+        token=checked_token(environment.get("FORECASTLE_TOKEN")),
+        hosts=frozenset(filter(None, hosts)) or None,
+    )
+
+
+def packed_bundle() -> Path | None:
+    """The bundle folder that stands beside the library in a Bento, if there is one."""
+    folder = Path(forecastle.__file__).parent.parent / "bundle"
+    return folder if (folder / "manifest.json").is_file() else None
+
+
+def checked_token(token: str | None) -> str | None:
+    """The token, if there is one and it is long enough.
+
+    Raises:
+        ForecastleError: it is shorter than `TOKEN_LENGTH_MIN`.
+    """
+    if token and len(token) < TOKEN_LENGTH_MIN:
+        raise ForecastleError(
+            f"FORECASTLE_TOKEN has {len(token)} characters; at least {TOKEN_LENGTH_MIN} are needed, "
+            "for instance from `openssl rand -hex 32`"
+        )
+    return token or None
+
+
+def _system_of(folder: Path) -> str | None:
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    system = manifest.get("system") if isinstance(manifest, dict) else None
+    return system if isinstance(system, str) else None

@@ -1,0 +1,76 @@
+"""The platform's own services as Dagster resources.
+
+Belongs here: one resource that opens the rooms of one home folder, and the alert log's.
+Does not belong here: environment variables (`environment.py`), logic (`forecastle`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+
+from forecastle.contract.clock import Clock, clock_from
+from forecastle.learn.registry import Registry
+from forecastle.learn.tracking import Tracking
+from forecastle.store.alerts import AlertLog
+from forecastle.store.home import Home
+from forecastle.store.online import SQLiteOnlineStore
+from forecastle.store.prediction_log import PredictionLog
+from forecastle.store.warehouse import Warehouse
+
+
+class Platform(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Opens warehouse, online store, prediction log, registry and MLflow of one home folder.
+
+    `home` is the folder of all state, `data` the folder of source files ("" for simulated ones), `now` an instant from
+    which a replay clock starts ("" for the system's clock).
+    """
+
+    home: str
+    data: str = ""
+    now: str = ""
+
+    @property
+    def clock(self) -> Clock:
+        """What time it is."""
+        return clock_from(self.now or None)
+
+    @property
+    def layout(self) -> Home:
+        """Where things lie."""
+        return Home(Path(self.home)).create()
+
+    def data_folder(self) -> Path:
+        """Folder of source files: the given one, else the simulated one."""
+        return Path(self.data) if self.data else self.layout.simulated
+
+    def warehouse(self) -> Warehouse:
+        """Table versions."""
+        return Warehouse(self.layout.warehouse, clock=self.clock)
+
+    def online(self, system: str) -> SQLiteOnlineStore:
+        """The system's online store, made when it is not there."""
+        return SQLiteOnlineStore(self.layout.online(system))
+
+    def prediction_log(self, system: str) -> PredictionLog:
+        """The system's prediction log."""
+        return PredictionLog(self.layout.prediction_log(system))
+
+    def registry(self) -> Registry:
+        """Promotions."""
+        return Registry(self.layout.registry, clock=self.clock)
+
+    def tracking(self) -> Tracking:
+        """MLflow."""
+        return Tracking(self.layout.mlflow)
+
+
+class Alerts(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The alert log."""
+
+    platform: dg.ResourceDependency[Platform]
+
+    def log(self) -> AlertLog:
+        """Open the log."""
+        return AlertLog(self.platform.layout.alerts, clock=self.platform.clock)

@@ -1,0 +1,131 @@
+"""The C path against the package's own predictor, bit for bit, and against damaged models."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import threading
+
+import lightgbm
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forecastle.contract.errors import BundleError
+from forecastle.learn.native_booster import NativeBooster
+
+WIDTH = 5
+
+
+@pytest.fixture(scope="module")
+def trained() -> tuple[lightgbm.Booster, bytes]:
+    generator = np.random.default_rng(7)
+    x = generator.normal(size=(800, WIDTH))
+    x[generator.random(x.shape) < 0.1] = np.nan
+    y = (np.nan_to_num(x[:, 0]) + generator.normal(size=800) > 0).astype(int)
+    parameters = {"objective": "binary", "verbose": -1, "num_threads": 1, "seed": 1}
+    booster = lightgbm.train(parameters, lightgbm.Dataset(x, y), num_boost_round=40)
+    return booster, booster.model_to_string().encode()
+
+
+def native(model: bytes) -> NativeBooster:
+    return NativeBooster(model, expected_sha256=hashlib.sha256(model).hexdigest())
+
+
+value = st.one_of(st.floats(allow_nan=True, allow_infinity=True, width=64), st.just(float("nan")))
+
+
+@settings(max_examples=50, deadline=None)
+@given(rows=st.lists(st.lists(value, min_size=WIDTH, max_size=WIDTH), min_size=1, max_size=8))
+def test_one_row_and_many_rows_equal_the_package(trained, rows):
+    """Single-row, matrix and `Booster.predict` give the same bits for any floats, missing ones included."""
+    booster, model = trained
+    ours = native(model)
+    expected = booster.predict(np.array(rows)).tolist()
+    assert [ours.predict_one(row) for row in rows] == expected
+    assert ours.predict(np.array(rows)).tolist() == expected
+
+
+def test_threads_sharing_a_booster_get_their_own_answers(trained):
+    """Four threads asking different rows at once each get the score of their own row."""
+    booster, model = trained
+    ours = native(model)
+    rows = np.random.default_rng(3).normal(size=(4, WIDTH))
+    expected = booster.predict(rows).tolist()
+    wrong: list[float] = []
+
+    def ask(index: int) -> None:
+        row = rows[index].tolist()
+        wrong.extend(score for _ in range(2_000) if (score := ours.predict_one(row)) != expected[index])
+
+    threads = [threading.Thread(target=ask, args=(index,)) for index in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_a_changed_byte_never_reaches_the_parser(trained):
+    """With the recorded digest every flipped byte and every truncation is refused by its digest."""
+    model = trained[1]
+    digest = hashlib.sha256(model).hexdigest()
+    for damaged in (model[:-1], model[: len(model) // 2], model.replace(b"leaf_value", b"leaf_walue", 1), b""):
+        with pytest.raises(BundleError, match="SHA-256"):
+            NativeBooster(damaged, expected_sha256=digest)
+
+
+def test_a_zero_byte_is_refused(trained):
+    """C would read the text only up to a zero byte, so such a model is refused whole."""
+    with pytest.raises(BundleError, match="zero byte"):
+        native(trained[1] + b"\0tail")
+
+
+def test_golden_rows_must_be_bit_equal(trained):
+    """The next float above a recorded score already refuses the model."""
+    booster, model = trained
+    rows = [[0.1, 0.2, 0.3, 0.4, 0.5], [float("nan")] * WIDTH]
+    scores = booster.predict(np.array(rows)).tolist()
+    native(model).check_golden(rows, scores)
+    with pytest.raises(BundleError, match="golden row 1"):
+        native(model).check_golden(rows, [scores[0], float(np.nextafter(scores[1], 1))])
+    with pytest.raises(BundleError, match="0 golden rows"):
+        native(model).check_golden([], [])
+
+
+def test_a_row_of_another_width_is_refused(trained):
+    """LightGBM would read past the row's end; we refuse before it does."""
+    ours = native(trained[1])
+    with pytest.raises(BundleError, match="4 values, the model takes 5"):
+        ours.predict_one([0.0] * 4)
+    with pytest.raises(BundleError, match="shape"):
+        ours.predict(np.zeros((2, 4)))
+    assert ours.predict(np.zeros((0, WIDTH))).shape == (0,)
+
+
+def test_many_classes_are_refused():
+    """A multiclass model has no single score, so it is refused at load."""
+    generator = np.random.default_rng(0)
+    data = lightgbm.Dataset(generator.normal(size=(200, 2)), generator.integers(0, 3, 200))
+    booster = lightgbm.train({"objective": "multiclass", "num_class": 3, "verbose": -1}, data, num_boost_round=2)
+    with pytest.raises(BundleError, match="3 classes"):
+        native(booster.model_to_string().encode())
+
+
+def test_the_lightgbm_package_is_not_imported():
+    """Loading the module and its library leaves lightgbm, pandas, scikit-learn and SciPy out of the process."""
+    code = (
+        "import sys; from forecastle.learn import native_booster as n; n._library();"
+        "print(sorted({'lightgbm','pandas','sklearn','scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_environment())
+    assert done.stdout.strip() == "[]"
+
+
+def _environment() -> dict[str, str]:
+    import os
+    from pathlib import Path
+
+    return os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "platform")}

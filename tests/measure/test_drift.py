@@ -1,0 +1,194 @@
+"""The drift table: what alarms, what does not, and why it says so."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecastle.contract.errors import MeasureError
+from forecastle.measure.drift import FEATURE_COLUMNS, TEST_COLUMNS, Tolerance, drift_table, reference
+from tests.measure.minstd import triples
+
+
+def row(table, name="x"):
+    """One feature's row as a Series."""
+    return table.features.set_index("feature").loc[name]
+
+
+def test_minstd_row():
+    """All five statistics of the fixture in one row: D .112, W1 .0420959311, PSI .2375296962."""
+    a, b, _ = triples()
+    before, now = a[:1000], np.minimum(1.0, 0.9 * a + 0.05 * b)[1000:]
+    table = drift_table({"x": reference(before)}, {"x": now})
+    found = row(table)
+    assert found["ks"] == pytest.approx(0.112)
+    assert found["wasserstein_sd"] * before.std(ddof=1) == pytest.approx(0.0420959311)
+    assert found["psi"] == pytest.approx(0.2375296962)
+    assert table.alarms == ("x",)
+    assert "PSI 0.238 over 10 cells" in table.reasons[0]
+
+
+def test_columns_are_fixed():
+    """Both tables always have their columns, also for categories and empty comparisons."""
+    refs = {"n": reference([1.0, 2.0]), "c": reference(["a", "b"]), "e": reference([None])}
+    table = drift_table(refs, {"n": [1.0], "c": ["a"], "e": [1.0]})
+    assert tuple(table.features.columns) == FEATURE_COLUMNS
+    assert tuple(table.tests.columns) == TEST_COLUMNS
+    assert list(table.features["feature"]) == ["n", "c", "e"]
+
+
+def test_large_samples_do_not_alarm_on_a_trifle():
+    """A 0.02 sd shift at 100,000 rows has KS p near 1e-5 and PSI near 0.0007: significant and irrelevant."""
+    rng = np.random.default_rng(1)
+    table = drift_table({"x": reference(rng.normal(size=100_000))}, {"x": rng.normal(0.02, 1, 100_000)})
+    assert row(table)["ks_p_value"] < 0.001
+    assert row(table)["psi"] < 0.01
+    assert table.alarms == ()
+    assert row(table)["reason"] == "within tolerance"
+
+
+def test_small_samples_do_not_alarm_by_noise():
+    """At 100 rows PSI exceeds 0.1 in 39 % of windows without drift; the table alarms in almost none."""
+    rng = np.random.default_rng(2)
+    ref = {"x": reference(rng.normal(size=10_000))}
+    tables = [drift_table(ref, {"x": rng.normal(size=100)}) for _ in range(100)]
+    assert np.mean([row(t)["psi"] > 0.1 for t in tables]) > 0.2
+    assert sum(bool(t.alarms) for t in tables) <= 2
+
+
+def test_fifty_features_without_drift():
+    """At most one of 20 days has any alarm among 50 features (uncorrected p < 0.05: 93 % of days)."""
+    rng = np.random.default_rng(3)
+    refs = {str(i): reference(rng.normal(size=2_000)) for i in range(50)}
+    days = [drift_table(refs, {str(i): rng.normal(size=500) for i in range(50)}) for _ in range(20)]
+    assert sum(bool(day.alarms) for day in days) <= 1
+
+
+def test_a_real_shift_alarms():
+    """Half a standard deviation (PSI about 0.238) is found with 1,000 rows."""
+    rng = np.random.default_rng(4)
+    table = drift_table({"x": reference(rng.normal(size=10_000))}, {"x": rng.normal(0.5, 1, 1_000)})
+    assert table.alarms == ("x",)
+
+
+def test_an_outlier_does_not_hide_drift():
+    """One value of 1e4 leaves the decile PSI of a 0.5 sd shift alone (equal-width bins fall to 0.02)."""
+    rng = np.random.default_rng(5)
+    ref = {"x": reference(rng.normal(size=10_000))}
+    now = rng.normal(0.5, 1, 10_000)
+    clean, dirty = drift_table(ref, {"x": now}), drift_table(ref, {"x": np.append(now, 1e4)})
+    assert row(clean)["psi"] == pytest.approx(0.238, abs=0.02)
+    assert row(dirty)["psi"] == pytest.approx(row(clean)["psi"], abs=1e-3)
+
+
+def test_minutes_for_seconds_is_named():
+    """All rows in another unit: the reason says which, not only that something moved."""
+    rng = np.random.default_rng(6)
+    seconds = rng.lognormal(7, 1, 5_000)
+    table = drift_table({"age": reference(seconds, unit="seconds")}, {"age": rng.lognormal(7, 1, 300) / 60})
+    assert any("values look like minutes, contract says seconds" in reason for reason in table.reasons)
+
+
+def test_a_median_ratio_alone_is_not_a_unit_change():
+    """A feature concentrated near 7 times its old median, but of another shape, names no unit."""
+    rng = np.random.default_rng(7)
+    ref = {"x": reference(rng.exponential(1.0, 5_000), unit="days")}
+    table = drift_table(ref, {"x": rng.normal(7 * np.log(2), 0.01, 500)})
+    assert row(table)["median_ratio"] == pytest.approx(7, abs=0.5)
+    assert table.alarms == ("x",)
+    assert not any("look like" in reason or "change of unit" in reason for reason in table.reasons)
+
+
+def test_unit_change_in_two_percent_of_rows():
+    """2 % of 500 rows in the wrong unit: PSI stays low, the tail test alarms."""
+    rng = np.random.default_rng(8)
+    ref = {"x": reference(rng.lognormal(7, 0.5, 20_000), unit="seconds")}
+    now = rng.lognormal(7, 0.5, 500)
+    now[:10] /= 60
+    table = drift_table(ref, {"x": now})
+    assert row(table)["psi"] < 0.1
+    assert set(table.tests.loc[table.tests["alarm"], "test"]) == {"tails"}
+    assert "another unit or from another source" in table.reasons[0]
+
+
+def test_nulls_alarm_in_both_directions():
+    """A feature that stops arriving, and one that suddenly always does."""
+    some = np.where(np.arange(1000) % 5 == 0, np.nan, np.arange(1000.0))
+    refs = {"gone": reference(np.arange(1000.0)), "full": reference(some)}
+    table = drift_table(refs, {"gone": np.full(200, np.nan), "full": np.arange(1000.0)})
+    assert table.alarms == ("gone", "full")
+    assert "null rate 100.00%, 0.00% in the reference" in row(table, "gone")["reason"]
+
+
+def test_unseen_category_and_changed_shares():
+    """A new category is named; a changed mix alarms through PSI with its chi-squared beside it."""
+    refs = {"new": reference(["a", "b"] * 500), "mix": reference(["a", "b"] * 500)}
+    table = drift_table(refs, {"new": ["a", "b"] * 95 + ["zz"] * 10, "mix": ["a"] * 180 + ["b"] * 20})
+    assert "('zz')" in row(table, "new")["reason"]
+    assert row(table, "new")["unseen_rate"] == 10 / 200
+    assert "PSI" in row(table, "mix")["reason"]
+    assert row(table, "mix")["l_infinity"] == pytest.approx(0.4)
+    assert row(table, "mix")["chi2_p_value"] < 1e-20
+
+
+def test_too_few_rows_is_said():
+    """An effect above tolerance without evidence is a remark, not an alarm."""
+    rng = np.random.default_rng(9)
+    table = drift_table({"x": reference(rng.normal(size=1_000))}, {"x": rng.normal(0.8, 1, 12)})
+    assert table.alarms == ()
+    assert "too few rows to tell" in row(table)["reason"]
+
+
+def test_constant_feature_that_changes():
+    """A constant has no bins; the tail test still sees that it left, infinitely many of its own sd away."""
+    table = drift_table({"x": reference([3.0] * 500)}, {"x": [4.0] * 50})
+    assert table.alarms == ("x",)
+    assert row(table)["ks"] == 1.0
+    assert np.isposinf(row(table)["wasserstein_sd"])
+    assert row(drift_table({"x": reference([3.0] * 500)}, {"x": [3.0] * 50}))["wasserstein_sd"] == 0.0
+
+
+def test_nothing_to_compare_is_said():
+    """A reference without values cannot be compared; its null rate can."""
+    table = drift_table({"x": reference([None] * 100)}, {"x": [None] * 50})
+    assert row(table)["reason"] == "nothing to compare: no value in the reference"
+
+
+def test_all_zero_median_uses_the_mean():
+    """A zero-inflated feature in cents instead of dollars is still named."""
+    rng = np.random.default_rng(10)
+    spent = np.where(rng.random(5_000) < 0.6, 0.0, rng.lognormal(3, 0.3, 5_000))
+    table = drift_table({"x": reference(spent, unit="usd")}, {"x": rng.permutation(spent)[:1000] * 100})
+    assert any("values look like cents, contract says usd" in reason for reason in table.reasons)
+
+
+def test_refusals_name_the_feature():
+    """No references, a missing feature (with a hint), and text where numbers are wanted."""
+    with pytest.raises(MeasureError, match="no references"):
+        drift_table({}, {})
+    with pytest.raises(MeasureError, match="did you mean 'spread'"):
+        drift_table({"sprea": reference([1.0])}, pd.DataFrame({"spread": [1.0]}))
+    with pytest.raises(MeasureError, match=r"^age: numbers are needed"):
+        drift_table({"age": reference([1.0])}, {"age": ["young"]})
+    with pytest.raises(MeasureError, match=r"^age: got no rows"):
+        drift_table({"age": reference([1.0])}, {"age": []})
+
+
+def test_tolerance_is_the_callers():
+    """The same shift is an alarm or not by the tolerance that the business states."""
+    rng = np.random.default_rng(11)
+    ref, now = {"x": reference(rng.normal(size=10_000))}, {"x": rng.normal(0.5, 1, 5_000)}
+    assert drift_table(ref, now, tolerance=Tolerance(psi=0.1)).alarms == ("x",)
+    assert drift_table(ref, now, tolerance=Tolerance(psi=0.5)).alarms == ()
+
+
+def test_line_movement_of_real_games(real_data):
+    """Real totals of 2016: half of the games against the other half is quiet, in cents it is loud."""
+    lines = pd.read_parquet(real_data / "mlb/lines_2016.parquet", columns=["game_id", "seq", "total"])
+    totals = lines.dropna().groupby("game_id", sort=True)["total"].last().to_numpy()
+    rng = np.random.default_rng(12)
+    mixed = rng.permutation(totals)
+    ref = {"total": reference(mixed[:1200])}
+    assert drift_table(ref, {"total": mixed[1200:]}).alarms == ()
+    assert drift_table(ref, {"total": mixed[1200:] * 100}).alarms == ("total",)

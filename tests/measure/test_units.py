@@ -1,0 +1,55 @@
+"""Suspected unit changes: which factors, and the sentence a person reads."""
+
+from __future__ import annotations
+
+import pytest
+
+from forecastle.measure.units import suspected_factor, unit_sentence
+
+
+@pytest.mark.parametrize(
+    ("ratio", "factor"),
+    [
+        (60.0, 60.0),
+        (1 / 58, 1 / 60),
+        (1000.0, 1000.0),
+        (3500.0, 3600.0),
+        (0.01, 1 / 100),
+        (26.0, 24.0),
+        (6.5, 7.0),
+    ],
+)
+def test_ratios_near_a_known_factor_are_suspected(ratio, factor):
+    """Within 20 % of 7, 24, 60, 100, 1000, 3600 or an inverse."""
+    assert suspected_factor(ratio) == pytest.approx(factor)
+
+
+@pytest.mark.parametrize("ratio", [1.0, 2.0, 15.0, 300.0, 0.0, -60.0, float("inf"), float("nan")])
+def test_other_ratios_are_not(ratio):
+    """Ordinary drift, sign changes and impossible ratios name no unit."""
+    assert suspected_factor(ratio) is None
+
+
+@pytest.mark.parametrize(
+    ("factor", "unit", "sentence"),
+    [
+        (1 / 60, "seconds", "values look like minutes, contract says seconds"),
+        (60.0, "hours", "values look like minutes, contract says hours"),
+        (3600.0, "hours", "values look like seconds, contract says hours"),
+        (100.0, "usd", "values look like cents, contract says usd"),
+        (100.0, "ratio", "values look like pcts, contract says ratio"),
+        (24.0, "day", "values look like hours, contract says day"),
+        (7.0, "weeks", "values look like days, contract says weeks"),
+    ],
+)
+def test_sentence_names_both_units(factor, unit, sentence):
+    """The unit that explains the factor stands beside the contract's."""
+    assert unit_sentence(factor, unit=unit) == sentence
+
+
+def test_sentence_without_a_known_unit_gives_the_factor():
+    """Nothing is guessed when the contract's unit is not in the list."""
+    assert unit_sentence(1 / 60, unit="") == (
+        "values are 1/60 of the reference's, as after a change of unit; contract names no unit"
+    )
+    assert "60 times the reference's" in unit_sentence(60.0, unit="furlongs")

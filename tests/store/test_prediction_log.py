@@ -1,0 +1,153 @@
+"""What the prediction log promises: on disk before the answer, once per request id, in commit order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from forecastle.contract.errors import StoreError
+from forecastle.store import prediction_log
+from forecastle.store.prediction_log import Prediction, PredictionLog, PredictionReader
+
+PLATFORM = Path(__file__).parents[2] / "platform"
+
+
+def prediction(number: int = 0, **changes: object) -> Prediction:
+    made = Prediction(
+        prediction_id=f"p{number}", request_id=f"r{number}", request_sha256="ab", system="toy",
+        entity_json='{"market_id":7}', predicted_at_us=1_780_000_000_000_000 + number, raw_score=0.1 + 0.2,
+        probability=1 / 3, interval_low=None, interval_high=0.75, model="lightgbm", model_version="3",
+        bundle="b" * 64, feature_set="f" * 64, variant="champion", features_json="{}", degraded_json="[]",
+        vector_json="[0.1,null]", decision_json="null", latency_ms=1.5,
+    )  # fmt: skip
+    return replace(made, **changes)
+
+
+@pytest.fixture
+def log(tmp_path: Path):
+    opened = PredictionLog(tmp_path / "log" / "toy.sqlite")
+    yield opened
+    opened.close()
+
+
+def test_what_was_appended_is_read_back_equal(log):
+    """Every field, floats to the last bit, comes back by prediction id and by request id."""
+    stored = asyncio.run(log.append(prediction()))
+    assert stored == prediction(sequence=1)
+    assert log.get("p0") == stored
+    assert log.by_request("r0") == stored
+    assert log.get("unknown") is None
+
+
+def test_a_repeated_request_id_returns_the_first_answer(log):
+    """The second prediction of a request id is dropped; its caller gets the stored first one."""
+    first = asyncio.run(log.append(prediction()))
+    again = asyncio.run(log.append(prediction(prediction_id="other", probability=0.9)))
+    assert again == first
+    assert log.count() == 1
+
+
+def test_waiting_predictions_share_commits_and_keep_their_order(log):
+    """A thousand concurrent appends all return their own prediction, numbered without gaps."""
+
+    async def append_all() -> list[Prediction]:
+        return await asyncio.gather(*(log.append(prediction(i)) for i in range(1_000)))
+
+    stored = asyncio.run(append_all())
+    assert [p.prediction_id for p in stored] == [f"p{i}" for i in range(1_000)]
+    assert [p.sequence for p in log.since(0)] == list(range(1, 1_001))
+    assert [p.sequence for p in log.since(997, limit=2)] == [998, 999]
+
+
+WRITER = """
+import asyncio, os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[3])
+from tests.store.test_prediction_log import prediction
+from forecastle.store.prediction_log import PredictionLog
+log = PredictionLog(Path(sys.argv[1]))
+async def main():
+    for i in range(200):
+        await log.append(prediction(prediction_id=f"{sys.argv[2]}-{i}", request_id=f"{sys.argv[2]}-{i}"))
+        print(i, flush=True)
+    if sys.argv[2] == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+asyncio.run(main())
+"""
+
+
+def _writer(path: Path, name: str) -> subprocess.Popen[str]:
+    root = str(Path(__file__).parents[2])
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path), name, root],
+        stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(PLATFORM)},
+    )  # fmt: skip
+
+
+def test_processes_append_to_one_file_and_a_killed_one_loses_nothing(tmp_path):
+    """Two processes write 200 answers each, one is killed -9 right after its last: all 400 are there."""
+    path = tmp_path / "toy.sqlite"
+    processes = [_writer(path, "killed"), _writer(path, "other")]
+    acknowledged = sum(len(process.communicate()[0].split()) for process in processes)
+    assert [process.returncode for process in processes] == [-signal.SIGKILL, 0]
+    reader = PredictionReader(path)
+    assert acknowledged == reader.count() == 400
+    assert [p.sequence for p in reader.since(0)] == list(range(1, 401))
+
+
+def test_a_failed_write_reaches_the_caller_and_the_log_goes_on(log):
+    """A value that the strict schema refuses raises StoreError and leaves nothing; the next append works."""
+    with pytest.raises(StoreError, match="cannot be written"):
+        asyncio.run(log.append(prediction(raw_score="not a number")))
+    assert log.count() == 0
+    assert asyncio.run(log.append(prediction())).sequence == 1
+
+
+def test_a_full_disk_is_an_error_and_heals(log):
+    """With the file at its size limit an append raises; after the limit is lifted the same append succeeds."""
+    asyncio.run(log.append(prediction()))
+    log._writer.execute("PRAGMA max_page_count=1")
+    with pytest.raises(StoreError, match="full"):
+        asyncio.run(log.append(prediction(1, features_json="x" * 100_000)))
+    log._writer.execute("PRAGMA max_page_count=100000")
+    assert asyncio.run(log.append(prediction(1))).sequence == 2
+
+
+def test_the_queue_is_bounded(log, monkeypatch):
+    """Beyond the limit of waiting predictions a new one is refused at once instead of filling memory."""
+    monkeypatch.setattr(prediction_log, "PENDING_LIMIT", 0)
+    with pytest.raises(StoreError, match="wait for the disk"):
+        asyncio.run(log.append(prediction()))
+
+
+def test_closing_writes_what_waits(tmp_path):
+    """Predictions handed over before `close` are on disk after it; later ones are refused."""
+    log = PredictionLog(tmp_path / "toy.sqlite")
+    futures = [log.submit(prediction(i)) for i in range(50)]
+    log.close()
+    assert [future.result().sequence for future in futures] == list(range(1, 51))
+    with pytest.raises(StoreError, match="closed"):
+        log.submit(prediction(51)).result()
+
+
+def test_reading_a_log_that_is_not_there_says_so(tmp_path):
+    """A reader never creates a file: it names the one that is missing."""
+    with pytest.raises(StoreError, match="no prediction was served yet"):
+        PredictionReader(tmp_path / "none.sqlite").count()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_log_is_refused(tmp_path):
+    """Bytes that are not SQLite are named, not overwritten."""
+    path = tmp_path / "toy.sqlite"
+    path.write_bytes(b"not a database, " * 100)
+    with pytest.raises(StoreError, match="cannot be opened"):
+        PredictionLog(path)
+    assert path.read_bytes().startswith(b"not a database")
