@@ -2,26 +2,26 @@
 
 Belongs here: one resource that opens the rooms of one home folder, and the alert log's.
 Does not belong here: environment variables (`environment.py`), logic (`forecastle`).
+Annotations are evaluated here: Dagster reads them to find configuration and resources.
 """
-
-from __future__ import annotations
 
 from pathlib import Path
 
 import dagster as dg
 
 from forecastle.contract.clock import Clock, clock_from
+from forecastle.contract.load import LoadedSystem
 from forecastle.learn.registry import Registry
 from forecastle.learn.tracking import Tracking
 from forecastle.store.alerts import AlertLog
 from forecastle.store.home import Home
 from forecastle.store.online import SQLiteOnlineStore
-from forecastle.store.prediction_log import PredictionLog
+from forecastle.store.simulated import simulated_data
 from forecastle.store.warehouse import Warehouse
 
 
 class Platform(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Opens warehouse, online store, prediction log, registry and MLflow of one home folder.
+    """Opens warehouse, online store, registry and MLflow of one home folder.
 
     `home` is the folder of all state, `data` the folder of source files ("" for simulated ones), `now` an instant from
     which a replay clock starts ("" for the system's clock).
@@ -41,9 +41,9 @@ class Platform(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Where things lie."""
         return Home(Path(self.home)).create()
 
-    def data_folder(self) -> Path:
-        """Folder of source files: the given one, else the simulated one."""
-        return Path(self.data) if self.data else self.layout.simulated
+    def data_folder(self, system: LoadedSystem) -> Path:
+        """Folder of source files: the given one, else the system's simulated one."""
+        return Path(self.data) if self.data else simulated_data(system, self.layout.simulated, now=self.clock())
 
     def warehouse(self) -> Warehouse:
         """Table versions."""
@@ -52,10 +52,6 @@ class Platform(dg.ConfigurableResource):  # type: ignore[type-arg]
     def online(self, system: str) -> SQLiteOnlineStore:
         """The system's online store, made when it is not there."""
         return SQLiteOnlineStore(self.layout.online(system))
-
-    def prediction_log(self, system: str) -> PredictionLog:
-        """The system's prediction log."""
-        return PredictionLog(self.layout.prediction_log(system))
 
     def registry(self) -> Registry:
         """Promotions."""

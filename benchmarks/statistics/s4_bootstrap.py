@@ -8,13 +8,9 @@ Run with `python -m benchmarks.statistics.s4_bootstrap`.
 from __future__ import annotations
 
 import statistics
-import sys
-from pathlib import Path
 
 import numpy as np
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "platform"))
 
 from benchmarks.table import measure_seconds, print_table
 from forecastle.measure.bootstrap import score_intervals

@@ -72,7 +72,12 @@ def test_a_changed_byte_never_reaches_the_parser(trained):
     """With the recorded digest every flipped byte and every truncation is refused by its digest."""
     model = trained[1]
     digest = hashlib.sha256(model).hexdigest()
-    for damaged in (model[:-1], model[: len(model) // 2], model.replace(b"leaf_value", b"leaf_walue", 1), b""):
+    for damaged in (
+        model[:-1],
+        model[: len(model) // 2],
+        model.replace(b"leaf_value", b"leaf_walue", 1),
+        b"",
+    ):
         with pytest.raises(BundleError, match="SHA-256"):
             NativeBooster(damaged, expected_sha256=digest)
 
@@ -109,18 +114,22 @@ def test_many_classes_are_refused():
     """A multiclass model has no single score, so it is refused at load."""
     generator = np.random.default_rng(0)
     data = lightgbm.Dataset(generator.normal(size=(200, 2)), generator.integers(0, 3, 200))
-    booster = lightgbm.train({"objective": "multiclass", "num_class": 3, "verbose": -1}, data, num_boost_round=2)
+    booster = lightgbm.train(
+        {"objective": "multiclass", "num_class": 3, "verbose": -1}, data, num_boost_round=2
+    )
     with pytest.raises(BundleError, match="3 classes"):
         native(booster.model_to_string().encode())
 
 
 def test_the_lightgbm_package_is_not_imported():
-    """Loading the module and its library leaves lightgbm, pandas, scikit-learn and SciPy out of the process."""
+    """Loading the module and its library leaves lightgbm, pandas, scikit-learn and SciPy out."""
     code = (
         "import sys; from forecastle.learn import native_booster as n; n._library();"
         "print(sorted({'lightgbm','pandas','sklearn','scipy'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_environment())
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_environment()
+    )
     assert done.stdout.strip() == "[]"
 
 

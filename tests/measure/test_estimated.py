@@ -17,7 +17,7 @@ from tests.measure.minstd import fixture
 
 
 def test_by_hand():
-    """For p = .9, .2: accuracy (.9+.8)/2, Brier (.09+.16)/2, log loss mean entropy, AUC from expected cells."""
+    """For p = .9, .2: accuracy (.9+.8)/2, Brier (.09+.16)/2, mean entropy, AUC of expected cells."""
     found = estimate_performance([0.9, 0.2])
     assert found.accuracy.estimate == pytest.approx((0.9 + 0.8) / 2)
     assert found.brier.estimate == pytest.approx((0.09 + 0.16) / 2)

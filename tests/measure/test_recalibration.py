@@ -191,6 +191,11 @@ def test_backward_scores_fall_back_to_the_base_rate() -> None:
     assert fit.apply_scalar(0.9) == pytest.approx(1 - y.mean(), abs=1e-9)
 
 
+def test_identity_needs_nothing() -> None:
+    """A calibrator without parameters fits a window in which only one outcome occurred."""
+    assert fit_calibrator("identity", [1, 1], [0.7, 0.8]) == Identity()
+
+
 def test_certain_and_constant_scores_are_fitted() -> None:
     """Scores of exactly 0 and 1, and a score that never varies, have documented limits."""
     y = np.array([0, 1, 0, 1, 1, 0, 1, 1.0])

@@ -111,7 +111,7 @@ def test_a_failed_write_reaches_the_caller_and_the_log_goes_on(log):
 
 
 def test_a_full_disk_is_an_error_and_heals(log):
-    """With the file at its size limit an append raises; after the limit is lifted the same append succeeds."""
+    """With the file at its size limit an append raises; once the limit is lifted the same append succeeds."""
     asyncio.run(log.append(prediction()))
     log._writer.execute("PRAGMA max_page_count=1")
     with pytest.raises(StoreError, match="full"):

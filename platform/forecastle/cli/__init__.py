@@ -1,5 +1,5 @@
 """The forecastle command: thin verbs over the library.
 
-Belongs here: see the modules; this file holds no code, so that a served process imports only what it uses.
+Belongs here: reading arguments and the environment, drawing progress, exit codes.
 Does not belong here: logic that another program could want.
 """

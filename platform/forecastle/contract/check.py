@@ -1,36 +1,52 @@
 """Checks across a declaration: names that must exist, SQL that must fit, code that must load.
 
 Belongs here: every fault that needs two fields or another file, each with its line and a hint.
-Does not belong here: what one field may hold (`system.py`), reading files (`load.py`).
+Does not belong here: what one field may hold (`system.py`), one contract by itself (`faults.py`), reading
+(`load.py`).
 """
 
 from __future__ import annotations
 
-import inspect
-import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+import re
+import warnings
+import zoneinfo
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
 
-from forecastle.contract.document import Document
+from forecastle.contract.code import FunctionText, ModuleText, read_module
+from forecastle.contract.document import Place
 from forecastle.contract.errors import Problem, did_you_mean
-from forecastle.contract.estimators import ESTIMATOR_PARAMS
-from forecastle.contract.sql import ParsedSql, parse_select
-from forecastle.contract.system import Column, Feature, KnownAt, Source, System
-from forecastle.contract.types import NUMERIC_DTYPES
+from forecastle.contract.estimators import ESTIMATOR_PARAMS, SYNONYMS
+from forecastle.contract.faults import column_faults, feature_faults
+from forecastle.contract.findings import Findings
+from forecastle.contract.sql import ParsedSql, output_line, parse_select
+from forecastle.contract.system import Column, Entity, Feature, Freshness, KnownAt, OnDemand, Source, System
 
-TIME_COLUMNS = ("event_at", "known_at")
+TIME_COLUMNS: Final = ("event_at", "known_at")
+LABEL_COLUMNS: Final = ("predict_at", "outcome", "known_at")
 
-Place = tuple[str | int, ...]
+_VARIABLE: Final = re.compile(r"\$\{([^}]*)\}?")
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What lies beside system.yaml: SQL texts by file name and a door to the system's Python."""
+    """What lies beside system.yaml: SQL by file name, Python by module name, files that could not be read."""
 
+    folder: Path
     sql: Mapping[str, str]
-    modules: frozenset[str]
-    function: Callable[[str], Any]
+    code: Mapping[str, str]
+    unread: frozenset[str]
+    function: Callable[[str], Callable[..., Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Every fault found, and the SQL as it was parsed on the way, by file name."""
+
+    problems: tuple[Problem, ...]
+    parsed: Mapping[str, ParsedSql]
 
 
 def source_schema(system: System) -> dict[str, list[str]]:
@@ -41,22 +57,29 @@ def source_schema(system: System) -> dict[str, list[str]]:
     }
 
 
-def check_system(system: System, document: Document, parts: Parts) -> list[Problem]:
-    """Every fault that needs more than one field, in file order."""
-    checker = _Checker(system, document, parts)
-    return sorted(checker.problems(), key=lambda p: (p.file != document.file, p.file, p.line))
+def check_system(system: System, parts: Parts, *, findings: Findings) -> Checked:
+    """Every fault that needs more than one field; places that `findings` doubts are passed over."""
+    checker = _Checker(system, parts, findings)
+    return Checked(tuple(checker.problems()), checker.parsed)
 
 
+@dataclass(slots=True)
 class _Checker:
-    def __init__(self, system: System, document: Document, parts: Parts) -> None:
-        self.system = system
-        self.document = document
-        self.parts = parts
+    system: System
+    parts: Parts
+    findings: Findings
+    parsed: dict[str, ParsedSql] = field(default_factory=dict)
+    _modules: dict[str, tuple[ModuleText | None, list[Problem]]] = field(default_factory=dict)
 
-    def at(self, place: Place, text: str, hint: str = "") -> Problem:
-        return Problem(self.document.file, self.document.line(place), text, hint)
+    def at(self, place: Place, text: str, hint: str = "") -> Iterator[Problem]:
+        if self.findings.certain(place):
+            document = self.findings.document
+            yield Problem(document.file, document.line(place), text, hint)
 
     def problems(self) -> Iterator[Problem]:
+        if self.system.system != self.parts.folder.absolute().name:
+            text = f"names {self.system.system!r} in folder {self.parts.folder.absolute().name!r}"
+            yield from self.at(("system",), text, "a system is named like its folder")
         yield from self._sources()
         yield from self._features()
         yield from self._views()
@@ -69,41 +92,59 @@ class _Checker:
         for name, source in self.system.sources.items():
             place: Place = ("sources", name)
             yield from self._columns((*place, "columns"), source.columns)
-            known = source.known_at if not isinstance(source.known_at, KnownAt) else None
-            for field, column in (("event_at", source.event_at), ("known_at", known)):
-                yield from self._time_column((*place, field), source, column)
-            for column in source.key:
-                if column not in {*source.columns, *TIME_COLUMNS}:
-                    hint = did_you_mean(column, source.columns)
-                    yield self.at((*place, "key"), f"key names unknown column {column!r}", hint)
+            known = None if isinstance(source.known_at, KnownAt) else source.known_at
+            for word, column in (("event_at", source.event_at), ("known_at", known)):
+                yield from self._time_column((*place, word), source, column)
+                if word in source.columns and column != word:
+                    text = f"column {word!r} would be hidden by the source's own {word}"
+                    yield from self.at((*place, word), text, f"say {word}: {word} or rename the column")
+            yield from self._names((*place, "key"), source.key, {*source.columns, *TIME_COLUMNS}, "column")
             yield from self._freshness((*place, "freshness"), source.freshness)
+            yield from self._origin(place, source)
+
+    def _origin(self, place: Place, source: Source) -> Iterator[Problem]:
+        for name in _VARIABLE.findall(source.path):
+            if name != "DATA":
+                yield from self.at((*place, "path"), f"path names ${{{name}}}", "only ${DATA} is known")
+        if not _is_zone(source.time_zone):
+            hint = did_you_mean(source.time_zone, zoneinfo.available_timezones())
+            yield from self.at((*place, "time_zone"), f"time_zone is {source.time_zone!r}", hint)
 
     def _time_column(self, place: Place, source: Source, column: str | None) -> Iterator[Problem]:
         if column is None:
             return
-        if column not in source.columns:
-            hint = did_you_mean(column, source.columns)
-            yield self.at(place, f"{place[-1]} names unknown column {column!r}", hint)
-        elif source.columns[column].dtype not in {"timestamp", "date"}:
-            got = source.columns[column].dtype
-            yield self.at(place, f"{place[-1]} column {column!r} is {got}", "declare dtype timestamp or date")
+        yield from self._names(place, [column], source.columns, "column")
+        declared = source.columns.get(column)
+        if declared is not None and declared.dtype not in {"timestamp", "date"}:
+            text = f"{place[-1]} column {column!r} is {declared.dtype}"
+            yield from self.at(place, text, "declare dtype timestamp or date")
 
-    def _freshness(self, place: Place, freshness: Any) -> Iterator[Problem]:
+    def _names(
+        self, place: Place, names: Sequence[str], allowed: Iterable[str], what: str
+    ) -> Iterator[Problem]:
+        """Names in a list (or alone) that must exist, each once."""
+        known = set(allowed)
+        for index, name in enumerate(names):
+            here = (*place, index)
+            if name not in known:
+                text = f"{place[-1]} names unknown {what} {name!r}"
+                yield from self.at(here, text, did_you_mean(name, known))
+            elif name in names[:index]:
+                yield from self.at(here, f"{place[-1]} names {name!r} twice")
+
+    def _freshness(self, place: Place, freshness: Freshness | None) -> Iterator[Problem]:
         if freshness is not None and not freshness.warn < freshness.fail:
-            yield self.at(place, "freshness.warn is not shorter than freshness.fail")
+            yield from self.at(place, "freshness.warn is not shorter than freshness.fail")
 
     def _columns(self, place: Place, columns: Mapping[str, Column]) -> Iterator[Problem]:
         for name, column in columns.items():
-            here = (*place, name)
-            if column.dtype in {"float64", "int64"} and column.unit is None:
-                yield self.at(here, f"number {name!r} has no unit", "say what it counts, such as count or seconds")
-            if column.min is not None and column.max is not None and column.min > column.max:
-                yield self.at(here, f"{name!r} has min {column.min:g} above max {column.max:g}")
-            if (column.min is not None or column.max is not None) and column.dtype not in NUMERIC_DTYPES:
-                yield self.at(here, f"{name!r} is {column.dtype}, which has no min or max")
+            for text, hint in column_faults(name, column):
+                yield from self.at((*place, name), text, hint)
 
     def _features(self) -> Iterator[Problem]:
         owner: dict[str, str] = {}
+        keys = {key for entity in self.system.entity.values() for key in entity.keys}
+        taken = {*keys, *TIME_COLUMNS, *LABEL_COLUMNS, *self.system.label.columns}
         for kind in ("feature_views", "on_demand"):
             for group, declared in getattr(self.system, kind).items():
                 place: Place = (kind, group, "features")
@@ -111,112 +152,192 @@ class _Checker:
                 for name, feature in declared.features.items():
                     here = (*place, name)
                     if name in owner:
-                        yield self.at(here, f"feature {name!r} stands in {owner[name]!r} already", "give it another name")
+                        text = f"feature {name!r} stands in {owner[name]!r} already"
+                        yield from self.at(here, text, "give it another name")
+                    if name in taken:
+                        text = f"feature {name!r} has the name of a key, a time or a label column"
+                        yield from self.at(here, text, "give it another name")
                     owner.setdefault(name, group)
-                    yield from self._feature(here, name, feature)
-
-    def _feature(self, place: Place, name: str, feature: Feature) -> Iterator[Problem]:
-        if feature.dtype not in NUMERIC_DTYPES:
-            yield self.at(place, f"feature {name!r} is {feature.dtype}", "features are float64, int64 or bool")
-        if feature.missing == "default" and feature.default is None and not feature.nullable:
-            yield self.at(place, f"feature {name!r} has missing: default but no default and is not nullable")
-        value = feature.default
-        low = -math.inf if feature.min is None else feature.min
-        high = math.inf if feature.max is None else feature.max
-        if value is not None and not low <= value <= high:
-            yield self.at(place, f"feature {name!r} has default {value:g} outside [{low:g}, {high:g}]")
+                    for text, hint in feature_faults(name, feature, computed=kind == "on_demand"):
+                        yield from self.at(here, text, hint)
 
     def _views(self) -> Iterator[Problem]:
+        about = next(iter(self.system.entity))
         for name, view in self.system.feature_views.items():
             place: Place = ("feature_views", name)
+            yield from self._freshness((*place, "freshness"), view.freshness)
             entity = self.system.entity.get(view.entity)
             if entity is None:
-                hint = did_you_mean(view.entity, self.system.entity)
-                yield self.at((*place, "entity"), f"names unknown entity {view.entity!r}", hint)
+                yield from self._names((*place, "entity"), [view.entity], self.system.entity, "entity")
                 continue
-            yield from self._freshness((*place, "freshness"), view.freshness)
-            wanted = {*entity.keys, *TIME_COLUMNS, *view.features}
-            yield from self._sql((*place, "sql"), view.sql, wanted)
+            missing = sorted(set(entity.keys) - set(self.system.entity[about].keys))
+            if missing:
+                text = f"entity {view.entity!r} has the key {', '.join(missing)}, which {about!r} has not"
+                yield from self.at(
+                    (*place, "entity"), text, f"predictions are about {about!r}, declared first"
+                )
+            yield from self._sql((*place, "sql"), view.sql, _view_columns(entity, view.features))
 
     def _sql(self, place: Place, file: str, wanted: set[str]) -> Iterator[Problem]:
         text = self.parts.sql.get(file)
-        if text is None:
-            yield self.at(place, f"names {file!r}, which is not in the folder", did_you_mean(file, self.parts.sql))
+        if file in self.parts.unread:
             return
-        parsed, problems = parse_select(text, file=file, schema=source_schema(self.system))
+        if text is None:
+            hint = did_you_mean(file, self.parts.sql)
+            yield from self.at(place, f"names {file!r}, which is not in the folder", hint)
+            return
+        path = str(self.parts.folder / file)
+        parsed, problems = parse_select(text, file=path, schema=source_schema(self.system))
         yield from problems
-        if parsed is not None:
-            yield from self._outputs(parsed, wanted)
-
-    def _outputs(self, parsed: ParsedSql, wanted: set[str]) -> Iterator[Problem]:
+        if parsed is None:
+            return
+        self.parsed[file] = parsed
         got = set(parsed.outputs)
         for name in sorted(wanted - got):
-            yield Problem(parsed.file, 1, f"does not give column {name!r}", did_you_mean(name, got))
+            line, hint = output_line(parsed, name), did_you_mean(name, got - wanted)
+            yield Problem(path, line, f"does not give column {name!r}", hint)
         for name in sorted(got - wanted):
-            yield Problem(parsed.file, 1, f"gives undeclared column {name!r}", did_you_mean(name, wanted))
+            line, hint = output_line(parsed, name), did_you_mean(name, wanted - got)
+            yield Problem(path, line, f"gives undeclared column {name!r}", hint)
 
     def _on_demand(self) -> Iterator[Problem]:
         of_views = {f for view in self.system.feature_views.values() for f in view.features}
         for name, group in self.system.on_demand.items():
             place: Place = ("on_demand", name)
-            for feature in group.inputs:
-                if feature not in of_views:
-                    hint = did_you_mean(feature, of_views)
-                    yield self.at((*place, "inputs"), f"reads unknown feature {feature!r}", hint)
-            yield from self._function((*place, "function"), group.function, set(group.inputs))
+            yield from self._names((*place, "inputs"), group.inputs, of_views, "feature of a view")
+            found = list(self._function((*place, "function"), group.function, group.inputs))
+            yield from found
+            if not found and group.function.partition(":")[0] in self.parts.code:
+                yield from self._trial((*place, "function"), group)
         if self.system.simulate is not None:
-            yield from self._function(("simulate",), self.system.simulate, {"seed", "now"})
+            yield from self._function(("simulate",), self.system.simulate, ("seed", "now"), positional=1)
 
-    def _function(self, place: Place, path: str, arguments: set[str]) -> Iterator[Problem]:
-        module = path.partition(":")[0]
-        if module not in self.parts.modules:
-            hint = did_you_mean(f"{module}.py", [f"{name}.py" for name in self.parts.modules])
-            yield self.at(place, f"{path!r} needs {module}.py, which is not in the folder", hint)
+    def _function(
+        self, place: Place, path: str, arguments: Sequence[str], *, positional: int = 0
+    ) -> Iterator[Problem]:
+        """A function that must stand in the folder and take just these arguments by name; nothing runs."""
+        module, _, name = path.partition(":")
+        if f"{module}.py" in self.parts.unread:
+            return
+        if module not in self.parts.code:
+            hint = did_you_mean(f"{module}.py", [f"{stem}.py" for stem in self.parts.code])
+            yield from self.at(place, f"{path!r} needs {module}.py, which is not in the folder", hint)
+            return
+        text, problems = self._module(module)
+        yield from problems
+        if text is None:
+            return
+        function = text.functions.get(name)
+        if function is None:
+            hint = did_you_mean(name, text.functions) if text.functions else "define it with def"
+            yield from self.at(place, f"{module}.py has no function {name!r}", hint)
+            return
+        yield from _arguments(text.file, name, function, arguments, positional=positional)
+        for imported, line in text.imports:
+            if imported in {"", *self.parts.code}:
+                yield Problem(
+                    text.file,
+                    line,
+                    "imports a file of its own folder",
+                    "a bundle carries one file: join them",
+                )
+
+    def _module(self, name: str) -> tuple[ModuleText | None, list[Problem]]:
+        if name not in self._modules:
+            file = str(self.parts.folder / f"{name}.py")
+            self._modules[name] = read_module(self.parts.code[name], file=file)
+        return self._modules[name]
+
+    def _trial(self, place: Place, group: OnDemand) -> Iterator[Problem]:
+        """One call with plain numbers: code that does not load or gives other features is found early."""
+        features = self.system.features()
+        if not set(group.inputs) <= set(features):
             return
         try:
-            function = self.parts.function(path)
-        except Exception as error:  # noqa: BLE001  a system's own code may raise anything while it loads
-            yield self.at(place, f"{path!r} cannot be loaded: {type(error).__name__}: {error}")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                function = self.parts.function(group.function)
+                given = function(**{name: _sample(features[name]) for name in group.inputs})
+                got = set(given)
+        except Exception as error:  # noqa: BLE001  a system's own code may raise anything
+            text = f"{group.function!r} fails: {type(error).__name__}: {error}"
+            yield from self.at(place, text, "called with one plain number for each input")
             return
-        accepted = set(inspect.signature(function).parameters)
-        missing = sorted(arguments - accepted)
-        if missing:
-            yield self.at(place, f"{path!r} takes no argument {', '.join(missing)}", f"it takes {', '.join(accepted)}")
+        for name in sorted(set(group.features) - got):
+            text = f"{group.function!r} does not give feature {name!r}"
+            yield from self.at(place, text, did_you_mean(name, got - set(group.features)))
+        for name in sorted(got - set(group.features)):
+            yield from self.at(place, f"{group.function!r} gives undeclared feature {name!r}", "declare it")
 
     def _label(self) -> Iterator[Problem]:
-        label = self.system.label
+        label, entity = self.system.label, self.system.entity_of_label()
+        taken = {*entity.keys, *LABEL_COLUMNS}
         yield from self._columns(("label", "columns"), label.columns)
-        entity = self.system.entity_of_label()
-        wanted = {*entity.keys, "predict_at", "outcome", "known_at", *label.columns}
-        yield from self._sql(("label", "sql"), label.sql, wanted)
+        for name in label.columns:
+            if name in taken:
+                text = f"column {name!r} is part of every label already"
+                yield from self.at(("label", "columns", name), text, "leave it out")
+        yield from self._sql(("label", "sql"), label.sql, {*taken, *label.columns})
 
     def _models(self) -> Iterator[Problem]:
         features = self.system.features()
         for name, model in self.system.models.items():
             place: Place = ("models", name)
-            for feature in model.features or ():
-                if feature not in features:
-                    hint = did_you_mean(feature, features)
-                    yield self.at((*place, "features"), f"uses unknown feature {feature!r}", hint)
-            yield from self._estimator(place, model.estimator, model.params)
-
-    def _estimator(self, place: Place, path: str, params: Mapping[str, Any]) -> Iterator[Problem]:
-        if path not in ESTIMATOR_PARAMS:
-            yield self.at((*place, "estimator"), f"estimator is {path!r}", did_you_mean(path, ESTIMATOR_PARAMS))
-            return
-        allowed = ESTIMATOR_PARAMS[path]
-        for param in params:
-            if param not in allowed:
-                hint = did_you_mean(param, allowed)
-                yield self.at((*place, "params", param), f"{path} has no parameter {param!r}", hint)
+            yield from self._names((*place, "features"), model.features or (), features, "feature")
+            if model.estimator not in ESTIMATOR_PARAMS:
+                hint = did_you_mean(model.estimator, ESTIMATOR_PARAMS)
+                yield from self.at((*place, "estimator"), f"estimator is {model.estimator!r}", hint)
+                continue
+            allowed = ESTIMATOR_PARAMS[model.estimator]
+            for param in model.params:
+                if param not in allowed:
+                    here = (*place, "params", param)
+                    synonym = SYNONYMS[model.estimator].get(param)
+                    hint = f"write {synonym}" if synonym else did_you_mean(param, allowed)
+                    yield from self.at(here, f"{model.estimator} has no parameter {param!r}", hint)
 
     def _evaluate(self) -> Iterator[Problem]:
         features, evaluate = self.system.features(), self.system.evaluate
-        if evaluate.baseline not in features:
-            hint = did_you_mean(evaluate.baseline, features)
-            yield self.at(("evaluate", "baseline"), f"names unknown feature {evaluate.baseline!r}", hint)
+        yield from self._names(("evaluate", "baseline"), [evaluate.baseline], features, "feature")
+        baseline = features.get(evaluate.baseline)
+        if baseline is not None and baseline.unit != "probability":
+            text = f"baseline {evaluate.baseline!r} has unit {baseline.unit}"
+            yield from self.at(("evaluate", "baseline"), text, "a baseline is itself a probability")
         rows = {*self.system.entity_of_label().keys, *self.system.label.columns}
-        for name in (*evaluate.slices, *((evaluate.cluster,) if evaluate.cluster else ())):
-            if name not in rows:
-                hint = did_you_mean(name, rows)
-                yield self.at(("evaluate",), f"names {name!r}, which label rows do not have", hint)
+        yield from self._names(("evaluate", "slices"), evaluate.slices, rows, "label column")
+        cluster = [evaluate.cluster] if evaluate.cluster else []
+        yield from self._names(("evaluate", "cluster"), cluster, rows, "label column")
+
+
+def _view_columns(entity: Entity, features: Iterable[str]) -> set[str]:
+    return {*entity.keys, *TIME_COLUMNS, *features}
+
+
+def _arguments(
+    file: str, name: str, function: FunctionText, arguments: Sequence[str], *, positional: int
+) -> Iterator[Problem]:
+    lacks = function.lacks(arguments)
+    if lacks:
+        hint = f"it takes {', '.join(function.accepts) or 'none'}"
+        yield Problem(file, function.line, f"{name} takes no argument {', '.join(lacks)}", hint)
+    wants = function.wants((*function.by_position[:positional], *arguments))
+    if wants:
+        hint = f"it is given {', '.join(arguments)}"
+        yield Problem(file, function.line, f"{name} wants the argument {', '.join(wants)}", hint)
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return False
+    return True
+
+
+def _sample(feature: Feature) -> float | bool:
+    """A value near one that the contract allows."""
+    if feature.dtype == "bool":
+        return True
+    low = 1.0 if feature.min is None else max(1.0, feature.min)
+    value = low if feature.max is None else min(low, feature.max)
+    return int(value) if feature.dtype == "int64" else value

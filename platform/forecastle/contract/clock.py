@@ -9,8 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 Clock = Callable[[], datetime]
+
+_NEEDED: Final = "an instant needs its zone, such as 2026-08-21T12:00:00+00:00"
 
 
 def system_clock() -> datetime:
@@ -19,9 +22,15 @@ def system_clock() -> datetime:
 
 
 def replay_clock(start: datetime) -> Clock:
-    """A clock that stands at `start` now and goes on at real speed: yesterday's data asked yesterday's questions."""
-    began = time.monotonic()
-    return lambda: start + timedelta(seconds=time.monotonic() - began)
+    """A clock that stands at `start` now and goes on at real speed: old data is asked old questions.
+
+    Raises:
+        ValueError: `start` has no zone.
+    """
+    if start.tzinfo is None:
+        raise ValueError(f"got {start.isoformat()}; {_NEEDED}")
+    begin, began = start.astimezone(UTC), time.monotonic()
+    return lambda: begin + timedelta(seconds=time.monotonic() - began)
 
 
 def clock_from(text: str | None) -> Clock:
@@ -32,7 +41,8 @@ def clock_from(text: str | None) -> Clock:
     """
     if not text:
         return system_clock
-    start = datetime.fromisoformat(text)
-    if start.tzinfo is None:
-        raise ValueError(f"got {text!r}; an instant needs its zone, such as 2026-08-21T12:00:00+00:00")
-    return replay_clock(start.astimezone(UTC))
+    try:
+        start = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"got {text!r}; {_NEEDED}") from error
+    return replay_clock(start)

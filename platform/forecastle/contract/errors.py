@@ -3,8 +3,8 @@
 Belongs here: exception classes, and nothing that decides when to raise them.
 Does not belong here: messages of one room, HTTP status codes (`serve/`), exit codes (`cli/`).
 
-    ForecastleError                 anything we refuse; its text says what was got, what is allowed, what to do next
-    ├── ContractError               a declaration is wrong (system.yaml, SQL, on-demand code); lists every problem
+    ForecastleError                 anything we refuse: what was got, what is allowed, what to do next
+    ├── ContractError               a declaration is wrong (system.yaml, SQL, code); lists every problem
     ├── SourceError                 a source's rows or files are not what its contract says
     ├── StoreError                  a table, version or key that is not there or cannot be trusted
     │   ├── CorruptionError         bytes differ from the checksum recorded when they were written

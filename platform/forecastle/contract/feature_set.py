@@ -1,6 +1,7 @@
 """A feature set: the ordered, hashed list of features one model is trained on and served with.
 
-Belongs here: the record that travels in the bundle, its hash, and the on-demand functions compiled from its code.
+Belongs here: the record that travels in the bundle, its hash, and the on-demand functions compiled from its
+code.
 Does not belong here: values, joins, request handling. Standard library and pydantic only: it is served.
 """
 
@@ -9,14 +10,18 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import threading
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from forecastle.contract.errors import BundleError
 from forecastle.contract.system import Feature
+
+_PROSE: Final = frozenset({"description", "owner"})
+_LOADING: Final = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,8 @@ class OnDemandSpec:
 class FeatureSet:
     """Everything needed to build a model's input vector, by name.
 
-    `model_features` is the estimator's column order; `features` also holds inputs that only on-demand functions read.
+    `model_features` is the estimator's column order; `features` also holds inputs that only on-demand
+    functions read.
     """
 
     system: str
@@ -68,8 +74,14 @@ class FeatureSet:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 (hex) of the canonical JSON: contract, order, TTLs, SQL and on-demand code."""
-        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        """SHA-256 (hex) of the canonical JSON: contract, order, TTLs, SQL and on-demand code.
+
+        Descriptions and owners stay out of it: they change no value.
+        """
+        data = self.to_json()
+        for feature in data["features"]:
+            feature["contract"] = {k: v for k, v in feature["contract"].items() if k not in _PROSE}
+        text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @cached_property
@@ -132,9 +144,7 @@ class FeatureSet:
                 keys=dict(data["keys"]),
                 model_features=tuple(data["model_features"]),
                 features=tuple(
-                    FeatureSpec(
-                        f["name"], Feature.model_validate(f["contract"]), f["view"], f["ttl_seconds"]
-                    )
+                    FeatureSpec(f["name"], Feature.model_validate(f["contract"]), f["view"], f["ttl_seconds"])
                     for f in data["features"]
                 ),
                 views=tuple(
@@ -153,12 +163,22 @@ class FeatureSet:
             raise BundleError(f"a feature set cannot be read: {error!r}; build the bundle again") from error
 
     def functions(self) -> dict[str, Callable[..., Mapping[str, Any]]]:
-        """On-demand functions by name, compiled from the code this set carries (never from the working tree)."""
-        modules = {name: load_module(name, text, origin=self.system) for name, text in self.code.items()}
+        """On-demand functions by name, compiled from the code this set carries (never from the working tree).
+
+        Raises:
+            BundleError: the code is missing a function or does not run.
+        """
         found: dict[str, Callable[..., Mapping[str, Any]]] = {}
         for spec in self.on_demand:
-            module, function = spec.function.split(":")
-            found[spec.name] = getattr(modules[module], function)
+            module, _, function = spec.function.partition(":")
+            try:
+                found[spec.name] = getattr(
+                    load_module(module, self.code[module], origin=self.system), function
+                )
+            except Exception as error:  # a bundle's own code may raise anything
+                raise BundleError(
+                    f"{spec.function} of {self.system!r} cannot be loaded: {error!r}; build the bundle again"
+                ) from error
         return found
 
 
@@ -169,16 +189,19 @@ def load_module(name: str, text: str, *, origin: str) -> types.ModuleType:
         SyntaxError, Exception: whatever the text raises.
     """
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    unique = f"forecastle_system_{origin}_{name}_{digest}"
-    if unique in sys.modules:
-        return sys.modules[unique]
-    module = types.ModuleType(unique)
-    module.__file__ = f"<{origin}/{name}.py>"
-    # Registered first: dataclasses look their own module up while it runs.
-    sys.modules[unique] = module
-    try:
-        exec(compile(text, module.__file__, "exec"), module.__dict__)  # noqa: S102  a system's own declared code
-    except BaseException:
-        del sys.modules[unique]
-        raise
-    return module
+    unique = f"forecastle_system_{origin}.{name}.{digest}"
+    # Two threads may ask for one module; neither may see it half made.
+    with _LOADING:
+        if unique in sys.modules:
+            return sys.modules[unique]
+        module = types.ModuleType(unique)
+        module.__file__ = f"<{origin}/{name}.py>"
+        # Registered first: dataclasses look their own module up while it runs.
+        sys.modules[unique] = module
+        try:
+            # The code is the system's own, declared by it.
+            exec(compile(text, module.__file__, "exec"), module.__dict__)  # noqa: S102
+        except BaseException:
+            del sys.modules[unique]
+            raise
+        return module

@@ -1,29 +1,30 @@
 """From a folder to a loaded system: declaration, SQL, code; all problems at once or none.
 
-Belongs here: reading a system's folder, turning pydantic's findings into problems with lines, discovery of systems.
-Does not belong here: what is checked (`system.py`, `check.py`), data, anything that runs SQL.
+Belongs here: reading a system's folder, what follows from a whole declaration, discovery of systems.
+Does not belong here: what is checked (`findings.py`, `check.py`), data, anything that runs SQL.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
-
-from pydantic import BaseModel, ValidationError
+from typing import Any, Final
 
 from forecastle.contract.check import Parts, check_system, source_schema
-from forecastle.contract.document import Document, read_document
+from forecastle.contract.document import read_document, read_text
 from forecastle.contract.errors import ContractError, Problem, did_you_mean
 from forecastle.contract.feature_set import FeatureSet, FeatureSpec, OnDemandSpec, ViewSpec, load_module
-from forecastle.contract.sql import column_lineage, parse_select
+from forecastle.contract.findings import read_system
+from forecastle.contract.sql import ParsedSql, column_lineage, parse_select
 from forecastle.contract.system import System
 
-DECLARATION = "system.yaml"
+DECLARATION: Final = "system.yaml"
+
+
+Lineage = Mapping[str, tuple[tuple[str, str], ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,9 @@ class LoadedSystem:
     folder: Path
     sql: Mapping[str, str]
     code: Mapping[str, str]
+    # Parsing and lineage cost more than all the rest: once for each file, lineage when asked for.
+    _parsed: dict[str, ParsedSql] = field(default_factory=dict, repr=False, compare=False)
+    _lineage: dict[str, Lineage] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -48,28 +52,39 @@ class LoadedSystem:
             AttributeError: no such function.
         """
         module, _, function = path.partition(":")
-        loaded: Callable[..., Any] = getattr(load_module(module, self.code[module], origin=self.name), function)
+        loaded: Callable[..., Any] = getattr(
+            load_module(module, self.code[module], origin=self.name), function
+        )
         return loaded
 
-    def lineage(self, file: str) -> dict[str, tuple[tuple[str, str], ...]]:
+    def lineage(self, file: str) -> Lineage:
         """For each output column of a SQL file the (source, column) pairs it is computed from."""
-        schema = source_schema(self.declaration)
-        parsed, problems = parse_select(self.sql[file], file=file, schema=schema)
-        if parsed is None:
-            raise ContractError(problems)
-        return column_lineage(parsed, schema=schema)
+        if file not in self._lineage:
+            found = column_lineage(self._parse(file), schema=source_schema(self.declaration))
+            self._lineage[file] = MappingProxyType(found)
+        return self._lineage[file]
 
     def reads(self, file: str) -> tuple[str, ...]:
         """The sources that a SQL file reads, sorted."""
-        parsed, problems = parse_select(self.sql[file], file=file, schema=source_schema(self.declaration))
-        if parsed is None:
-            raise ContractError(problems)
-        return parsed.tables
+        return self._parse(file).tables
 
     def feature_set(self, model: str) -> FeatureSet:
-        """The feature set of one model: its features in order and whatever their on-demand functions read."""
+        """The feature set of one model: its features in order and whatever their on-demand functions read.
+
+        Raises:
+            ContractError: no such model.
+        """
+        if model not in self.declaration.models:
+            hint = did_you_mean(model, self.declaration.models)
+            raise ContractError([Problem(str(self.folder / DECLARATION), 0, f"has no model {model!r}", hint)])
+        return self._feature_set(self.declaration.model_features(model))
+
+    def all_features(self) -> FeatureSet:
+        """Every feature of the system as one set: what a training set holds."""
+        return self._feature_set(list(self.declaration.features()))
+
+    def _feature_set(self, wanted: Sequence[str]) -> FeatureSet:
         system = self.declaration
-        wanted = system.model_features(model)
         groups = [name for name, group in system.on_demand.items() if set(group.features) & set(wanted)]
         read = [feature for name in groups for feature in system.on_demand[name].inputs]
         made = [feature for name in groups for feature in system.on_demand[name].features]
@@ -88,6 +103,18 @@ class LoadedSystem:
                 for module in sorted({system.on_demand[name].function.split(":")[0] for name in groups})
             },
         )
+
+    def _parse(self, file: str) -> ParsedSql:
+        if file not in self._parsed:
+            path = str(self.folder / file)
+            if file not in self.sql:
+                raise ContractError([Problem(path, 0, "is not in the folder", did_you_mean(file, self.sql))])
+            schema = source_schema(self.declaration)
+            parsed, problems = parse_select(self.sql[file], file=path, schema=schema)
+            if parsed is None:
+                raise ContractError(problems)
+            self._parsed[file] = parsed
+        return self._parsed[file]
 
     def _spec(self, name: str) -> FeatureSpec:
         view = self.declaration.view_of(name)
@@ -112,102 +139,69 @@ def load_system(folder: Path) -> LoadedSystem:
         ContractError: with every problem of system.yaml, SQL and Python at once.
     """
     document = read_document(folder / DECLARATION)
-    try:
-        system = System.model_validate(document.data)
-    except ValidationError as error:
-        raise ContractError(_problems(error, document)) from None
-    sql = {p.name: p.read_text(encoding="utf-8") for p in sorted(folder.glob("*.sql"))}
-    code = {p.stem: p.read_text(encoding="utf-8") for p in sorted(folder.glob("*.py"))}
-    loaded = LoadedSystem(system, folder, MappingProxyType(sql), MappingProxyType(code))
-    problems = check_system(system, document, Parts(sql, frozenset(code), loaded.function))
-    if system.system != folder.name:
-        line = document.line(("system",))
-        problems.insert(0, Problem(document.file, line, f"names {system.system!r} in folder {folder.name!r}"))
+    findings = read_system(document)
+    # What the reader refused left a hole in the data; what is found on that line is its echo.
+    refused = {problem.line for problem in document.problems}
+    problems = [*document.problems, *(p for p in findings.problems if p.line not in refused)]
+    sql, unread_sql = _texts(folder, "sql")
+    code, unread_code = _texts(folder, "py")
+    problems += [*unread_sql, *unread_code]
+    code = {Path(name).stem: text for name, text in code.items()}
+    if findings.system is None:
+        raise ContractError(_in_order(problems, document.file))
+    loaded = LoadedSystem(findings.system, folder, MappingProxyType(sql), MappingProxyType(code))
+    unread = frozenset(Path(problem.file).name for problem in (*unread_sql, *unread_code))
+    parts = Parts(folder, sql, code, unread, loaded.function)
+    checked = check_system(findings.system, parts, findings=findings)
+    problems += [p for p in checked.problems if p.file != document.file or p.line not in refused]
     if problems:
-        raise ContractError(problems)
+        raise ContractError(_in_order(problems, document.file))
+    loaded._parsed.update(checked.parsed)  # noqa: SLF001  its own module fills the cache
     return loaded
 
 
 def discover(folders: Sequence[Path]) -> dict[str, Path]:
     """Folders of systems by name: every child with a system.yaml; later folders may add, never replace.
 
+    A folder named twice counts once.
+
     Raises:
-        ContractError: a folder is missing or two folders hold a system of one name.
+        ContractError: a folder cannot be read, is itself a system, or holds a system of a name that is taken.
     """
     found: dict[str, Path] = {}
     problems = []
-    for folder in folders:
-        if not folder.is_dir():
-            problems.append(Problem(str(folder), 0, "is not a folder of systems"))
+    for folder in dict.fromkeys(folder.resolve() for folder in folders):
+        if (folder / DECLARATION).is_file():
+            problems.append(Problem(str(folder), 0, "is itself a system", f"name {folder.parent}"))
             continue
-        for child in sorted(folder.iterdir()):
-            if not (child / DECLARATION).is_file():
-                continue
-            if child.name in found:
-                problems.append(Problem(str(child), 0, f"system {child.name!r} stands in {found[child.name]} already"))
-            found.setdefault(child.name, child)
+        try:
+            children = sorted(folder.iterdir())
+        except OSError as error:
+            hint = "name a folder that holds systems"
+            problems.append(Problem(str(folder), 0, f"cannot be read: {error.strerror}", hint))
+            continue
+        for child in children:
+            if (child / DECLARATION).is_file():
+                if child.name in found:
+                    text = f"system {child.name!r} stands in {found[child.name]} already"
+                    problems.append(Problem(str(child), 0, text, "rename one of them"))
+                found.setdefault(child.name, child)
     if problems:
         raise ContractError(problems)
     return found
 
 
-def _problems(error: ValidationError, document: Document) -> list[Problem]:
-    problems = []
-    for item in error.errors(include_url=False):
-        place = tuple(part for part in item["loc"] if part != "[key]")
-        path = _path_in(document.data, place)
-        text, hint = _sentence(item, place)
-        problems.append(Problem(document.file, document.line(path), text, hint))
-    return sorted(problems, key=lambda p: p.line)
+def _texts(folder: Path, suffix: str) -> tuple[dict[str, str], list[Problem]]:
+    """Text by name of every file of a kind, and a problem for each that cannot be read."""
+    texts: dict[str, str] = {}
+    problems: list[Problem] = []
+    for path in sorted(folder.glob(f"*.{suffix}")):
+        try:
+            texts[path.name] = read_text(path)
+        except ContractError as error:
+            problems.extend(error.problems)
+    return texts, problems
 
 
-def _path_in(data: Any, place: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    """The part of a pydantic location that exists in the data (it also names union branches and validators)."""
-    path: list[str | int] = []
-    for part in place:
-        inside = isinstance(data, dict) and part in data
-        if inside or (isinstance(data, list) and isinstance(part, int) and part < len(data)):
-            path.append(part)
-            data = data[part]  # type: ignore[index]  # the branch above says which container it is
-    return tuple(path)
-
-
-def _sentence(item: Any, place: tuple[str | int, ...]) -> tuple[str, str]:
-    where = ".".join(str(part) for part in place)
-    kind = item["type"]
-    if kind == "extra_forbidden":
-        return f"unknown key {place[-1]!r} in {where}", did_you_mean(str(place[-1]), _fields_at(place[:-1]))
-    if kind == "missing":
-        return f"key {where!r} is missing", ""
-    if kind == "literal_error":
-        allowed = re.findall(r"'([^']*)'", str(item["ctx"]["expected"]))
-        return f"{where} is {item['input']!r}", did_you_mean(str(item["input"]), allowed)
-    if kind == "string_pattern_mismatch":
-        return f"{where} is {item['input']!r}", f"it must match {item['ctx']['pattern']}"
-    message = str(item["msg"]).removeprefix("Value error, ")
-    shown = item["input"] if isinstance(item["input"], str | int | float | bool | None) else type(item["input"]).__name__
-    return (f"{where}: {message}", "") if "got" in message else (f"{where} is {shown!r}: {message}", "")
-
-
-def _fields_at(place: tuple[str | int, ...]) -> list[str]:
-    """Field names of the model that stands at a location in the declaration."""
-    model: Any = System
-    for part in place:
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
-            model = _model_in(model)
-            continue
-        field = model.model_fields.get(str(part))
-        model = field.annotation if field else None
-    model = model if isinstance(model, type) else _model_in(model)
-    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
-
-
-def _model_in(annotation: Any) -> Any:
-    """The declaration model inside dict[…, M], M | None or Annotated."""
-    for argument in getattr(annotation, "__args__", ()):
-        if isinstance(argument, type) and issubclass(argument, BaseModel):
-            return argument
-        inner = _model_in(argument)
-        if inner is not None:
-            return inner
-    return None
+def _in_order(problems: Sequence[Problem], first: str) -> list[Problem]:
+    return sorted(dict.fromkeys(problems), key=lambda p: (p.file != first, p.file, p.line))

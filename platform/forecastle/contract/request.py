@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any, Final
 
 from forecastle.contract.system import Column
 
 INT64_LIMIT: Final = 2**63
+
+RULES: Final = ("nullable", "dtype", "finite", "min", "max", "allowed")
+"""What a value can break, in the order in which the first one is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,59 +30,81 @@ class Violation:
 
 
 def check_value(name: str, value: Any, column: Column) -> Violation | None:
-    """The first rule that a JSON value breaks, in the order nullable, dtype, finite, min, max, allowed.
+    """The first of `RULES` that a JSON value breaks.
 
-    Numbers are numbers: a boolean, a numeric string or 1.5 for int64 is a `dtype` violation. An integer is taken for
-    float64.
+    Numbers are numbers: a boolean, a numeric string or 1.5 for int64 is a `dtype` violation. An integer is
+    taken for float64. Null is None: NaN is no null here, it breaks `finite`. Times are ISO 8601 text; a
+    timestamp has its zone.
     """
-    if value is None:
-        if column.nullable:
-            return None
-        return Violation(name, None, "nullable", f"{name} is null; a value is required")
-    if not _has_dtype(value, column.dtype):
-        return Violation(
-            name,
-            shown(value),
-            "dtype",
-            f"{name} is {shown(value)!r} ({type(value).__name__}); {column.dtype} is required",
-        )
-    if isinstance(value, float) and not math.isfinite(value):
-        return Violation(name, str(value), "finite", f"{name} is {value}; a finite number is required")
-    if column.min is not None and value < column.min:
-        return Violation(
-            name, value, "min", f"{name} is {value}; at least {column.min:g}{_unit(column)} is allowed"
-        )
-    if column.max is not None and value > column.max:
-        return Violation(
-            name, value, "max", f"{name} is {value}; at most {column.max:g}{_unit(column)} is allowed"
-        )
-    if column.allowed is not None and value not in column.allowed:
-        words = ", ".join(map(str, column.allowed))
-        return Violation(name, shown(value), "allowed", f"{name} is {shown(value)!r}; allowed: {words}")
-    return None
+    if value is None and column.nullable:
+        return None
+    rule = _type_rule(value, column) or _limit_rule(value, column)
+    if rule is None:
+        return None
+    kept = str(value) if rule == "finite" else shown(value)
+    return Violation(name, kept, rule, f"{name} is {_sentence(value, rule, column)}")
 
 
 def shown(value: Any) -> Any:
     """A value as it may be repeated in an answer: never longer than eighty characters."""
+    if isinstance(value, int) and not -INT64_LIMIT <= value < INT64_LIMIT:
+        # Its digits may be more than Python is willing to write out.
+        return f"an integer of {value.bit_length()} bits"
     if isinstance(value, bool | int | float) or value is None:
-        return value if not isinstance(value, int) or abs(value) < INT64_LIMIT else f"{str(value)[:76]}…"
+        return value
     text = value if isinstance(value, str) else type(value).__name__
     return text if len(text) <= 80 else f"{text[:79]}…"
 
 
+def _type_rule(value: Any, column: Column) -> str | None:
+    if value is None:
+        return "nullable"
+    if not _has_dtype(value, column.dtype):
+        return "dtype"
+    return "finite" if isinstance(value, float) and not math.isfinite(value) else None
+
+
+def _limit_rule(value: Any, column: Column) -> str | None:
+    if column.min is not None and value < column.min:
+        return "min"
+    if column.max is not None and value > column.max:
+        return "max"
+    return "allowed" if column.allowed is not None and value not in column.allowed else None
+
+
 def _has_dtype(value: Any, dtype: str) -> bool:
     if dtype == "float64":
-        return isinstance(value, float) or (_is_int(value) and abs(value) < INT64_LIMIT)
+        return isinstance(value, float) or _is_int64(value)
     if dtype == "int64":
-        return _is_int(value) and -INT64_LIMIT <= value < INT64_LIMIT
+        return _is_int64(value)
     if dtype == "bool":
         return isinstance(value, bool)
-    return isinstance(value, str)
+    return isinstance(value, str) and (dtype == "string" or _is_time(value, dtype))
 
 
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _is_int64(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and -INT64_LIMIT <= value < INT64_LIMIT
 
 
-def _unit(column: Column) -> str:
-    return f" {column.unit}" if column.unit and column.unit not in {"one", "category"} else ""
+def _is_time(text: str, dtype: str) -> bool:
+    try:
+        if dtype == "date":
+            return len(text) == 10 and date.fromisoformat(text) is not None
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
+
+
+def _sentence(value: Any, rule: str, column: Column) -> str:
+    unit = f" {column.unit}" if column.unit and column.unit not in {"one", "category"} else ""
+    if rule == "nullable":
+        return "null; a value is required"
+    if rule == "dtype":
+        return f"{shown(value)!r} ({type(value).__name__}); {column.dtype} is required"
+    if rule == "finite":
+        return f"{value}; a finite number is required"
+    if rule == "min":
+        return f"{value}; at least {column.min:g}{unit} is allowed"
+    if rule == "max":
+        return f"{value}; at most {column.max:g}{unit} is allowed"
+    return f"{shown(value)!r}; allowed: {', '.join(map(str, column.allowed or ()))}"

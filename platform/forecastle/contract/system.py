@@ -18,6 +18,8 @@ from forecastle.contract.types import (
     ImportPath,
     MissingRule,
     Name,
+    Owner,
+    PositiveDuration,
     SqlFile,
     Unit,
 )
@@ -37,15 +39,17 @@ class Column(Declared):
     min: float | None = Field(None, description="Smallest value allowed, in the unit.")
     max: float | None = Field(None, description="Largest value allowed, in the unit.")
     nullable: bool = False
-    allowed: list[str | int] | None = Field(None, description="The only values allowed.")
+    allowed: list[str | int] | None = Field(None, min_length=1, description="The only values allowed.")
     description: str = ""
-    owner: str | None = None
+    owner: Owner | None = None
 
 
 class Feature(Column):
     """The contract of one feature, with what to do when its value is missing or stale at request time."""
 
-    missing: MissingRule = Field("refuse", description="refuse the request, use the default, or the last value.")
+    missing: MissingRule = Field(
+        "refuse", description="refuse the request, use the default, or the last value."
+    )
     default: float | None = Field(None, description="Used by `missing: default`; null where nullable.")
     request: bool = Field(True, description="May a request give this value itself?")
 
@@ -60,8 +64,8 @@ class Entity(Declared):
 class Freshness(Declared):
     """How old the newest event may be before we warn and before we fail."""
 
-    warn: Duration
-    fail: Duration
+    warn: PositiveDuration
+    fail: PositiveDuration = Field(description="Longer than warn.")
 
 
 class KnownAt(Declared):
@@ -74,13 +78,19 @@ class Source(Declared):
     """Raw rows from outside, with a contract, an event time and a knowledge time."""
 
     kind: Literal["csv", "parquet"]
-    path: str = Field(description="File or glob; ${DATA} is the data folder.")
+    path: str = Field(min_length=1, description="File or glob; ${DATA} is the data folder.")
     event_at: Name = Field(description="Column that tells when the row was true in the world.")
-    known_at: Name | KnownAt = Field(description="Column that tells when we could first know the row, or a delay.")
-    key: list[Name] = Field(min_length=1, description="Rows equal in these columns are one row: the first known stays.")
+    known_at: Name | KnownAt = Field(
+        description="Column that tells when we could first know the row, or a delay."
+    )
+    key: list[Name] = Field(
+        min_length=1, description="Rows equal in these columns are one row: the first known stays."
+    )
     time_zone: str = Field("UTC", description="Zone of times and dates that carry none.")
     optional: bool = Field(False, description="A missing file gives an empty table, said in the metadata.")
-    quarantine_limit: float = Field(0.01, ge=0, le=1, description="Share of rows that may break the contract.")
+    quarantine_limit: float = Field(
+        0.01, ge=0, le=1, description="Share of rows that may break the contract."
+    )
     freshness: Freshness | None = None
     description: str = ""
     columns: dict[Name, Column] = Field(min_length=1)
@@ -91,7 +101,9 @@ class FeatureView(Declared):
 
     entity: Name
     sql: SqlFile
-    ttl: Duration = Field(description="A row older than this is no longer a feature: in joins, online and checks.")
+    ttl: PositiveDuration = Field(
+        description="A row older than this is no longer a feature: in joins, online and checks."
+    )
     online: bool = True
     freshness: Freshness | None = None
     description: str = ""
@@ -111,7 +123,9 @@ class Label(Declared):
     """SQL that gives entity keys, predict_at, outcome and the outcome's known_at."""
 
     sql: SqlFile
-    matures: Duration = Field(description="After this long an outcome that is still unknown counts as overdue.")
+    matures: PositiveDuration = Field(
+        description="After this long an outcome that is still unknown counts as overdue."
+    )
     columns: dict[Name, Column] = Field(default_factory=dict, description="Further columns, for slices.")
     description: str = ""
 
@@ -121,7 +135,9 @@ class Model(Declared):
 
     estimator: ImportPath
     params: dict[str, bool | int | float | str] = Field(default_factory=dict)
-    features: list[Name] | None = Field(None, description="Feature set, in order; all features when absent.")
+    features: list[Name] | None = Field(
+        None, min_length=1, description="Feature set, in order; all features when absent."
+    )
     calibrate: Literal["auto", "identity", "temperature", "platt", "beta", "isotonic", "venn_abers"] = "auto"
     seed: int = 0
     description: str = ""
@@ -131,17 +147,25 @@ class Split(Declared):
     """Time split: train on the oldest rows, calibrate on the next, test on the newest."""
 
     test: float = Field(0.25, gt=0, lt=1, description="Share of the newest rows kept for the test.")
-    calibrate: float = Field(0.2, gt=0, lt=1, description="Share of the rest, newest, kept for the calibrator.")
-    embargo: Duration = Field(description="Gap between the newest label known in training and the first test row.")
+    calibrate: float = Field(
+        0.2, gt=0, lt=1, description="Share of the rest, newest, kept for the calibrator."
+    )
+    embargo: Duration = Field(
+        description="Gap between the newest label known in training and the first test row."
+    )
 
 
 class Evaluate(Declared):
     """How a model is judged before it may serve."""
 
     split: Split
-    baseline: Name = Field(description="The feature that is itself a probability and must be beaten or matched.")
+    baseline: Name = Field(
+        description="The feature that is itself a probability and must be beaten or matched."
+    )
     slices: list[Name] = Field(default_factory=list)
-    cluster: Name | None = Field(None, description="Column whose rows are resampled together; the entity by default.")
+    cluster: Name | None = Field(
+        None, description="Column whose rows are resampled together; the entity by default."
+    )
 
 
 class Gates(Declared):
@@ -150,7 +174,9 @@ class Gates(Declared):
     brier_margin: float = Field(0.0, ge=0, description="Brier may exceed the baseline's by at most this.")
     champion_margin: float = Field(0.0, ge=0, description="Brier may exceed the champion's by at most this.")
     miscalibration_max: float = Field(gt=0, le=1, description="Largest miscalibration (CORP, Brier) allowed.")
-    suspicious_gain: float = Field(gt=0, le=1, description="A Brier gain on the baseline above this means a leak.")
+    suspicious_gain: float = Field(
+        gt=0, le=1, description="A Brier gain on the baseline above this means a leak."
+    )
     rows_min: int = Field(200, ge=1, description="Fewest test rows a decision may rest on.")
 
 
@@ -158,17 +184,21 @@ class Drift(Declared):
     """When a difference from training is worth waking somebody."""
 
     psi_tolerance: float = Field(0.1, gt=0, description="Population stability index nobody would act on.")
-    null_rate_tolerance: float = Field(0.02, gt=0, lt=1, description="Change in the share of nulls, absolute.")
-    tail_rate_tolerance: float = Field(0.005, gt=0, lt=1, description="Change in the share beyond the extremes.")
+    null_rate_tolerance: float = Field(
+        0.02, gt=0, lt=1, description="Change in the share of nulls, absolute."
+    )
+    tail_rate_tolerance: float = Field(
+        0.005, gt=0, lt=1, description="Change in the share beyond the extremes."
+    )
     alpha: float = Field(0.01, gt=0, lt=1, description="False alarms allowed over all tests of one look.")
-    window: Duration = Field(description="The newest rows compared with the training reference.")
+    window: PositiveDuration = Field(description="The newest rows compared with the training reference.")
 
 
 class Retrain(Declared):
     """When a new model is trained without being asked."""
 
-    schedule: Cron
-    max_age: Duration
+    schedule: Cron = Field(description="Five cron fields in UTC: minute, hour, day, month, weekday.")
+    max_age: PositiveDuration = Field(description="A model older than this is due.")
 
 
 class System(Declared):
@@ -176,7 +206,7 @@ class System(Declared):
 
     system: Name
     description: str = Field(min_length=1)
-    owner: str = Field(pattern=r"^(team:[A-Za-z0-9_. -]+|[^@\s]+@[^@\s]+)$", description="An address or team:NAME.")
+    owner: Owner = Field(description="An address or team:NAME.")
     entity: dict[Name, Entity] = Field(min_length=1)
     sources: dict[Name, Source] = Field(min_length=1)
     feature_views: dict[Name, FeatureView] = Field(min_length=1)
@@ -187,14 +217,16 @@ class System(Declared):
     gates: Gates
     drift: Drift
     retrain: Retrain
-    simulate: FunctionPath | None = Field(None, description="Function that writes a seeded world of source files.")
+    simulate: FunctionPath | None = Field(
+        None, description="Function that writes a seeded world of source files."
+    )
 
     def features(self) -> dict[str, Feature]:
         """Every feature of the system by name: views in order, then on-demand."""
-        merged: dict[str, Feature] = {}
-        for group in (*self.feature_views.values(), *self.on_demand.values()):
-            merged.update(group.features)
-        return merged
+        groups = [v.features for v in self.feature_views.values()] + [
+            g.features for g in self.on_demand.values()
+        ]
+        return {name: feature for group in groups for name, feature in group.items()}
 
     def view_of(self, feature: str) -> str | None:
         """The feature view that holds a feature; None for an on-demand feature."""
@@ -210,5 +242,9 @@ class System(Declared):
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema of `system.yaml`, for editors."""
-    return System.model_json_schema()
+    """JSON Schema of `system.yaml`, for editors: `docs/system.schema.json`, written by `schema.py`."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **System.model_json_schema(),
+        "title": "Forecastle system.yaml",
+    }

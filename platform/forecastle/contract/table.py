@@ -6,7 +6,9 @@ Does not belong here: what to do with rows that break a rule (`store/`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import datetime as dt
+import math
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -14,79 +16,121 @@ import pandas as pd
 import pandera.errors
 import pandera.pandas as pa
 
+from forecastle.contract.request import RULES
 from forecastle.contract.system import Column
 
 VIOLATION_COLUMNS: Final = ("row", "column", "value", "rule")
 
-_PANDAS_DTYPE: Final = {
-    "float64": "float64",
-    "int64": "int64",
-    "bool": "bool",
-    "string": "str",
-    "timestamp": pd.DatetimeTZDtype("us", "UTC"),
-    "date": "object",
+# pandas holds an int64 or bool with nulls as float64 or object, and a date always as object: those three are
+# told by their values.
+_PANDAS_DTYPE: Final = {"float64": "float64", "string": "str", "timestamp": pd.DatetimeTZDtype("us", "UTC")}
+_PANDERA_RULES: Final = {
+    "not_nullable": "nullable",
+    "column_in_schema": "unknown",
+    "column_in_dataframe": "missing",
 }
 
 
 def table_schema(columns: Mapping[str, Column]) -> pa.DataFrameSchema:
-    """A strict, lazy pandera schema: every named column, no other, order free."""
+    """A strict, lazy pandera schema: every named column once, no other, order free."""
     return pa.DataFrameSchema(
         {name: _column(column) for name, column in columns.items()}, strict=True, ordered=False
     )
 
 
 def violations(frame: pd.DataFrame, columns: Mapping[str, Column]) -> pd.DataFrame:
-    """Every value that breaks its contract: columns row (position), column, value, rule.
+    """Every value that breaks its contract: row (position, Int64), column, value, rule (the first one it
+    breaks).
 
-    Rules are those of `request.check_value`, plus `missing` (a column is absent) and `unknown` (one too many).
+    Rules are those of `request.check_value`, plus `missing` (a column is absent) and `unknown` (one too
+    many). A column held in another dtype is one row with no position, and nothing further is told about it.
+
+    Raises:
+        ValueError: a column name stands twice.
     """
-    plain = frame.reset_index(drop=True)
+    if not frame.columns.is_unique:
+        raise ValueError(f"got {list(frame.columns)}; each column stands once; rename or drop one")
     try:
-        table_schema(columns).validate(plain, lazy=True)
+        table_schema(columns).validate(frame.reset_index(drop=True), lazy=True)
     except pandera.errors.SchemaErrors as error:
         return _tidy(error.failure_cases, columns)
-    return pd.DataFrame({name: [] for name in VIOLATION_COLUMNS})
+    return _frame([])
 
 
 def _column(column: Column) -> pa.Column:
-    nullable = column.nullable
-    # pandas has no null integer or boolean in its plain dtypes: a nullable one is held as float64 or object.
-    dtype: Any = _PANDAS_DTYPE[column.dtype]
-    if nullable and column.dtype == "int64":
-        dtype = "float64"
-    if nullable and column.dtype in {"bool", "string"}:
-        dtype = "object" if column.dtype == "bool" else "str"
     checks = []
+    if column.dtype == "int64":
+        checks.append(_check(_whole, "dtype"))
+    if column.dtype in {"bool", "date"}:
+        checks.append(_check(_instances(column.dtype), "dtype"))
     if column.dtype == "float64":
-        checks.append(pa.Check(lambda values: ~np.isinf(values), name="finite", ignore_na=True))
+        checks.append(_check(lambda values: ~np.isinf(values), "finite"))
+    whole = column.dtype == "int64"
     if column.min is not None:
-        checks.append(pa.Check.ge(column.min, name="min"))
+        checks.append(pa.Check.ge(math.ceil(column.min) if whole else column.min, name="min"))
     if column.max is not None:
-        checks.append(pa.Check.le(column.max, name="max"))
+        checks.append(pa.Check.le(math.floor(column.max) if whole else column.max, name="max"))
     if column.allowed is not None:
         checks.append(pa.Check.isin(column.allowed, name="allowed"))
-    return pa.Column(dtype, checks=checks, nullable=nullable, description=column.description or None)
+    return pa.Column(
+        _PANDAS_DTYPE.get(column.dtype),
+        checks=checks,
+        nullable=column.nullable,
+        description=column.description or None,
+    )
+
+
+def _check(rule: Callable[[pd.Series[Any]], Any], name: str) -> pa.Check:
+    return pa.Check(rule, name=name, ignore_na=True)
+
+
+def _whole(values: pd.Series[Any]) -> pd.Series[bool]:
+    """Integers, or floats that hold one without loss."""
+    if values.dtype == np.dtype("int64"):
+        return pd.Series(True, index=values.index)
+    if values.dtype != np.dtype("float64"):
+        return pd.Series(False, index=values.index)
+    whole: pd.Series[bool] = np.isfinite(values) & (values == np.floor(values)) & (values.abs() < 2.0**63)
+    return whole
+
+
+def _instances(dtype: str) -> Callable[[pd.Series[Any]], pd.Series[bool]]:
+    kinds: dict[str, tuple[type, ...]] = {"bool": (bool, np.bool_), "date": (dt.date,)}
+
+    def check(values: pd.Series[Any]) -> pd.Series[bool]:
+        # A datetime is a date to Python, and no date to us.
+        return values.map(lambda v: isinstance(v, kinds[dtype]) and not isinstance(v, dt.datetime)).astype(
+            bool
+        )
+
+    return check
 
 
 def _tidy(cases: pd.DataFrame, columns: Mapping[str, Column]) -> pd.DataFrame:
+    """The cases of pandera with our words: one row per value, in the order of columns and rows."""
     rows = []
     for case in cases.to_dict("records"):
         check = str(case["check"])
-        if check == "column_in_schema":
-            rows.append((None, str(case["failure_case"]), None, "unknown"))
-        elif check == "column_in_dataframe":
-            rows.append((None, str(case["failure_case"]), None, "missing"))
-        else:
-            index = case["index"]
-            rule = _rule(check)
-            rows.append((None if pd.isna(index) else int(index), str(case["column"]), case["failure_case"], rule))
+        rule = "dtype" if check.startswith("dtype") else _PANDERA_RULES.get(check, check)
+        whole_column = rule in {"unknown", "missing"} or pd.isna(case["index"])
+        name = str(case["failure_case"] if rule in {"unknown", "missing"} else case["column"])
+        value = None if rule in {"unknown", "missing"} else case["failure_case"]
+        rows.append((None if whole_column else int(case["index"]), name, value, rule))
+    retyped = {name for row, name, _, rule in rows if row is None and rule == "dtype"}
+    rows = [row for row in rows if row[1] not in retyped or (row[0] is None and row[3] == "dtype")]
     order = {name: position for position, name in enumerate(columns)}
-    tidy = pd.DataFrame(rows, columns=pd.Index(VIOLATION_COLUMNS))
-    key = tidy["column"].map(order).fillna(len(order))
-    return tidy.assign(_key=key).sort_values(["_key", "row"], kind="stable").drop(columns="_key").reset_index(drop=True)
+    rank = {rule: position for position, rule in enumerate(RULES)}
+    rows.sort(key=lambda r: (order.get(r[1], len(order)), -1 if r[0] is None else r[0], rank.get(r[3], -1)))
+    first = {(name, row): (row, name, value, rule) for row, name, value, rule in reversed(rows)}
+    return _frame(list(first.values())[::-1])
 
 
-def _rule(check: str) -> str:
-    if check.startswith("dtype"):
-        return "dtype"
-    return {"not_nullable": "nullable"}.get(check, check)
+def _frame(rows: list[tuple[int | None, str, Any, str]]) -> pd.DataFrame:
+    columns = list(zip(*rows, strict=True)) or [()] * len(VIOLATION_COLUMNS)
+    dtypes = ("Int64", "str", "object", "str")
+    return pd.DataFrame(
+        {
+            name: pd.Series(list(values), dtype=dtype)
+            for name, values, dtype in zip(VIOLATION_COLUMNS, columns, dtypes, strict=True)
+        }
+    )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.ticker import PercentFormatter
 
-from forecastle.draw.style import AMBER, BLUE, FAINT, INK, MUTED, SKY, VERMILLION, look, new_figure, one_axes
+from forecastle.draw.style import AMBER, BLUE, FAINT, INK, MUTED, SKY, look, new_figure, note, one_axes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from forecastle.measure.bands import ConsistencyBand, HonestBand
     from forecastle.measure.cumulative import CumulativeCalibration
 
-_DIRECTION = {"too_high": "too high", "too_low": "too low"}
+_DARK_AMBER = "#7A5300"  # amber that can be read as text
 
 
 @look()
-def reliability_diagram(
+def reliability_diagram(  # noqa: PLR0913
     curve: pd.DataFrame,
     histogram: pd.DataFrame,
     *,
@@ -37,8 +37,8 @@ def reliability_diagram(
     """The isotonic event rate against the forecast probability, over a histogram of the forecasts.
 
     `curve` and `histogram` are the tables of `reliability_curve` and `probability_histogram`. `consistency`
-    draws where a calibrated forecast would fall; `honest` shades the probabilities that are surely too high or
-    too low. The block that a step belongs to is drawn as wide as its probabilities, joined by thin lines.
+    draws where a calibrated forecast would fall; `honest` shades the probabilities that are surely too high
+    or too low. The block that a step belongs to is drawn as wide as its probabilities, joined by thin lines.
     """
     figure = new_figure(title, subtitle, height_inches=6.0)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[5, 1])
@@ -48,6 +48,9 @@ def reliability_diagram(
         _draw_consistency(upper, consistency)
     upper.plot([0, 1], [0, 1], color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)))
     _draw_steps(upper, curve)
+    note(
+        upper, _captions(consistency, honest), (0.0, 1.0), within="axes fraction", offset=(0, 7), fontsize=8.0
+    )
     upper.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), ylabel="event rate")
     _draw_histogram(lower, histogram)
     _percent(upper.yaxis)
@@ -59,7 +62,7 @@ def cumulative_diagram(
     curve: pd.DataFrame,
     calibration: CumulativeCalibration,
     *,
-    title: str = "Cumulative differences, lowest forecast first",
+    title: str = "Outcomes minus probabilities, lowest forecast first",
     subtitle: str = "",
 ) -> Figure:
     """Running sum of outcome minus probability: level where calibrated, rising where forecasts are too low.
@@ -72,17 +75,11 @@ def cumulative_diagram(
     two_sigma = 2.0 * calibration.sigma
     axes.fill([0.0, 0.06, 0.0], [-two_sigma, 0.0, two_sigma], color=FAINT, alpha=0.7, zorder=1)
     axes.axhline(0.0, color=MUTED, linewidth=1.0)
-    axes.plot(share, difference, color=BLUE, linewidth=1.6, label="difference")
-    low, high = float(difference.min()), float(difference.max())
-    axes.annotate("", (1.03, low), (1.03, high), arrowprops={"arrowstyle": "|-|,widthA=0.3,widthB=0.3", "color": INK})
-    axes.text(
-        1.045, (low + high) / 2, f"ECCE-R {calibration.range:.4f}\n{calibration.range_in_sigma:.2f} σ\n"
-        f"{_p_text(calibration.range_p_value)}", va="center", fontsize=8.5, linespacing=1.5,
-    )  # fmt: skip
-    axes.annotate(
-        "±2 σ", (0.0, -two_sigma), xytext=(4, -2), textcoords="offset points", color=MUTED, va="top", fontsize=8.0
-    )
-    axes.set(xlim=(-0.02, 1.28), xlabel="share of forecasts, lowest probability first", ylabel="outcome - probability, cumulated")
+    axes.plot(share, difference, color=BLUE, linewidth=1.6)
+    note(axes, "±2 σ", (0.0, -two_sigma), offset=(4, -3), va="top", fontsize=8.0)
+    _draw_range(axes, float(difference.min()), float(difference.max()), calibration)
+    axes.set(xlim=(-0.02, 1.05), xlabel="share of forecasts, lowest probability first")
+    axes.set_ylabel("outcome − probability, cumulated")
     axes.set_xticks(np.linspace(0, 1, 6))
     _percent(axes.xaxis)
     _label_probabilities(axes, curve)
@@ -90,34 +87,60 @@ def cumulative_diagram(
     return figure
 
 
+def _draw_range(axes: Axes, low: float, high: float, calibration: CumulativeCalibration) -> None:
+    bracket = {
+        "arrowstyle": "|-|,widthA=0.25,widthB=0.25",
+        "color": INK,
+        "linewidth": 1.0,
+        "shrinkA": 0,
+        "shrinkB": 0,
+    }
+    axes.annotate("", (1.03, low), (1.03, high), arrowprops=bracket)
+    sizes = f"ECCE-R {calibration.range:.4f}\n{calibration.range_in_sigma:.2f} σ"
+    text = f"{sizes}\n{_p_text(calibration.range_p_value)}"
+    note(axes, text, (1.06, (low + high) / 2), va="center", color=INK, linespacing=1.5)
+
+
 def _shade_miscalibrated(axes: Axes, honest: HonestBand) -> None:
+    """Shade each range, and name neighbours of one direction once, on the side away from the steps."""
+    named_upto = {"too_high": -1.0, "too_low": -1.0}
     for found in honest.miscalibrated:
         axes.axvspan(found.low, found.high, color=AMBER, alpha=0.25, zorder=0)
-        axes.annotate(
-            _DIRECTION[found.direction],
-            ((found.low + found.high) / 2, 1.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(0, -4),
-            textcoords="offset points",
-            rotation=90 if found.high - found.low < 0.14 else 0,
-            ha="center",
-            va="top",
-            fontsize=8.5,
-            color="#7A5300",
-        )
+        if found.low > named_upto[found.direction] + 0.1:
+            up = found.direction == "too_high"
+            note(
+                axes, "too high" if up else "too low", (found.low, 1.0 if up else 0.0),
+                within=("data", "axes fraction"), offset=(3, -9 if up else 7), color=_DARK_AMBER,
+            )  # fmt: skip
+            named_upto[found.direction] = found.low
+        named_upto[found.direction] = max(found.high, named_upto[found.direction])
 
 
 def _draw_consistency(axes: Axes, band: ConsistencyBand) -> None:
     table = band.table
     axes.fill_between(table["probability"], table["low"], table["high"], color=SKY, alpha=0.3, zorder=1)
-    position = int(np.argmin(np.abs(table["probability"].to_numpy() - 0.75))) if len(table) else 0
-    del position
+
+
+def _captions(consistency: ConsistencyBand | None, honest: HonestBand | None) -> str:
+    said = []
+    if consistency is not None:
+        said.append(f"light blue: where {consistency.level:.0%} of calibrated forecasts fall")
+    if honest is not None and honest.miscalibrated:
+        said.append("amber: surely off")
+    return "; ".join(said)
 
 
 def _draw_steps(axes: Axes, curve: pd.DataFrame) -> None:
-    low, high, rate = (curve[name].to_numpy() for name in ("probability_low", "probability_high", "event_rate"))
+    low, high, rate = (
+        curve[name].to_numpy() for name in ("probability_low", "probability_high", "event_rate")
+    )
     axes.plot(
-        np.column_stack([low, high]).ravel(), np.repeat(rate, 2), color=BLUE, linewidth=0.9, alpha=0.7, zorder=3
+        np.column_stack([low, high]).ravel(),
+        np.repeat(rate, 2),
+        color=BLUE,
+        linewidth=0.9,
+        alpha=0.7,
+        zorder=3,
     )
     axes.hlines(rate, low, high, color=BLUE, linewidth=2.6, zorder=4)
     single = low == high
@@ -132,10 +155,15 @@ def _draw_histogram(axes: Axes, histogram: pd.DataFrame) -> None:
     axes.set(xlabel="forecast probability", ylabel="forecasts")
     axes.grid(visible=False, axis="x")
     axes.locator_params(axis="y", nbins=3)
-    axes.text(
-        0.5, 1.02, "grey: did not happen   blue: happened", transform=axes.transAxes,
-        ha="center", va="bottom", fontsize=8.0, color=MUTED,
-    )  # fmt: skip
+    note(
+        axes,
+        "blue: happened, grey: did not",
+        (1.0, 1.0),
+        within="axes fraction",
+        offset=(0, 6),
+        ha="right",
+        fontsize=8.0,
+    )
     _percent(axes.xaxis)
 
 

@@ -1,9 +1,9 @@
 """One look for every picture: colours, fonts, sizes, and the frame of a figure with its title.
 
 Belongs here: what two pictures share. Colours are Okabe and Ito's, which people with any common colour
-blindness tell apart (https://jfly.uni-koeln.de/color/); the ground is opaque, so that a picture reads the same
-on a light and on a dark page.
-Does not belong here: single pictures, encoding (`images`). There is no pyplot: no figure outlives its caller.
+blindness tell apart (https://jfly.uni-koeln.de/color/); the ground is opaque, so that a picture reads the
+same on a light and on a dark page.
+Does not belong here: single pictures, encoding (`images`). Without pyplot no figure outlives its caller.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import textwrap
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -29,9 +29,11 @@ WIDTH_INCHES = 6.0
 HEIGHT_INCHES = 4.5
 _LEFT_INCHES = 0.12
 
+Coordinates: TypeAlias = Literal["data", "axes fraction"]
+
 _LOOK: dict[str, Any] = {
     "font.family": "sans-serif",
-    # DejaVu ships with matplotlib, so layout is the same on every machine; Verdana has its metrics in browsers.
+    # DejaVu ships with matplotlib, so layout is the same everywhere; Verdana has its metrics in browsers.
     "font.sans-serif": ["DejaVu Sans", "Verdana"],
     "font.size": 9.0,
     "text.color": INK,
@@ -72,13 +74,19 @@ def look() -> Iterator[None]:
 
     A user's own matplotlibrc has no say, so the same table gives the same bytes everywhere.
     """
-    own = {name: value for name, value in mpl.rcParamsDefault.items() if not name.startswith("backend")}
-    with _LOCK, mpl.rc_context({**own, **_LOOK}):
+    own: dict[Any, Any] = {
+        name: value for name, value in mpl.rcParamsDefault.items() if not name.startswith("backend")
+    }
+    with _LOCK, mpl.rc_context(own | _LOOK):
         yield
 
 
 def new_figure(
-    title: str, subtitle: str = "", *, width_inches: float = WIDTH_INCHES, height_inches: float = HEIGHT_INCHES
+    title: str,
+    subtitle: str = "",
+    *,
+    width_inches: float = WIDTH_INCHES,
+    height_inches: float = HEIGHT_INCHES,
 ) -> Figure:
     """An empty figure with a bold title and a muted subtitle at its upper left, wrapped to its width."""
     letters = int(width_inches * 13.5)
@@ -100,8 +108,36 @@ def new_figure(
 
 
 def one_axes(
-    title: str, subtitle: str = "", *, width_inches: float = WIDTH_INCHES, height_inches: float = HEIGHT_INCHES
+    title: str,
+    subtitle: str = "",
+    *,
+    width_inches: float = WIDTH_INCHES,
+    height_inches: float = HEIGHT_INCHES,
 ) -> tuple[Figure, Axes]:
     """A figure with one pair of axes."""
     figure = new_figure(title, subtitle, width_inches=width_inches, height_inches=height_inches)
     return figure, figure.add_subplot()
+
+
+def note(
+    axes: Axes,
+    text: str,
+    xy: tuple[Any, Any],
+    *,
+    offset: tuple[float, float] = (0.0, 0.0),
+    within: Coordinates | tuple[Coordinates, Coordinates] = "data",
+    **how: Any,
+) -> None:
+    """Small muted text at `xy`, moved by `offset` points; `how` is anything a matplotlib text takes."""
+    looks: dict[str, Any] = {"color": MUTED, "fontsize": 8.5, "va": "center_baseline"} | how
+    axes.annotate(
+        text, xy, xycoords=within, xytext=offset, textcoords="offset points", annotation_clip=False, **looks
+    )
+
+
+def shortened(name: str, *, letters: int = 40) -> str:
+    """`name`, or its beginning and end around an ellipsis when it is longer than `letters`."""
+    if len(name) <= letters:
+        return name
+    end = (letters - 1) // 2
+    return f"{name[: letters - 1 - end]}…{name[-end:]}"

@@ -26,11 +26,12 @@ from forecastle.measure.reference import reference
 
 @dataclass(frozen=True, slots=True)
 class TrainingSetIdentity:
-    """Which rows a model was trained on: the table version and the hash of its rows."""
+    """Which rows a model was trained on: the table version, the hash of its rows, what was known, the file."""
 
     version: int
     content_hash: str
     knowledge_until: datetime
+    path: Path
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,17 @@ def build_model(
     return BuiltModel(name, bundle, version, run.run_id, trained, evaluation, card)
 
 
+def test_rows(frame: pd.DataFrame, built: BuiltModel) -> pd.DataFrame:
+    """The test rows with the model's raw score and probability, and which bundle said so."""
+    rows = frame.iloc[built.trained.split.test].reset_index(drop=True)
+    return rows.assign(
+        raw_score=built.trained.test_raw,
+        probability=built.trained.test_probability,
+        bundle=built.bundle,
+        model_version=built.model_version,
+    )
+
+
 def evaluate_test(
     system: LoadedSystem, test: pd.DataFrame, probability: np.ndarray, *, champion: np.ndarray | None
 ) -> Evaluation:
@@ -167,7 +179,7 @@ def _log(
         frame[[*trained.features, "outcome"]],
         name="training_set",
         digest=identity.content_hash,
-        source=f"warehouse:{system}/training_set/{trained.name}@{identity.version}",
+        source=identity.path.as_uri(),
         params={**trained.params, "calibrator": trained.calibrator.name},
         metrics=evaluation.metrics(),
     )

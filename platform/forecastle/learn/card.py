@@ -72,7 +72,7 @@ def _features(
     system: LoadedSystem, trained: TrainedModel, lineage: Mapping[str, Sequence[tuple[str, str]]]
 ) -> str:
     contracts = system.declaration.features()
-    gain = dict(zip(trained.importances["feature"], trained.importances["gain_share"], strict=True))
+    gain = dict(zip(trained.importances["feature"], trained.importances["importance"], strict=True))
     lines = ["| feature | unit | allowed | missing | share of gain | from |", "|---|---|---|---|---|---|"]
     for name in trained.features:
         c = contracts[name]

@@ -1,7 +1,7 @@
 """LightGBM's single-row predictor through its C interface, bit-equal with `lightgbm.Booster.predict`.
 
 Belongs here: finding the shared library, loading checked model bytes, one row and many rows to scores.
-Does not belong here: training, calibration, bundles. Does not import the lightgbm package (140 MB more per process).
+Does not belong here: training, calibration, bundles. The lightgbm package is not imported: 140 MB a process.
 C interface: https://lightgbm.readthedocs.io/en/stable/C-API.html
 """
 
@@ -39,11 +39,13 @@ class NativeBooster:
         """Load a text model whose SHA-256 is `expected_sha256` (64 hex digits).
 
         Raises:
-            BundleError: the digest differs (no byte has reached LightGBM then), or LightGBM refuses the model.
+            BundleError: the digest differs (LightGBM has seen no byte then), or LightGBM refuses the model.
         """
         digest = hashlib.sha256(model_bytes).hexdigest()
         if digest != expected_sha256:
-            raise BundleError(f"model has SHA-256 {digest}, expected {expected_sha256}; restore the bundle's files")
+            raise BundleError(
+                f"model has SHA-256 {digest}, expected {expected_sha256}; restore the bundle's files"
+            )
         if b"\0" in model_bytes:
             raise BundleError("model text holds a zero byte; write it again with `Booster.model_to_string`")
         self._handle = ctypes.c_void_p()
@@ -64,11 +66,18 @@ class NativeBooster:
         self._arguments = (ctypes.byref(self._row), ctypes.byref(self._length), ctypes.byref(self._score))
         self._check(
             self._library.LGBM_BoosterPredictForMatSingleRowFastInit(
-                self._handle, _PREDICT_NORMAL, 0, -1, _FLOAT64, self.width, _PARAMETERS, ctypes.byref(self._fast)
+                self._handle,
+                _PREDICT_NORMAL,
+                0,
+                -1,
+                _FLOAT64,
+                self.width,
+                _PARAMETERS,
+                ctypes.byref(self._fast),
             )
         )
 
-    def predict_one(self, values: Sequence[float]) -> float:
+    def predict_one(self, values: list[float]) -> float:
         """Score of one row of `width` values.
 
         Raises:
@@ -77,7 +86,7 @@ class NativeBooster:
         if len(values) != self.width:
             raise BundleError(f"row has {len(values)} values, the model takes {self.width}")
         with self._lock:
-            self._row[:] = values
+            self._row[:] = values  # type: ignore[assignment]  # ctypes takes floats for c_double
             status = self._library.LGBM_BoosterPredictForMatSingleRowFast(self._fast, *self._arguments)
             score = self._score.value
         self._check(status)
@@ -105,21 +114,23 @@ class NativeBooster:
         )  # fmt: skip
         return scores
 
-    def check_golden(self, rows: Sequence[Sequence[float]], scores: Sequence[float]) -> None:
+    def check_golden(self, rows: Sequence[list[float]], scores: Sequence[float]) -> None:
         """Answer rows whose scores were recorded at training; one differing bit refuses the model.
 
         Raises:
             BundleError: no rows, or a score differs, by the single-row or by the matrix path.
         """
         if not rows or len(rows) != len(scores):
-            raise BundleError(f"got {len(rows)} golden rows and {len(scores)} scores; equal numbers above 0 are needed")
+            raise BundleError(
+                f"got {len(rows)} golden rows and {len(scores)} scores; equal numbers above 0 are needed"
+            )
         many = self.predict(np.array(rows, dtype=np.float64))
         for index, (row, expected) in enumerate(zip(rows, scores, strict=True)):
             one = self.predict_one(row)
             if one != expected or float(many[index]) != expected:
                 raise BundleError(
-                    f"golden row {index} scores {one!r} (matrix {float(many[index])!r}), recorded {expected!r}; "
-                    "the model, the library or the machine differs from training"
+                    f"golden row {index} scores {one!r} (matrix {float(many[index])!r}), "
+                    f"recorded {expected!r}; the model, the library or the machine differs from training"
                 )
 
     def close(self) -> None:

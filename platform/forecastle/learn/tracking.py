@@ -85,6 +85,10 @@ class Tracking:
         """Log every file of a folder."""
         self._mlflow().log_artifacts(str(folder), artifact_path=under)
 
+    def log_report(self, run_id: str, folder: Path) -> None:
+        """Add a report's files to a run that has ended already."""
+        self._client().log_artifacts(run_id, str(folder), folder.name)
+
     def register(self, system: str, *, run_id: str, model_uri: str, tags: Mapping[str, str]) -> str:
         """Register the logged model under the system's name and return its version."""
         client = self._client()

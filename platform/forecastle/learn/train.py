@@ -123,5 +123,5 @@ def _golden(matrix: FloatArray, raw: FloatArray, calibrator: Calibrator) -> Gold
 def _importances(booster: Any, features: Sequence[str]) -> pd.DataFrame:
     gain = np.asarray(booster.feature_importance(importance_type="gain"), dtype=np.float64)
     total = gain.sum() or 1.0
-    table = pd.DataFrame({"feature": list(features), "gain_share": gain / total})
-    return table.sort_values("gain_share", ascending=False, kind="stable").reset_index(drop=True)
+    table = pd.DataFrame({"feature": list(features), "importance": gain / total})
+    return table.sort_values("importance", ascending=False, kind="stable").reset_index(drop=True)

@@ -96,7 +96,7 @@ def as_codes(values: Any, *, name: str) -> tuple[IntArray, tuple[Hashable, ...]]
     """Group labels as (`codes`, `labels`): int64 positions into the sorted distinct labels.
 
     Raises:
-        MeasureError: empty, not one-dimensional, missing labels, or labels that cannot be sorted together.
+        MeasureError: empty, not one-dimensional, missing labels, or labels that cannot be grouped.
     """
     import pandas as pd  # the serving process imports this module and must not pay for pandas
 
@@ -110,7 +110,7 @@ def as_codes(values: Any, *, name: str) -> tuple[IntArray, tuple[Hashable, ...]]
         codes, labels = pd.factorize(column, sort=True)
     except TypeError as error:
         raise MeasureError(
-            f"{name}: got labels of several types that cannot be sorted ({error}); make them all text"
+            f"{name}: got labels that cannot be grouped ({error}); text, numbers and dates are allowed"
         ) from None
     if codes.min() < 0:
         missing = int(np.count_nonzero(codes < 0))

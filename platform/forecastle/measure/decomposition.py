@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from forecastle.contract.errors import MeasureError
+from forecastle.contract.errors import MeasureError, did_you_mean
 from forecastle.measure.arrays import (
     FloatArray,
-    IntArray,
     as_codes,
     as_outcomes,
     as_probabilities,
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 RULES: tuple[Rule, ...] = ("brier", "log_loss")
 PARTS = ("score", "miscalibration", "discrimination", "uncertainty", "skill")
 _INTERVAL_CELLS = 300
+_INTERVAL_CLUSTERS = 5000
 PART_COLUMNS = (
     "n", "base_rate", "mean_probability", "rule",
     "score", "miscalibration", "discrimination", "uncertainty", "skill",
@@ -90,6 +90,8 @@ def decompose(
 
 def decompose_cells(cells: Cells, *, rule: Rule = "brier", rates: FloatArray | None = None) -> Decomposition:
     """`decompose` of pooled cells; `rates` (K) is their isotonic fit, when already known."""
+    if rule not in MEAN_SCORE:
+        raise MeasureError(f"rule: got {rule!r}; {did_you_mean(rule, MEAN_SCORE)}")
     rates = isotonic_fit(cells).rates if rates is None else rates
     mean_score = MEAN_SCORE[rule]
     score = mean_score(cells.probabilities, cells.weights, cells.events)
@@ -152,37 +154,40 @@ def decomposition_intervals(  # noqa: PLR0913
 ) -> tuple[DecompositionIntervals, ...]:
     """Bootstrap intervals of both decompositions, one record for each of `RULES`.
 
-    Whole `clusters` (n labels: a day, an entity) are resampled, rows when None. Forecasts are merged into at
-    most 300 quantile cells, and the spread found there is put about the exact estimate ("basic" intervals,
-    Davison and Hinkley 1997, 5.2): refitting overstates miscalibration twice in a resample, which a
-    percentile interval would keep. `cells` are the pooled rows, when already known.
+    Whole `clusters` (n labels: a day, an entity) are resampled, rows when None; more than 5,000 clusters are
+    first put together at random into 5,000. Forecasts are merged into at most 300 quantile cells. The
+    intervals are "basic" (Davison and Hinkley 1997, 5.2): refitting overstates miscalibration once more in
+    every resample, which a percentile interval would keep. They are widened, where
+    needed, to hold the estimate. `cells` are the pooled rows, when already known.
 
     Raises:
         MeasureError: as `decompose`, fewer than two clusters, fewer than 100 resamples, or a level outside
         (0, 1).
     """
-    normal_quantile(level)
-    if resamples < 100:
-        raise MeasureError(f"resamples: got {resamples}; at least 100 are allowed; 1000 suit a 95 % interval")
+    _check_resampling(resamples, level)
     y, p = as_outcomes(outcomes), as_probabilities(probabilities)
     same_length(outcome=y, probability=p)
     exact = pool_ties(y, p) if cells is None else cells
     merged = quantile_cells(exact, count=_INTERVAL_CELLS)
-    counts = _cluster_counts(merged, y, p, clusters)
-    tables = _resampled(counts, resamples, np.random.default_rng(seed), by_row=clusters is None)
+    generator = np.random.default_rng(seed)
+    counts, units = _cluster_counts(merged, y, p, clusters, generator)
+    tables = _resampled(counts, resamples, generator, by_row=clusters is None)
     drawn = np.array([_parts(merged.probabilities, table) for table in tables])
     centre = np.array(_parts(merged.probabilities, np.asarray(counts.sum(axis=0))))
-    units = exact.rows if clusters is None else counts.shape[0]
-    return tuple(
-        DecompositionIntervals(
-            rule,
-            level,
-            resamples,
-            units,
-            **_basic_intervals(decompose_cells(exact, rule=rule), centre[i], drawn[:, i], level),
-        )
+    found = [
+        _basic_intervals(decompose_cells(exact, rule=rule), centre[i], drawn[:, i], level)
         for i, rule in enumerate(RULES)
+    ]
+    return tuple(
+        DecompositionIntervals(rule, level, resamples, units, **intervals)
+        for rule, intervals in zip(RULES, found, strict=True)
     )
+
+
+def _check_resampling(resamples: int, level: float) -> None:
+    normal_quantile(level)
+    if resamples < 100:
+        raise MeasureError(f"resamples: got {resamples}; at least 100 are allowed; 1000 suit a 95 % interval")
 
 
 def _part_table(key: str, groups: Mapping[Any, Cells]) -> pd.DataFrame:
@@ -204,22 +209,28 @@ def _part_rows(label: Any, cells: Cells) -> list[tuple[Any, ...]]:
     ]  # fmt: skip
 
 
-def _cluster_counts(cells: Cells, y: FloatArray, p: FloatArray, clusters: Any | None) -> Any:
-    """Sparse (clusters, 2 K) numbers of non-events and events in each cell; one cluster of everything when
-    None.
+def _cluster_counts(
+    cells: Cells, y: FloatArray, p: FloatArray, clusters: Any | None, generator: np.random.Generator
+) -> tuple[Any, int]:
+    """Sparse (clusters, 2 K) numbers of non-events and events in each cell, and how many units are
+    resampled.
     """
     size = cells.probabilities.size
     if clusters is None:
-        return sparse.csr_array(np.concatenate([cells.weights - cells.events, cells.events])[None, :])
+        whole = np.concatenate([cells.weights - cells.events, cells.events])
+        return sparse.csr_array(whole[None, :]), cells.rows
     codes, labels = as_codes(clusters, name="cluster")
     same_length(outcome=y, cluster=codes)
     if len(labels) < 2:
         raise MeasureError(
             "clusters: got one cluster; at least two are needed; leave clusters out to resample rows"
         )
+    count = min(len(labels), _INTERVAL_CLUSTERS)
+    group = generator.permutation(len(labels)) % count
     edges = 0.5 * (cells.probabilities[1:] + cells.probabilities[:-1])
     column = np.searchsorted(edges, p) + size * y.astype(np.int64)
-    return sparse.csr_array((np.ones(y.size), (codes, column)), shape=(len(labels), 2 * size))
+    counts = sparse.csr_array((np.ones(y.size), (group[codes], column)), shape=(count, 2 * size))
+    return counts, len(labels)
 
 
 def _resampled(
@@ -266,6 +277,7 @@ def _basic_intervals(
             continue
         low, high = np.quantile(finite, [0.5 - 0.5 * level, 0.5 + 0.5 * level])
         floor = -np.inf if name == "skill" else 0.0
-        shift = estimate + float(centre[i])
-        found[name] = (max(floor, shift - float(high)), max(floor, shift - float(low)))
+        middle = float(centre[i])
+        low_end, high_end = 2.0 * middle - float(high), estimate + middle - float(low)
+        found[name] = (max(floor, min(low_end, estimate)), max(high_end, estimate))
     return found

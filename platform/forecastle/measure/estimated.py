@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from forecastle.measure.arrays import FloatArray
 
 CAVEAT = (
-    "estimated from the probabilities alone: right while they are calibrated, also when the mix of rows changes; "
+    "estimated from probabilities alone: right while they are calibrated, even when the mix of rows moves; "
     "blind to a changed relation between features and outcome"
 )
 CHUNK_COLUMNS = ("chunk", "n", "metric", "estimate", "low", "high")

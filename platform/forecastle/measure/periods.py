@@ -15,9 +15,9 @@ import pandas as pd
 from forecastle.contract.errors import MeasureError
 from forecastle.measure.arrays import IntArray, as_outcomes, as_probabilities, same_length
 from forecastle.measure.calibration_tests import calibration_in_the_large
+from forecastle.measure.confidence_sequence import asymptotic_half_width
 from forecastle.measure.decomposition import decompose_cells
 from forecastle.measure.isotonic import Cells, pool_groups
-from forecastle.measure.scores import normal_quantile
 
 if TYPE_CHECKING:
     from forecastle.measure.arrays import FloatArray
@@ -28,7 +28,7 @@ PERIOD_COLUMNS = (
     "brier", "miscalibration", "discrimination", "uncertainty", "in_the_large", "in_the_large_standard_error",
     "running_gap", "running_low", "running_high",
 )  # fmt: skip
-_TUNED_ROWS = 5000
+_TUNED_ROWS = 5000.0
 
 
 def calibration_by_period(  # noqa: PLR0913
@@ -50,7 +50,8 @@ def calibration_by_period(  # noqa: PLR0913
     Source: Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas 2021, arXiv:2103.06476, tuned to 5,000 rows.
 
     Raises:
-        MeasureError: times without a zone or missing, mismatched lengths, or input that `pool_ties` refuses.
+        MeasureError: times unreadable, missing or without a zone, mismatched lengths, or input that
+        `pool_ties` refuses.
     """
     y, p = as_outcomes(outcomes), as_probabilities(probabilities)
     days = _utc_days(at)
@@ -66,7 +67,12 @@ def calibration_by_period(  # noqa: PLR0913
 
 
 def _utc_days(at: Any) -> IntArray:
-    times = pd.DatetimeIndex(at)
+    try:
+        times = pd.DatetimeIndex(at)
+    except (TypeError, ValueError) as error:
+        raise MeasureError(
+            f"at: got times that cannot be read ({error}); one UTC time for each row"
+        ) from None
     if times.tz is None:
         raise MeasureError(
             "at: got times without a zone; UTC times are allowed; attach the zone before measuring"
@@ -82,16 +88,14 @@ def _utc_days(at: Any) -> IntArray:
 
 
 def _periods(days: IntArray, period: Period) -> tuple[list[str], IntArray]:
+    if period not in ("week", "month"):
+        raise MeasureError(f"period: got {period!r}; allowed: week, month")
     if period == "month":
-        numbers = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+        found, codes = np.unique(days.astype("datetime64[D]").astype("datetime64[M]"), return_inverse=True)
+        starts = found.astype("datetime64[D]")
     else:
-        numbers = (days + 3) // 7  # 1970-01-01 was a Thursday
-    found, codes = np.unique(numbers, return_inverse=True)
-    starts = (
-        found.astype("datetime64[M]").astype("datetime64[D]")
-        if period == "month"
-        else (found * 7 - 3).astype("datetime64[D]")
-    )
+        weeks, codes = np.unique((days + 3) // 7, return_inverse=True)  # 1970-01-01 was a Thursday
+        starts = (weeks * 7 - 3).astype("datetime64[D]")
     return [str(day) for day in starts], codes.astype(np.int64)
 
 
@@ -110,11 +114,8 @@ def _period_row(name: str, cells: Cells) -> tuple[Any, ...]:
 
 def _running_gap(gaps: FloatArray, codes: IntArray, level: float) -> tuple[FloatArray, FloatArray]:
     """Running means at the periods' ends and the half-widths of their confidence sequence."""
-    normal_quantile(level)
-    alpha = 1.0 - level
     n = np.cumsum(np.bincount(codes)).astype(np.float64)
     mean = np.cumsum(np.bincount(codes, weights=gaps)) / n
     variance = np.maximum(np.cumsum(np.bincount(codes, weights=gaps**2)) / n - mean**2, 0.0)
-    rho = (-2.0 * np.log(alpha) + np.log(-2.0 * np.log(alpha) + 1.0)) / _TUNED_ROWS
-    growth = n * rho + 1.0
-    return mean, np.sqrt(variance * 2.0 * growth / (n**2 * rho) * np.log(np.sqrt(growth) / alpha))
+    half = asymptotic_half_width(np.sqrt(variance / n), n, level=level, n_opt=_TUNED_ROWS)
+    return mean, half

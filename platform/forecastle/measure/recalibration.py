@@ -86,11 +86,13 @@ def fit_calibrator(name: str, outcomes: ArrayLike, scores: ArrayLike) -> Calibra
     wants to be negative is set to 0); isotonic and Venn-Abers pool tied scores first.
 
     Raises:
-        MeasureError: the name is unknown, the input is not clean, or only one outcome occurs.
+        MeasureError: the name is unknown, the input is not clean, or only one outcome occurs (identity fits any).
     """
     if name not in CALIBRATORS:
         raise MeasureError(f"unknown calibrator {name!r}: {did_you_mean(name, CALIBRATORS)}")
     y, p = _as_pairs(outcomes, scores)
+    if name == "identity":
+        return Identity()
     if y.min() == y.max():
         raise MeasureError(
             f"calibrator {name!r} needs both outcomes, got only {y[0]:g} in {y.size} rows: "
@@ -106,9 +108,7 @@ def fit_calibrator(name: str, outcomes: ArrayLike, scores: ArrayLike) -> Calibra
         return Temperature(*_fit_logistic(y, [log_p + minus_log_q], intercept=False))
     if name == "platt":
         return Platt(*_fit_logistic(y, [log_p + minus_log_q], intercept=True))
-    if name == "beta":
-        return Beta(*_fit_logistic(y, [log_p, minus_log_q], intercept=True))
-    return Identity()
+    return Beta(*_fit_logistic(y, [log_p, minus_log_q], intercept=True))
 
 
 def choose_calibrator(

@@ -30,7 +30,7 @@ POLLS_UNTIL_RETRY: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class Champion:
-    """A verified bundle ready to answer, and the promotion that made it champion (None: packed in a Bento)."""
+    """A verified bundle ready to answer, and the promotion that chose it (None: packed in a Bento)."""
 
     bundle: Bundle
     booster: NativeBooster
@@ -59,7 +59,9 @@ def load_champion(
     """
     bundle = load_bundle(folder, expected_hash=expected_hash)
     if bundle.system != system:
-        raise BundleError(f"bundle {bundle.hash[:12]} is of system {bundle.system!r}; this service is {system!r}")
+        raise BundleError(
+            f"bundle {bundle.hash[:12]} is of system {bundle.system!r}; this service is {system!r}"
+        )
     booster = NativeBooster(bundle.model_bytes, expected_sha256=bundle.model_sha256)
     names = bundle.feature_set.model_features
     if booster.width != len(names):
@@ -83,14 +85,15 @@ def try_in_child(folder: Path, *, system: str, expected_hash: str | None) -> Non
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
     try:
         done = subprocess.run(  # noqa: S603  our own module, no shell
-            command, env=environment, capture_output=True, text=True, timeout=TRIAL_SECONDS, check=False
+            command, env=environment, capture_output=True, timeout=TRIAL_SECONDS, check=False
         )
     except subprocess.TimeoutExpired as error:
         raise BundleError(f"a trial process was not done with the bundle in {TRIAL_SECONDS:g} s") from error
     if done.returncode < 0:
         raise BundleError(f"the bundle killed a trial process with signal {-done.returncode}")
     if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["no reason given"]
+        # LightGBM prints bytes of a damaged model as they are.
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
         raise BundleError(f"a trial process refused the bundle: {lines[-1]}")
 
 
@@ -103,16 +106,19 @@ class ChampionWatch:
         *,
         home: Home,
         packed: Path | None,
-        on_swap: Callable[[str], None] = lambda _: None,
         trial: Callable[..., None] = try_in_child,
     ) -> None:
-        """Nothing is loaded before `check`; `on_swap` hears `swapped` or `refused`."""
-        self._system, self._home, self._packed = system, home, packed
-        self._on_swap, self._trial = on_swap, trial
+        """Nothing is loaded before `check`."""
+        self._system, self._home, self._packed, self._trial = system, home, packed, trial
+        self._on_swap: Callable[[str], None] = lambda _: None
         self._seen: tuple[int, ...] | None = None
         self._polls_left = 0
         self.current: Champion | None = None
         self.error: str | None = None
+
+    def listen(self, on_swap: Callable[[str], None]) -> None:
+        """From now on `on_swap` hears `swapped` or `refused`."""
+        self._on_swap = on_swap
 
     def check(self) -> bool:
         """Load what the pointer names if it has changed; True when there is a new champion.
@@ -163,6 +169,8 @@ class ChampionWatch:
         elif self._packed is not None:
             folder = self._packed
         else:
-            raise BundleError(f"system {self._system!r} has no champion: promote a bundle; {pointer} is not there")
+            raise BundleError(
+                f"system {self._system!r} has no champion: promote a bundle; {pointer} is not there"
+            )
         self._trial(folder, system=self._system, expected_hash=expected)
         return load_champion(folder, system=self._system, expected_hash=expected, promotion=promotion)

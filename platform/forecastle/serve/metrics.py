@@ -1,7 +1,7 @@
 """Prometheus metrics of one service, bound once so that a request pays for numbers only.
 
 Belongs here: names, labels, buckets and the text page; all names start with `forecastle_`.
-Does not belong here: deciding what counts as degraded or refused. Several workers share PROMETHEUS_MULTIPROC_DIR.
+Does not belong here: deciding what counts as degraded. Workers share PROMETHEUS_MULTIPROC_DIR.
 Format: https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
@@ -29,16 +29,26 @@ class Metrics:
         self._shared_folder = shared_folder
         self._registry = CollectorRegistry()
         known = {"registry": self._registry}
-        self._requests = Counter("forecastle_requests_total", "Answers by route and status.", ["route", "status"], **known)
+        self._requests = Counter(
+            "forecastle_requests_total", "Answers by route and status.", ["route", "status"], **known
+        )
         self._latency = Histogram(
-            "forecastle_predict_seconds", "Time from body to receipt, log included.", buckets=_LATENCY_SECONDS, **known
+            "forecastle_predict_seconds",
+            "Time from body to receipt, log included.",
+            buckets=_LATENCY_SECONDS,
+            **known,
         )
         self._status = Counter(
             "forecastle_features_total", "Features by where they came from.", ["feature", "status"], **known
         )
-        self._degraded = Counter("forecastle_degraded_total", "Features served by fallback.", ["feature"], **known)
+        self._degraded = Counter(
+            "forecastle_degraded_total", "Features served by fallback.", ["feature"], **known
+        )
         self._age = Histogram(
-            "forecastle_feature_age_seconds", "Age of the oldest stored feature used.", buckets=_AGE_SECONDS, **known
+            "forecastle_feature_age_seconds",
+            "Age of the oldest stored feature used.",
+            buckets=_AGE_SECONDS,
+            **known,
         )
         self._swaps = Counter("forecastle_swaps_total", "Champion changes by outcome.", ["outcome"], **known)
         self._champion = Gauge(
@@ -46,7 +56,10 @@ class Metrics:
             multiprocess_mode="livemax", **known,
         )  # fmt: skip
         self._pending = Gauge(
-            "forecastle_log_pending", "Predictions waiting for the disk.", multiprocess_mode="livesum", **known
+            "forecastle_log_pending",
+            "Predictions waiting for the disk.",
+            multiprocess_mode="livesum",
+            **known,
         )
         self._request = lru_cache(maxsize=256)(self._requests.labels)
         self._feature = lru_cache(maxsize=4096)(self._status.labels)
@@ -81,10 +94,12 @@ class Metrics:
         """The exposition text, of all workers where they share a folder."""
         self._pending.set(pending)
         if self._shared_folder is None:
-            return generate_latest(self._registry)
-        shared = CollectorRegistry()
-        MultiProcessCollector(shared, path=self._shared_folder)
-        return generate_latest(shared)
+            shared = self._registry
+        else:
+            shared = CollectorRegistry()
+            MultiProcessCollector(shared, path=self._shared_folder)
+        page: bytes = generate_latest(shared)
+        return page
 
 
 def shared_folder() -> str | None:

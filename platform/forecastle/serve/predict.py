@@ -1,7 +1,7 @@
 """One prediction request from body to receipt: parse, resolve, score, calibrate, log, answer.
 
 Belongs here: the order of these steps and which refusal each failure becomes.
-Does not belong here: HTTP (`application.py`), the rules themselves (`request.py`, `resolve.py`), bundles.
+Does not belong here: HTTP (`application.py`), the rules themselves (`parse.py`, `resolve.py`), bundles.
 """
 
 from __future__ import annotations
@@ -9,17 +9,18 @@ from __future__ import annotations
 import math
 import time
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from forecastle.contract.clock import Clock
 from forecastle.contract.errors import StoreError
+from forecastle.contract.feature_set import ViewSpec
 from forecastle.serve.champion import Champion, ChampionWatch
 from forecastle.serve.metrics import Metrics
+from forecastle.serve.parse import PredictRequest, parse_request
 from forecastle.serve.receipt import degraded_json, features_json, json_text, microseconds, receipt
 from forecastle.serve.refusal import Refusal, broken_contract
-from forecastle.serve.request import PredictRequest, parse_request
 from forecastle.serve.resolve import Resolution, Rows
 from forecastle.store.prediction_log import Prediction, PredictionLog
 
@@ -27,7 +28,7 @@ from forecastle.store.prediction_log import Prediction, PredictionLog
 class FeatureReader(Protocol):
     """Where stored features come from; None when the store cannot be read in time."""
 
-    def read(self, views: tuple[str, ...], key: tuple[int | str, ...]) -> Rows | None:
+    def read(self, views: Sequence[ViewSpec], key: Sequence[int | str]) -> Rows | None:
         """Newest row of each view for one entity."""
         ...
 
@@ -61,7 +62,9 @@ class Predictor:
             refusal.request_id = request.request_id
             raise
         except StoreError as error:
-            unlogged = Refusal("log_unavailable", "the prediction log cannot be written; nothing was predicted")
+            unlogged = Refusal(
+                "log_unavailable", "the prediction log cannot be written; nothing was predicted"
+            )
             unlogged.request_id = request.request_id
             raise unlogged from error
 
@@ -82,7 +85,14 @@ class Predictor:
             return _repeated(known, digest)
         now_us = microseconds(self.clock())
         resolution = self._resolve(request, champion, now_us)
-        made = self._score(request, champion, resolution, now_us=now_us, digest=digest, started=started)
+        prediction_id = self.new_id()
+        made = replace(
+            _score(champion, resolution, prediction_id=prediction_id, now_us=now_us),
+            request_id=request.request_id or prediction_id,
+            request_sha256=digest,
+            entity_json=json_text(request.entity),
+            latency_ms=round((self.timer() - started) * 1e3, 3),
+        )
         stored = await self.log.append(made)
         if stored.prediction_id != made.prediction_id:
             return _repeated(stored, digest)
@@ -94,53 +104,45 @@ class Predictor:
         rows: Rows | None = {}
         if request.entity is not None:
             key = tuple(request.entity[name] for name in resolver.feature_set.keys)
-            rows = self.reader.read(resolver.views, key)
+            rows = self.reader.read(resolver.feature_set.views, key)
         resolution = resolver.resolve(request.features, rows, now_us=now_us)
         if resolution.refused:
             code = "contract" if rows is not None else "online_store_unavailable"
             raise broken_contract(resolution.refused, code=code)
         return resolution
 
-    def _score(
-        self,
-        request: PredictRequest,
-        champion: Champion,
-        resolution: Resolution,
-        *,
-        now_us: int,
-        digest: str,
-        started: float,
-    ) -> Prediction:
-        bundle = champion.bundle
-        vector = champion.resolver.vector(resolution.features)
-        raw = champion.booster.predict_one(vector)
-        probability = bundle.calibrator.apply_scalar(raw)
-        if not math.isfinite(probability):
-            raise ArithmeticError(f"bundle {bundle.hash} answers {probability} for {vector}")
-        low, high = bundle.calibrator.interval_scalar(raw) or (None, None)
-        prediction_id = self.new_id()
-        return Prediction(
-            prediction_id=prediction_id,
-            request_id=request.request_id or prediction_id,
-            request_sha256=digest,
-            system=bundle.system,
-            entity_json=json_text(request.entity),
-            predicted_at_us=now_us,
-            raw_score=raw,
-            probability=probability,
-            interval_low=low,
-            interval_high=high,
-            model=champion.model,
-            model_version=champion.model_version,
-            bundle=bundle.hash,
-            feature_set=bundle.feature_set.hash,
-            variant="champion",
-            features_json=features_json(resolution, now_us=now_us),
-            degraded_json=degraded_json(resolution),
-            vector_json=json_text(vector),
-            decision_json="null",
-            latency_ms=round((self.timer() - started) * 1e3, 3),
-        )
+
+def _score(champion: Champion, resolution: Resolution, *, prediction_id: str, now_us: int) -> Prediction:
+    """The prediction as far as bundle and features make it; the request's own fields are still empty."""
+    bundle = champion.bundle
+    vector = champion.resolver.vector(resolution.features)
+    raw = champion.booster.predict_one(vector)
+    probability = bundle.calibrator.apply_scalar(raw)
+    if not math.isfinite(probability):
+        raise ArithmeticError(f"bundle {bundle.hash} answers {probability} for {vector}")
+    low, high = bundle.calibrator.interval_scalar(raw) or (None, None)
+    return Prediction(
+        prediction_id=prediction_id,
+        request_id=prediction_id,
+        request_sha256="",
+        system=bundle.system,
+        entity_json="null",
+        predicted_at_us=now_us,
+        raw_score=raw,
+        probability=probability,
+        interval_low=low,
+        interval_high=high,
+        model=champion.model,
+        model_version=champion.model_version,
+        bundle=bundle.hash,
+        feature_set=bundle.feature_set.hash,
+        variant="champion",
+        features_json=features_json(resolution, now_us=now_us),
+        degraded_json=degraded_json(resolution),
+        vector_json=json_text(vector),
+        decision_json="null",
+        latency_ms=0.0,
+    )
 
 
 def _repeated(known: Prediction, digest: str) -> bytes:

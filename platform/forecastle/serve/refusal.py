@@ -1,7 +1,7 @@
 """What the service says when it gives no prediction: one exception, one documented JSON shape.
 
 Belongs here: the refusal, its HTTP status and code, the body every 4xx and 5xx answer has.
-Does not belong here: deciding to refuse (`request.py`, `resolve.py`, `predict.py`), success (`receipt.py`).
+Does not belong here: deciding to refuse (`parse.py`, `resolve.py`, `predict.py`), success (`receipt.py`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ STATUS_OF_CODE: Final = {
 }
 
 
-class Refusal(ForecastleError):
+class Refusal(ForecastleError):  # noqa: N818  it is an answer, not a fault
     """An answer without a prediction; `details` names each feature, value and rule, all at once."""
 
     def __init__(self, code: str, message: str, *, details: Sequence[Violation] = ()) -> None:

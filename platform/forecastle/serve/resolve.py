@@ -1,6 +1,6 @@
 """One request's features, by name: given, stored, computed or refused, each with its status and times.
 
-Belongs here: the contract's rules at request time (`refuse | default | last`), on-demand computation, the vector.
+Belongs here: the contract's rules at request time (`refuse | default | last`), computed features, the vector.
 Does not belong here: any I/O (rows are handed in), JSON, HTTP, the model.
 """
 
@@ -23,7 +23,7 @@ MICROSECONDS: Final = 1_000_000
 
 
 class StoredRow(Protocol):
-    """The newest row of one view for one entity: values in the view's feature order, times in µs since 1970 UTC."""
+    """The newest row of one view for one entity: values in the view's order, times in µs since 1970 UTC."""
 
     @property
     def values(self) -> tuple[Any, ...]: ...  # noqa: D102
@@ -86,7 +86,9 @@ class Resolver:
         for name in feature_set.model_features:
             dtype = feature_set.spec(name).contract.dtype
             if dtype not in NUMERIC_DTYPES:
-                raise BundleError(f"model feature {name} is {dtype}; numbers are served: {sorted(NUMERIC_DTYPES)}")
+                raise BundleError(
+                    f"model feature {name} is {dtype}; numbers are served: {sorted(NUMERIC_DTYPES)}"
+                )
         self._made = {name for group in feature_set.on_demand for name in group.outputs}
         self._places = {
             feature: (view.name, index, int(view.ttl_seconds * MICROSECONDS))
@@ -97,11 +99,6 @@ class Resolver:
         functions = feature_set.functions()
         self._groups = tuple((group, functions[group.name]) for group in feature_set.on_demand)
 
-    @property
-    def views(self) -> tuple[str, ...]:
-        """Views to read for an entity."""
-        return tuple(view.name for view in self.feature_set.views)
-
     def check_given(self, given: Mapping[str, Any], *, complete: bool) -> list[Violation]:
         """Every rule that given features break; `complete` when there is no entity to look others up for."""
         violations = []
@@ -111,7 +108,9 @@ class Resolver:
                 violations.append(fault)
         if complete:
             violations += [
-                Violation(spec.name, None, "missing", f"{spec.name} is missing; without an entity it must be given")
+                Violation(
+                    spec.name, None, "missing", f"{spec.name} is missing; without an entity it must be given"
+                )
                 for spec in self._stored
                 if spec.name not in given and spec.contract.request
             ]
@@ -165,6 +164,8 @@ class Resolver:
         if row is None:
             return _Fault("missing", f"no row in {view}")
         value = row.values[index]
+        if spec.contract.dtype == "bool" and value in (0, 1):
+            value = bool(value)  # SQLite has no booleans
         fault = check_value(spec.name, value, spec.contract)
         if fault is not None:
             return _Fault(fault.rule, f"stored value breaks its contract: {fault.text}", fault.value)
@@ -220,7 +221,9 @@ def _fall_back(
         features[spec.name] = fault.last
         degraded.append(Degraded(spec.name, f"{fault.rule}: {fault.reason}; the last value is used"))
     else:
-        refused.append(Violation(spec.name, fault.value, fault.rule, f"{spec.name} is {fault.rule}: {fault.reason}"))
+        refused.append(
+            Violation(spec.name, fault.value, fault.rule, f"{spec.name} is {fault.rule}: {fault.reason}")
+        )
 
 
 def _as_declared(value: Any, spec: FeatureSpec) -> Any:

@@ -1,6 +1,6 @@
 """A process that loads one bundle and ends: what kills it kills no answer.
 
-Belongs here: the child's command line (`python -m forecastle.serve.trial FOLDER SYSTEM HASH`) and exit status.
+Belongs here: the child's command line (`python -m forecastle.serve.trial FOLDER SYSTEM HASH`), exit status.
 Does not belong here: the checks themselves (`champion.py`).
 """
 

@@ -1,6 +1,7 @@
 """Named points at which a test may kill the process, so that every crash between two writes is a case we ran.
 
-Belongs here: the registry of points and the hook that kills. Code under test is handed a hook; the default does nothing.
+Belongs here: the registry of points and the hook that kills. Code under test is handed a hook; the default
+does nothing.
 Does not belong here: reading the environment to arm a point (the test's own process, `resources/`).
 """
 

@@ -2,14 +2,14 @@
 
 Belongs here: names of tables, the record of a version, reading and committing it, what counts as a conflict.
 Does not belong here: writing or reading rows (`warehouse.py`).
-Protocol: https://github.com/delta-io/delta/blob/master/PROTOCOL.md; commits are made by the `deltalake` package.
+Protocol: https://github.com/delta-io/delta/blob/master/PROTOCOL.md; commits are made by the `deltalake`
+package.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,7 +30,8 @@ NO_VERSION: Final = -1
 """`expected_version` of a table that must not exist yet."""
 
 _LOG: Final = "_delta_log"
-# `as_of` needs every commit, and a vacuum by another engine must not take a version that retention here still keeps.
+# `as_of` needs every commit, and a vacuum by another engine must not take a version that retention here still
+# keeps.
 _CONFIGURATION: Final = {
     "delta.enableExpiredLogCleanup": "false",
     "delta.logRetentionDuration": "interval 36500 days",
@@ -70,8 +71,8 @@ class TableName:
 class TableVersion:
     """One immutable version of a table, as its commit recorded it.
 
-    `sha256` is of the file, `content_hash` of the rows whatever their order, `written_at` the writer's clock (UTC),
-    `columns` name → DuckDB type. `unchanged` says that a publish found these very rows already there.
+    `sha256` is of the file, `content_hash` of the rows whatever their order, `written_at` the writer's clock
+    (UTC), `columns` name → DuckDB type. `unchanged` says that a publish found these very rows already there.
     """
 
     name: TableName
@@ -90,7 +91,7 @@ class TableVersion:
 def newest_version(folder: Path) -> int | None:
     """Number of the newest commit in a table's folder; None when it has none."""
     try:
-        names = os.listdir(folder / _LOG)
+        names = [path.name for path in (folder / _LOG).iterdir()]
     except FileNotFoundError:
         return None
     numbers = [int(n[:20]) for n in names if len(n) == 25 and n.endswith(".json") and n[:20].isdigit()]
@@ -182,7 +183,8 @@ def conflict(name: TableName, *, newest: int | None, expected: int) -> ConflictE
     """The refusal of a writer that no longer stands on the newest version."""
     got, base = ("none" if v in {None, NO_VERSION} else str(v) for v in (newest, expected))
     return ConflictError(
-        f"{name}: newest version is {got}, this write expected {base}; somebody else wrote first and nothing of this"
+        f"{name}: newest version is {got}, this write expected {base}; somebody else wrote first and "
+        "nothing of this"
         " write is visible; run it again on the newest version"
     )
 

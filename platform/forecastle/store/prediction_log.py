@@ -1,8 +1,8 @@
 """The prediction log: every answer given, on disk before it leaves, in one SQLite file per system.
 
-Belongs here: the record, the writer with group commit, the reader; one sequence number per answer in commit order.
-Does not belong here: the receipt's shape (`serve/receipt.py`), outcomes, analysis. Standard library only: it is served.
-SQLite in WAL mode (https://www.sqlite.org/wal.html), synchronous=FULL: a commit survives kill -9 and loss of power.
+Belongs here: the record, the writer with group commit, the reader; a sequence number in commit order.
+Does not belong here: the receipt's shape (`serve/receipt.py`), outcomes, analysis. Standard library only.
+SQLite in WAL mode (https://www.sqlite.org/wal.html), synchronous=FULL: a commit survives a loss of power.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from forecastle.contract.errors import StoreError
 
@@ -29,8 +29,8 @@ PENDING_LIMIT: Final = 10_000
 class Prediction:
     """One answer. `sequence` is 0 until the log has given one; `*_json` hold JSON text, never NaN.
 
-    `predicted_at_us` counts microseconds since 1970 UTC. `request_id` is the caller's word or, without one, the
-    prediction's id; `request_sha256` names the request's content, so that a repeat can be told from a reuse.
+    `predicted_at_us` counts microseconds since 1970 UTC. `request_id` is the caller's word or, without one,
+    the prediction's id; `request_sha256` is the request's digest: it tells a repeat from a reuse.
     `vector_json` is what the model saw, in the feature set's order, null for missing.
     """
 
@@ -99,7 +99,7 @@ class PredictionReader:
         return self._one("request_id", request_id)
 
     def since(self, sequence: int, *, limit: int = 10_000) -> list[Prediction]:
-        """Up to `limit` predictions with a higher sequence number, in commit order: a cursor that skips none."""
+        """Up to `limit` predictions with a higher sequence, in commit order: a cursor that skips none."""
         return self._read("WHERE sequence > ? ORDER BY sequence LIMIT ?", (sequence, limit))
 
     def count(self) -> int:
@@ -120,12 +120,14 @@ class PredictionReader:
     def _read(self, where: str, values: Sequence[object]) -> list[Prediction]:
         return [Prediction(*row) for row in self._fetch(f"SELECT {_LIST} FROM predictions {where}", values)]
 
-    def _fetch(self, sql: str, values: Sequence[object]) -> list[tuple[object, ...]]:  # type: ignore[type-arg]
+    def _fetch(self, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         try:
             connection = getattr(self._local, "connection", None)
             if connection is None:
                 if not self._path.is_file():
-                    raise StoreError(f"prediction log {self._path} is not there; no prediction was served yet")
+                    raise StoreError(
+                        f"prediction log {self._path} is not there; no prediction was served yet"
+                    )
                 connection = self._local.connection = _connect(self._path)
                 connection.execute("PRAGMA query_only=ON")
             return list(connection.execute(sql, values))
@@ -179,7 +181,9 @@ class PredictionLog(PredictionReader):
         if self._closed:
             future.set_exception(StoreError("the prediction log is closed"))
         elif self._queue.qsize() >= PENDING_LIMIT:
-            future.set_exception(StoreError(f"{PENDING_LIMIT} predictions wait for the disk already; ask again later"))
+            future.set_exception(
+                StoreError(f"{PENDING_LIMIT} predictions wait for the disk already; ask again later")
+            )
         else:
             self._queue.put((prediction, future))
         return future

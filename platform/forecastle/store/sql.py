@@ -1,7 +1,8 @@
 """The door to DuckDB: connections with one time zone and bounded memory, quoted names, literals of time.
 
 Belongs here: how a connection is opened and locked, how a name or an instant is written into SQL we generate.
-Does not belong here: what is asked (`warehouse.py`, `point_in_time.py`, …), values (they are bound as parameters).
+Does not belong here: what is asked (`warehouse.py`, `point_in_time.py`, …), values (they are bound as
+parameters).
 Settings: https://duckdb.org/docs/stable/operations_manual/securing_duckdb/overview
 """
 
@@ -11,7 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 
@@ -80,7 +81,9 @@ def instant(at: datetime) -> str:
 def connect(
     *, memory_limit: str = DEFAULT_MEMORY, threads: int = DEFAULT_THREADS, temp_directory: Path | None = None
 ) -> duckdb.DuckDBPyConnection:
-    """An in-memory DuckDB for SQL that we generate: UTC, no extensions from outside, spilling to `temp_directory`."""
+    """An in-memory DuckDB for SQL that we generate: UTC, no extensions from outside, spilling to
+    `temp_directory`.
+    """
     config: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": memory_limit,
         "threads": threads,
@@ -103,7 +106,9 @@ def connect_locked(
     threads: int = DEFAULT_THREADS,
     temp_directory: Path | None = None,
 ) -> duckdb.DuckDBPyConnection:
-    """A connection for SQL that people write: it reads the files named and nothing else, writes none, sets nothing."""
+    """A connection for SQL that people write: it reads the files named and nothing else, writes none, sets
+    nothing.
+    """
     connection = connect(memory_limit=memory_limit, threads=threads, temp_directory=temp_directory)
     allowed = ", ".join(quote_text(str(path)) for path in readable)
     connection.execute(f"SET allowed_paths = [{allowed}]")
@@ -131,6 +136,18 @@ def check_one_select(connection: duckdb.DuckDBPyConnection, sql: str, *, what: s
 def describe(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, str]:
     """Column names of a query's result with their DuckDB types, in order; nothing is run."""
     return {str(row[0]): str(row[1]) for row in connection.execute(f"DESCRIBE {query}").fetchall()}
+
+
+def one_row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
+    """The only row of a query's result; the connection is free again, which `fetchone` would not leave it."""
+    (row,) = connection.execute(query).fetchall()
+    found: tuple[Any, ...] = row
+    return found
+
+
+def is_zoned(kind: str) -> bool:
+    """Is this DuckDB type an instant (a time with zone)?"""
+    return kind.startswith("TIMESTAMPTZ") or kind == "TIMESTAMP WITH TIME ZONE"
 
 
 def column_list(names: Sequence[str], *, table: str = "") -> str:

@@ -23,7 +23,7 @@ _CAST: Final = (
     (re.compile(r"^U?(TINY|SMALL|HUGE|BIG)?INT(EGER)?$"), "BIGINT"),
     (re.compile(r"^(FLOAT|DECIMAL\(.*\))$"), "DOUBLE"),
     (re.compile(r"^(ENUM\(.*\)|UUID|JSON)$"), "VARCHAR"),
-    (re.compile(r"^TIMESTAMP.* WITH TIME ZONE$"), "TIMESTAMPTZ"),
+    (re.compile(r"^TIMESTAMPTZ_NS$"), "TIMESTAMPTZ"),
 )
 _LOW_64: Final = "18446744073709551615::UHUGEINT"
 
@@ -31,46 +31,49 @@ _LOW_64: Final = "18446744073709551615::UHUGEINT"
 def write_table_file(
     connection: duckdb.DuckDBPyConnection, query: str, path: Path, *, what: str
 ) -> tuple[int, pa.Schema]:
-    """Stream a query's rows into a new Parquet file (larger than memory by spilling); returns row count and schema.
+    """Stream a query's rows into a new Parquet file (larger than memory by spilling); returns row count and
+    schema.
 
-    Narrow types are stored wide (integers as int64, floats and decimals as float64, enums and UUIDs as text), so that
-    a table's schema does not depend on which engine or sample produced it.
+    Narrow types are stored wide (integers as int64, floats and decimals as float64, enums and UUIDs as text),
+    so that a table's schema does not depend on which engine or sample produced it.
 
     Raises:
         StoreError: a column has no type or is a time without zone; the query fails; the disk refuses.
     """
     select = f"SELECT {_storable(connection, query, what)} FROM ({query})"
     try:
-        copied = connection.execute(
-            f"COPY ({select}) TO {sql.quote_text(str(path))} (FORMAT parquet, COMPRESSION zstd)"
-        ).fetchone()
+        target = f"{sql.quote_text(str(path))} (FORMAT parquet, COMPRESSION zstd)"
+        (rows,) = sql.one_row(connection, f"COPY ({select}) TO {target}")
         schema = connection.sql(
             f"SELECT * FROM read_parquet({sql.quote_text(str(path))}) LIMIT 0"
         ).to_arrow_table()
     except (duckdb.IOException, OSError) as error:
         path.unlink(missing_ok=True)
         raise StoreError(
-            f"{what} could not be written to disk: {error}; the old version stays; free space and run it again"
+            f"{what} could not be written to disk: {error}; the old version stays; free space and run it "
+            "again"
         ) from error
     except duckdb.Error as error:
         path.unlink(missing_ok=True)
         raise StoreError(f"{what}: the query failed, nothing was published: {error}") from error
-    return int(copied[0]) if copied else 0, schema.schema
+    return int(rows), schema.schema
 
 
 def content_hash(connection: duckdb.DuckDBPyConnection, relation: str) -> str:
     """SHA-256 over column names, types, row count and the 128-bit sum of the rows' MD5 numbers.
 
-    The sum makes it independent of row order yet sensitive to repeats (an additive multiset hash); the text of a row
-    is DuckDB's own, which quotes strings and tells null from 'NULL'. It identifies rows; the file's SHA-256 protects.
+    The sum makes it independent of row order yet sensitive to repeats (an additive multiset hash); the text
+    of a row is DuckDB's own, which quotes strings and tells null from 'NULL'. It identifies rows; the file's
+    SHA-256 protects.
     """
     columns = sql.describe(connection, f"SELECT * FROM {relation}")
     row = f"row({sql.column_list(list(columns))})::VARCHAR"
-    found = connection.execute(
+    sums = sql.one_row(
+        connection,
         f"SELECT count(*), sum((m & {_LOW_64})::UBIGINT)::HUGEINT, sum((m >> 64)::UBIGINT)::HUGEINT"
-        f" FROM (SELECT md5_number({row}) AS m FROM {relation})"
-    ).fetchone()
-    return hashlib.sha256(repr((sorted(columns.items()), list(columns), found)).encode()).hexdigest()
+        f" FROM (SELECT md5_number({row}) AS m FROM {relation})",
+    )
+    return hashlib.sha256(repr((list(columns.items()), sums)).encode()).hexdigest()
 
 
 def file_sha256(path: Path) -> str:
@@ -80,7 +83,7 @@ def file_sha256(path: Path) -> str:
 
 
 def flush(path: Path) -> None:
-    """Force a file's bytes, or a folder's entries, to disk: a rename survives loss of power only after both."""
+    """Force a file's bytes or a folder's entries to disk: a rename outlives loss of power only after both."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -97,7 +100,7 @@ def _storable(connection: duckdb.DuckDBPyConnection, query: str, what: str) -> s
     chosen = []
     for name, kind in columns.items():
         wide = next((target for pattern, target in _CAST if pattern.match(kind)), None)
-        if kind.startswith("TIMESTAMP") and "TIME ZONE" not in kind:
+        if kind.startswith("TIMESTAMP") and not sql.is_zoned(kind):
             problems.append(f"{name} is {kind}, a time without zone; convert it with timezone('UTC', {name})")
         elif kind == '"NULL"':
             problems.append(f"{name} has no type; cast it")

@@ -1,7 +1,10 @@
-"""The warehouse: every table a row of immutable versions; written, audited, then published; verified when read.
+"""The warehouse: every table a row of immutable versions; written, audited, then published; verified when
+read.
 
-Belongs here: publish, read, attach to DuckDB, `as_of`, retention. One Parquet file and one Delta commit a version.
-Does not belong here: what the rows mean (`sources.py`, `feature_views.py`), SQL that people write (`selects.py`).
+Belongs here: publish, read, attach to DuckDB, `as_of`, retention. One Parquet file and one Delta commit a
+version.
+Does not belong here: what the rows mean (`sources.py`, `feature_views.py`), SQL that people write
+(`selects.py`).
 The choice of Delta Lake is measured in docs/decisions/0002-table-format.md.
 """
 
@@ -55,8 +58,8 @@ class PruneReport:
 class Warehouse:
     """Tables under one folder, `<root>/<system>/<kind>/<name>/`, each a Delta table.
 
-    Readers never block and never see half a table. Writers of one table are serialised by optimistic concurrency:
-    whoever commits second is refused with `ConflictError`. Times come from `clock`.
+    Readers never block and never see half a table. Writers of one table are serialised by optimistic
+    concurrency: whoever commits second is refused with `ConflictError`. Times come from `clock`.
     """
 
     def __init__(
@@ -99,44 +102,31 @@ class Warehouse:
     ) -> TableVersion:
         """Write rows, audit them, and only then make them the newest version.
 
-        `data` is a SELECT to run on `connection`, or Arrow or pandas rows. A publish stands on the version that was
-        newest when it began, or on `expected_version` (`NO_VERSION`: none): a later commit by anyone else refuses it.
-        The same rows again (in any order) make no new version: the existing one comes back with `unchanged=True`.
+        `data` is a SELECT to run on `connection`, or Arrow or pandas rows. A publish stands on the version
+        that was newest when it began, or on `expected_version` (`NO_VERSION`: none): a later commit by anyone
+        else refuses it. The same rows again (in any order) make no new version: the existing one comes back
+        with `unchanged=True`.
 
         Raises:
-            StoreError: an audit found problems (all are named), a column has no storable type, the disk is full.
+            StoreError: an audit found problems (all are named), a column has no storable type, a full disk.
             ConflictError: another writer was first.
         """
         table = _table(name)
-        folder = self._folder(table)
-        newest = newest_version(folder)
-        base = NO_VERSION if newest is None else newest
-        if expected_version is not None and expected_version != base:
-            raise conflict(table, newest=newest, expected=expected_version)
+        base = self._base(table, expected_version)
         self._crash_at("publish.start")
+        folder = self._folder(table)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         temp = folder / f".{uuid.uuid4().hex}.parquet.tmp"
         try:
             with self._engine(data, connection) as (engine, query):
                 rows, schema = write_table_file(engine, query, temp, what=str(table))
                 self._crash_at("publish.after_write")
-                digest = self._audit(table, engine, temp, audits)
+                draft = self._audited(table, engine, temp, audits)
             self._crash_at("publish.after_audit")
             previous = self.version(table)
-            if previous is not None and previous.version == base and self._same(previous, digest):
+            if previous is not None and previous.version == base and self._same(previous, draft):
                 return replace(previous, unchanged=True)
-            draft = TableVersion(
-                name=table,
-                version=base + 1,
-                rows=rows,
-                sha256=file_sha256(temp),
-                content_hash=digest,
-                bytes=temp.stat().st_size,
-                written_at=self._clock(),
-                columns=self._columns(temp),
-                facts=dict(facts or {}),
-                path=folder / (temp.name[1:].removesuffix(".tmp")),
-            )
+            draft = replace(draft, version=base + 1, rows=rows, facts=dict(facts or {}))
             self._commit(draft, temp, schema)
         finally:
             temp.unlink(missing_ok=True)
@@ -175,8 +165,8 @@ class Warehouse:
     ) -> dict[str, TableVersion]:
         """Make one view per table, view name → table (its newest version, or the one of `as_of`) or version.
 
-        Every file is verified first. `row_id` adds a column of that name that numbers the rows of the table from 0.
-        Returns which version each view shows.
+        Every file is verified first. `row_id` adds a column of that name that numbers the rows of the table
+        from 0. Returns which version each view shows.
         """
         shown = {view: self.resolve(table, as_of=as_of) for view, table in tables.items()}
         for view, version in shown.items():
@@ -197,13 +187,17 @@ class Warehouse:
     def resolve(
         self, table: TableName | TableVersion | str, *, as_of: datetime | None = None
     ) -> TableVersion:
-        """The version meant: itself, else the newest, else the newest written at or before `as_of`.
+        """The version meant: itself, the one a text `system/kind/name@version` names, else the newest (at
+        `as_of`).
 
         Raises:
             StoreError: the table has no (such) version.
         """
         if isinstance(table, TableVersion):
             return table
+        if isinstance(table, str) and "@" in table:
+            named, _, number = table.rpartition("@")
+            return self._record(_table(named), int(number) if number.isdecimal() else NO_VERSION)
         found = self.version(table) if as_of is None else self.at(table, as_of)
         if found is None:
             when = f" at {as_of.isoformat()}" if as_of else ""
@@ -232,12 +226,13 @@ class Warehouse:
         *,
         version: int | None = None,
     ) -> pd.DataFrame:
-        """The rows as pandas: times are `datetime64[us, UTC]`, dates `datetime.date`, null integers float64."""
+        """The rows as pandas: times `datetime64[us, UTC]`, dates `datetime.date`, null integers float64."""
         frame: pd.DataFrame = self.arrow(name, columns, version=version).to_pandas()
         return frame
 
     def verified(self, version: TableVersion) -> Path:
-        """The file of a version, after its SHA-256 was compared with the commit's (once per file and process).
+        """The file of a version, after its SHA-256 was compared with the commit's (once per file and
+        process).
 
         Raises:
             StoreError: retention has removed the file.
@@ -295,9 +290,17 @@ class Warehouse:
             self._records[key] = read_version(self._folder(table), table, number)
         return self._records[key]
 
-    def _same(self, previous: TableVersion, digest: str) -> bool:
+    def _base(self, table: TableName, expected: int | None) -> int:
+        """Number of the version that a publish stands on."""
+        newest = newest_version(self._folder(table))
+        base = NO_VERSION if newest is None else newest
+        if expected is not None and expected != base:
+            raise conflict(table, newest=newest, expected=expected)
+        return base
+
+    def _same(self, previous: TableVersion, draft: TableVersion) -> bool:
         """Do these rows stand there already, in a file that is whole?"""
-        if previous.content_hash != digest:
+        if previous.content_hash != draft.content_hash:
             return False
         try:
             self.verified(previous)
@@ -319,12 +322,12 @@ class Warehouse:
             own.register("__rows", rows)
             yield own, "SELECT * FROM __rows"
 
-    def _audit(
+    def _audited(
         self, table: TableName, engine: duckdb.DuckDBPyConnection, temp: Path, audits: Sequence[Audit]
-    ) -> str:
-        """Content hash of the draft, after every audit found nothing."""
-        source = f"read_parquet({sql.quote_text(str(temp))})"
-        engine.execute(f"CREATE OR REPLACE TEMP VIEW {_DRAFT} AS SELECT * FROM {source}")
+    ) -> TableVersion:
+        """What a written file holds, after every audit found nothing; its number and facts are not given yet."""
+        rows = f"SELECT * FROM read_parquet({sql.quote_text(str(temp))})"
+        engine.execute(f"CREATE OR REPLACE TEMP VIEW {_DRAFT} AS {rows}")
         try:
             problems = [problem for audit in audits for problem in audit(engine, _DRAFT)]
             if problems:
@@ -333,13 +336,20 @@ class Warehouse:
                     f"{table}: {len(problems)} audit problem(s); nothing was published, the old version stays; "
                     f"mend the input or its contract:\n{listed}"
                 )
-            return content_hash(engine, _DRAFT)
+            return TableVersion(
+                name=table,
+                version=NO_VERSION,
+                rows=0,
+                sha256=file_sha256(temp),
+                content_hash=content_hash(engine, _DRAFT),
+                bytes=temp.stat().st_size,
+                written_at=self._clock(),
+                columns=sql.describe(engine, rows),
+                facts={},
+                path=temp.with_name(temp.name[1:].removesuffix(".tmp")),
+            )
         finally:
             engine.execute(f"DROP VIEW IF EXISTS {_DRAFT}")
-
-    def _columns(self, temp: Path) -> dict[str, str]:
-        with self.connect() as connection:
-            return sql.describe(connection, f"SELECT * FROM read_parquet({sql.quote_text(str(temp))})")
 
     def _commit(self, draft: TableVersion, temp: Path, schema: pa.Schema) -> None:
         flush(temp)

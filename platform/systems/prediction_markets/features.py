@@ -1,6 +1,6 @@
 """On-demand features of prediction markets: functions of other features, the same offline and online.
 
-Belongs here: NumPy ufunc arithmetic on values that arrive by name, as arrays in training and scalars in a request.
+Belongs here: NumPy ufunc arithmetic on values that arrive by name, arrays in training, scalars in a request.
 Does not belong here: anything that reads rows, a clock or a file. Null is NaN, in and out.
 """
 
@@ -26,8 +26,8 @@ def market_signals(
         price_volatility_7d: standard deviation of daily prices, not negative.
 
     Returns:
-        `urgency` = 1 / (1 + max(days, 0)), `log_volume` = ln(1 + USD), `spread_vol_ratio` = spread / (volatility +
-        0.01); each of the shape of its inputs, NaN where an input is NaN.
+        `urgency` = 1 / (1 + max(days, 0)), `log_volume` = ln(1 + USD), `spread_vol_ratio` = spread /
+        (volatility + 0.01); each of the shape of its inputs, NaN where an input is NaN.
     """
     return {
         "urgency": np.reciprocal(1.0 + np.maximum(_floats(days_to_resolution), 0.0)),

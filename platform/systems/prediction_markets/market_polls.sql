@@ -6,8 +6,7 @@ WITH linked AS (
     polls.question_id,
     polls.pct,
     CAST(polls.end_date AS TIMESTAMPTZ) AS ended_at,
-    -- Some polls were entered before their field work ended; they count from its end, or from the link to the market.
-    GREATEST(polls.created_at, CAST(polls.end_date AS TIMESTAMPTZ), market_races.known_at) AS known_at
+    GREATEST(polls.created_at, market_races.known_at) AS known_at
   FROM market_races
   INNER JOIN polls
     ON polls.race_id = market_races.race_id AND polls.candidate_name = market_races.candidate_name
@@ -15,7 +14,9 @@ WITH linked AS (
 knowledge AS (
   SELECT quotes.mid, quotes.known_at, quotes.value_date FROM quotes
   UNION ALL
+  -- Some polls were entered before their field work ended: they count from its end on, and make no row of their own.
   SELECT linked.mid, linked.known_at, CAST(NULL AS DATE) AS value_date FROM linked
+  WHERE linked.ended_at <= linked.known_at
 ),
 instants AS (
   SELECT

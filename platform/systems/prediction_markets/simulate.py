@@ -1,58 +1,78 @@
-"""A seeded world of prediction markets in the columns of the real files, with the true probabilities beside it.
+"""A seeded world of prediction markets in the files of the real sources, with the true probabilities.
 
 Belongs here: the random world of markets, prices, polls and trades, and what of it is known by `now`.
-Does not belong here: features, labels, anything that reads the files again. `truth.parquet` is for tests, no source.
+Does not belong here: features, labels, reading the files again. `truth.parquet` is for tests, no source.
 
-Every market follows a Brownian motion W with one step a day and resolves yes when W at its close is above zero, so that
-P(yes | W_t) = Phi(W_t / sqrt(close − t)) exactly (https://en.wikipedia.org/wiki/Brownian_motion: independent normal
-increments). Prices and polls are two noisy views of the same W, each with its own lateness.
+Every market follows a Brownian motion W with one step a day and resolves yes when W at its close is above
+zero, so P(yes | W_t) = Phi(W_t / sqrt(close − t)) exactly: what is left is a normal increment of variance
+close − t (https://en.wikipedia.org/wiki/Wiener_process). Prices and polls are noisy views of that
+probability, each late in its own way.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.special import expit, logit, ndtr
 
-PLATFORMS = ("polymarket", "manifold", "metaculus", "infer")
-PLATFORM_SHARE = (0.45, 0.25, 0.25, 0.05)
-# Standard deviation of the lasting error of a platform's price, in log-odds.
-PLATFORM_NOISE = {"polymarket": 0.5, "manifold": 0.7, "metaculus": 0.55, "infer": 0.6}
-# Prices lean to one half: the log-odds that a market shows are this share of the true ones.
-FAVOURITE_SHRINKAGE = 0.9
-PRICE_LIMIT = 0.003
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
 
+PLATFORM_SHARE = {"polymarket": 0.45, "manifold": 0.25, "metaculus": 0.25, "infer": 0.05}
+SHORTEST_DAYS, LONGEST_DAYS = 20, 120
+
+# Standard deviation of a platform's error in log-odds, and how much of it is still there a day later.
+PRICE_NOISE = {"polymarket": 0.5, "manifold": 0.7, "metaculus": 0.55, "infer": 0.6}
+PRICE_NOISE_MEMORY = 0.95
+# Prices lean to one half: the log-odds that a market shows are this share of the true ones.
+PRICE_SHRINKAGE = 0.9
+PRICE_MIN = 0.003
 LATE_QUOTE_SHARE = 0.045
 RESTATED_QUOTE_SHARE = 0.01
-LATE_POLL_SHARE = 0.05
+
+# Polls ask whom people expect to win, so that a share estimates the probability itself.
 POLLED_SHARE = 0.9
+POLL_EVERY_DAYS = 2.0
 POLL_NOISE = 0.03
-HOUSE_NOISE = 0.015
+POLL_HOUSE_NOISE = 0.015
+LATE_POLL_SHARE = 0.05
+EARLY_POLL_SHARE = 0.02
+
+TRADED_PLATFORM = "polymarket"
 CORRECTED_RESOLUTIONS = 3
-SHORTEST_DAYS, LONGEST_DAYS = 20, 120
 REDATED_SHARE = 0.06
 LISTED_SHARE = 0.93
 SNAPSHOT_EVERY_DAYS = 14
 
 SECONDS_PER_DAY = 86_400
-MICROSECONDS = 1_000_000
+MICROSECONDS_PER_SECOND = 1_000_000
+UTC_INSTANT = pa.timestamp("us", tz="UTC")
 
 Columns = dict[str, Any]
 
 
 class Market(NamedTuple):
-    """One market's hidden life: `path[d]` is W on day `opens + d`, with `days` steps to its close."""
+    """One market's hidden life: `path[d]` is W on day `opens + d`; days count from 1970."""
 
     mid: int
     platform: str
     opens: int
-    days: int
     path: np.ndarray
+    resolved_at: int
+
+    @property
+    def days(self) -> int:
+        """Days from opening to close."""
+        return len(self.path) - 1
+
+    @property
+    def closes(self) -> int:
+        """Day of the close."""
+        return self.opens + self.days
 
     @property
     def outcome(self) -> float:
@@ -61,252 +81,235 @@ class Market(NamedTuple):
 
     def probabilities(self) -> np.ndarray:
         """True probability of yes on each day before the close."""
-        return ndtr(self.path[:-1] / np.sqrt(np.arange(self.days, 0, -1)))
+        return np.asarray(ndtr(self.path[:-1] / np.sqrt(np.arange(self.days, 0, -1))))
 
 
 def world(folder: Path, *, seed: int, now: datetime, markets: int = 2_000, days: int = 360) -> Path:
-    """Write a world that began `days` ago, as far as it is known at `now`; returns the path of `truth.parquet`.
+    """Write a world that began `days` ago, as far as it is known at `now`.
 
-    The same arguments give the same bytes. About half the markets are still open at `now`. Files: quotes, resolutions,
-    markets, snapshots, polls_races, market_races, trades (the sources of the system) and truth (mid, day,
-    true_probability of yes given all that had happened when the day began).
+    The same arguments give the same bytes. About one market in six is still open at `now`. Every source of
+    the system gets its file; `truth.parquet` has mid, day and true_probability, the probability of yes given
+    everything that had happened when the day (UTC) began.
 
     Args:
-        folder: created when it is not there; existing files of these names are replaced.
+        folder: made when it is not there; files of these names are replaced.
         seed: of every random choice.
         now: with a zone; nothing known later is written.
-        markets: how many markets open in the time.
+        markets: how many markets open in that time.
         days: length of the history.
 
+    Returns:
+        The path of `truth.parquet`.
+
     Raises:
-        ValueError: `now` has no zone, or there is no market or less than 30 days.
+        ValueError: `now` has no zone, there is no market, or the history is shorter than 30 days.
     """
     if now.tzinfo is None or markets < 1 or days < 30:
-        raise ValueError(f"got now={now!r}, markets={markets}, days={days}; needs a zone, 1 market and 30 days")
+        given = f"now={now.isoformat()}, markets={markets}, days={days}"
+        raise ValueError(f"got {given}; now needs a zone, markets at least 1, days at least 30")
     random = np.random.default_rng(seed)
-    cut = int(now.timestamp()) * MICROSECONDS
-    today = cut // (SECONDS_PER_DAY * MICROSECONDS)
+    cut = int(now.timestamp()) * MICROSECONDS_PER_SECOND
+    today = int(now.timestamp()) // SECONDS_PER_DAY
     lives = [_market(random, mid, first_day=today - days, days=days) for mid in range(markets)]
-    resolved_at = {life.mid: _micros(life.opens + life.days + random.uniform(0.1, 3.0)) for life in lives}
-    quotes = _quotes(random, lives, resolved_at)
-    snapshots = _snapshots(random, lives, quotes)
-    races, polls = _polls(random, lives)
-    tables: dict[str, tuple[Columns, str]] = {
-        "quotes": (quotes, "known_at"),
-        "resolutions": (_resolutions(random, lives, resolved_at), "known_at"),
-        "snapshots": (snapshots, "freeze_datetime"),
-        "polls_races": (polls, "created_at"),
-        "market_races": (races, "known_at"),
-        "trades": (_trades(random, lives), "known_at"),
-    }
     folder.mkdir(parents=True, exist_ok=True)
-    for name, (columns, known) in tables.items():
-        _write(folder / f"{name}.parquet", _until(columns, known, cut))
-    _write(folder / "markets.parquet", _markets(lives, _until(snapshots, "freeze_datetime", cut), cut))
-    _write(folder / "truth.parquet", _truth(lives, today))
-    return folder / "truth.parquet"
+    for name, columns in _known(random, lives, cut).items():
+        _write(folder / f"{name}.parquet", columns)
+    truth = folder / "truth.parquet"
+    _write(truth, _truth(lives, today))
+    return truth
 
 
 def _market(random: np.random.Generator, mid: int, *, first_day: int, days: int) -> Market:
+    platform = str(random.choice(list(PLATFORM_SHARE), p=list(PLATFORM_SHARE.values())))
     lasts = int(random.integers(SHORTEST_DAYS, LONGEST_DAYS + 1))
+    opens = first_day + int(random.integers(0, days - 5))
     start = random.normal(-0.45, 0.7) * np.sqrt(lasts)
     path = start + np.concatenate([[0.0], np.cumsum(random.normal(size=lasts))])
-    platform = str(random.choice(PLATFORMS, p=PLATFORM_SHARE))
-    return Market(mid, platform, first_day + int(random.integers(0, days - 5)), lasts, path)
+    return Market(mid, platform, opens, path, int(_instants(opens + lasts + random.uniform(0.1, 3.0))))
 
 
-def _quotes(random: np.random.Generator, lives: list[Market], resolved_at: dict[int, int]) -> Columns:
-    parts = [_prices(random, life, resolved_at[life.mid]) for life in lives]
-    return _joined(parts)
-
-
-def _prices(random: np.random.Generator, life: Market, resolved_at: int) -> Columns:
-    """Daily prices, some restated, each with the instant it became known; none is known after the resolution."""
-    size = life.days
-    noise = PLATFORM_NOISE[life.platform] * _lasting(random, size, memory=0.95)
-    odds = FAVOURITE_SHRINKAGE * logit(np.clip(life.probabilities(), 1e-6, 1 - 1e-6)) + noise
-    value = np.round(np.clip(expit(odds), PRICE_LIMIT, 1 - PRICE_LIMIT), 4)
-    day = life.opens + np.arange(size)
-    lag = 1.0 + random.uniform(0.04, 0.35, size)
-    late = random.random(size) < LATE_QUOTE_SHARE
-    lag[late] += 7.0 + random.exponential(20.0, int(late.sum()))
-    again = np.flatnonzero(random.random(size) < RESTATED_QUOTE_SHARE)
-    restated = np.round(np.clip(value[again] + random.normal(0, 0.02, again.size), PRICE_LIMIT, 1 - PRICE_LIMIT), 4)
-    day, value = np.concatenate([day, day[again]]), np.concatenate([value, restated])
-    lag = np.concatenate([lag, lag[again] + random.uniform(1, 4, again.size)])
-    known_at = _micros(day + lag)
-    columns = {
-        "mid": np.full(day.size, life.mid, dtype=np.int32),
-        "source": np.full(day.size, life.platform),
-        "value_date": _dates(day),
-        "value": value.astype(np.float32),
-        "known_at": known_at,
+def _known(random: np.random.Generator, lives: list[Market], cut: int) -> dict[str, Columns]:
+    """Every source file's columns, with the rows known at `cut` in the order in which they became known."""
+    quotes = _joined([_quotes(random, life) for life in lives])
+    snapshots = _until(_snapshots(random, lives), "freeze_datetime", cut)
+    polled = [life for life in lives if random.random() < POLLED_SHARE] or lives[:1]
+    traded = [life for life in lives if life.platform == TRADED_PLATFORM] or lives[:1]
+    return {
+        "quotes": _until(quotes, "known_at", cut),
+        "resolutions": _until(_resolutions(random, lives), "known_at", cut),
+        "snapshots": snapshots,
+        "markets": _markets(lives, set(snapshots["mid"].tolist()), cut),
+        "market_races": _until(_races(polled), "known_at", cut),
+        "polls_races": _until(_joined([_polls(random, life) for life in polled]), "created_at", cut),
+        "trades": _until(_trades(random, traded), "known_at", cut),
     }
-    return _where(columns, known_at < resolved_at)
 
 
-def _lasting(random: np.random.Generator, size: int, *, memory: float) -> np.ndarray:
+def _quotes(random: np.random.Generator, life: Market) -> Columns:
+    """Daily prices, some restated, with the instant each became known; none later than the resolution."""
+    true = np.clip(life.probabilities(), 1e-6, 1 - 1e-6)
+    noise = PRICE_NOISE[life.platform] * _lasting(random, life.days)
+    value = _price(expit(PRICE_SHRINKAGE * logit(true) + noise))
+    day = life.opens + np.arange(life.days)
+    lag_days = 1.0 + random.uniform(0.04, 0.35, life.days)
+    late = random.random(life.days) < LATE_QUOTE_SHARE
+    lag_days[late] += 7.0 + random.exponential(20.0, int(late.sum()))
+    again = np.flatnonzero(random.random(life.days) < RESTATED_QUOTE_SHARE)
+    restated = _price(value[again] + random.normal(0, 0.02, again.size))
+    restated_lag_days = lag_days[again] + random.uniform(1, 4, again.size)
+    days = np.concatenate([day, day[again]])
+    columns = {
+        "mid": np.full(days.size, life.mid, dtype=np.int32),
+        "source": np.full(days.size, life.platform),
+        "value_date": _dates(days),
+        "value": np.concatenate([value, restated]).astype(np.float32),
+        "known_at": _instants(days + np.concatenate([lag_days, restated_lag_days])),
+    }
+    return _where(columns, columns["known_at"] < life.resolved_at)
+
+
+def _lasting(random: np.random.Generator, size: int) -> np.ndarray:
     """A stationary AR(1) series of unit variance: an error that takes weeks to go away."""
-    shocks = random.normal(size=size) * np.sqrt(1 - memory**2)
+    shocks = random.normal(size=size) * np.sqrt(1 - PRICE_NOISE_MEMORY**2)
     series = np.empty(size)
     level = float(random.normal())
     for index, shock in enumerate(shocks):
-        level = memory * level + shock
+        level = PRICE_NOISE_MEMORY * level + shock
         series[index] = level
     return series
 
 
-def _resolutions(random: np.random.Generator, lives: list[Market], resolved_at: dict[int, int]) -> Columns:
+def _resolutions(random: np.random.Generator, lives: list[Market]) -> Columns:
     """The outcome of every market; a few first stated wrongly, some stated again with another date."""
-    first_closed = sorted(lives, key=lambda life: life.opens + life.days)[: max(1, len(lives) // 3)]
-    corrected = set(random.choice([life.mid for life in first_closed], size=min(3, len(first_closed)), replace=False))
+    # The first to close, so that the corrections are known long before `now`.
+    early = [life.mid for life in sorted(lives, key=lambda life: life.resolved_at)[: len(lives) // 3 + 1]]
+    corrected = set(random.choice(early, size=min(CORRECTED_RESOLUTIONS, len(early)), replace=False).tolist())
     rows = []
     for life in lives:
-        closes, known_at = life.opens + life.days, resolved_at[life.mid]
-        stated = 1.0 - life.outcome if life.mid in corrected else life.outcome
-        rows.append((life.mid, life.platform, closes, stated, known_at))
-        if life.mid in corrected:
-            rows.append((life.mid, life.platform, closes, life.outcome, known_at + _micros(random.uniform(2, 5))))
+        wrong = life.mid in corrected
+        rows.append((life.mid, life.closes, 1.0 - life.outcome if wrong else life.outcome, life.resolved_at))
+        again_at = life.resolved_at + int(_instants(random.uniform(1, 5)))
+        if wrong:
+            rows.append((life.mid, life.closes, life.outcome, again_at))
         elif random.random() < REDATED_SHARE:
-            rows.append((life.mid, life.platform, closes + 1, stated, known_at + _micros(random.uniform(1, 9))))
-    mids, sources, closing, outcomes, known = zip(*rows, strict=True)
+            rows.append((life.mid, life.closes + 1, life.outcome, again_at))
+    mid, closed, outcome, known_at = (np.array(column) for column in zip(*rows, strict=True))
     return {
-        "mid": np.array(mids, dtype=np.int32),
-        "source": np.array(sources),
-        "resolution_date": _dates(np.array(closing)),
-        "resolved_to": np.array(outcomes),
-        "known_at": np.array(known, dtype=np.int64),
+        "mid": mid.astype(np.int32),
+        "resolution_date": _dates(closed),
+        "resolved_to": outcome,
+        "known_at": known_at,
     }
 
 
-def _snapshots(random: np.random.Generator, lives: list[Market], quotes: Columns) -> Columns:
-    """Each market is listed by the first question set after its opening, if by any."""
-    price = {
-        (int(mid), int(day)): float(value)
-        for mid, day, value in zip(quotes["mid"], quotes["value_date"].astype(np.int64), quotes["value"], strict=True)
-    }
+def _snapshots(random: np.random.Generator, lives: list[Market]) -> Columns:
+    """Most markets are listed by the first question set after their opening, at their true probability."""
     rows = []
     for life in lives:
-        freeze = -(-(life.opens + 1) // SNAPSHOT_EVERY_DAYS) * SNAPSHOT_EVERY_DAYS
-        if random.random() < LISTED_SHARE and freeze < life.opens + life.days:
-            rows.append((life.mid, life.platform, freeze, price.get((life.mid, freeze - 2), np.nan)))
-    mids, sources, freezes, values = zip(*rows, strict=True) if rows else ((), (), (), ())
+        freeze = (life.opens // SNAPSHOT_EVERY_DAYS + 1) * SNAPSHOT_EVERY_DAYS
+        if freeze < life.closes and random.random() < LISTED_SHARE:
+            rows.append((life.mid, freeze, life.probabilities()[freeze - life.opens]))
     return {
-        "set_due_date": _dates(np.array(freezes, dtype=np.int64) + 10),
-        "mid": np.array(mids, dtype=np.int32),
-        "source": np.array(sources, dtype=str),
-        "freeze_datetime": _micros(np.array(freezes, dtype=np.int64)),
-        "freeze_value": np.array(values, dtype=np.float32),
+        "mid": np.array([mid for mid, _, _ in rows], dtype=np.int32),
+        "freeze_datetime": _instants([freeze for _, freeze, _ in rows]),
+        "freeze_value": np.array([value for _, _, value in rows], dtype=np.float32),
     }
 
 
-def _markets(lives: list[Market], snapshots: Columns, cut: int) -> Columns:
-    """One row per market opened so far; question and dates are null where no question set listed it."""
-    listed = set(snapshots["mid"].tolist())
-    seen = [life for life in lives if _micros(life.opens) <= cut]
+def _markets(lives: list[Market], listed: set[int], cut: int) -> Columns:
+    """One row per market opened so far; its dates are null where no question set listed it."""
+    seen = [life for life in lives if _instants(life.opens) <= cut]
+    unlisted = np.array([life.mid not in listed for life in seen], dtype=bool)
     return {
-        "source": np.array([life.platform for life in seen], dtype=str),
-        "market_id": np.array([f"sim-{life.mid}" for life in seen], dtype=str),
         "mid": np.array([life.mid for life in seen], dtype=np.int32),
-        "question": pa.array([f"Will event {life.mid} happen?" if life.mid in listed else None for life in seen]),
-        "open_ts": _instants([_micros(life.opens) if life.mid in listed else None for life in seen]),
-        "close_ts": _instants([_micros(life.opens + life.days) if life.mid in listed else None for life in seen]),
+        "open_ts": pa.array(_instants([life.opens for life in seen]), UTC_INSTANT, mask=unlisted),
+        "close_ts": pa.array(_instants([life.closes for life in seen]), UTC_INSTANT, mask=unlisted),
     }
 
 
-def _polls(random: np.random.Generator, lives: list[Market]) -> tuple[Columns, Columns]:
-    """Links of markets to races, and polls of the candidate and the rival; most days late, some months."""
-    polled = [life for life in lives if random.random() < POLLED_SHARE]
-    parts = [_race(random, life) for life in polled]
-    races = {
-        "mid": np.array([life.mid for life in polled], dtype=np.int32),
-        "race_id": np.array([_race_id(life) for life in polled], dtype=np.int64),
-        "candidate_name": np.array([f"Candidate {life.mid}" for life in polled], dtype=str),
-        "known_at": _micros(np.array([life.opens + 0.5 for life in polled])),
-    }
-    return races, _joined(parts)
-
-
-def _race(random: np.random.Generator, life: Market) -> Columns:
-    count = max(1, int(random.poisson(life.days / 2)))
-    step = np.sort(random.integers(0, life.days, count))
-    noise = random.normal(0, HOUSE_NOISE) + random.normal(0, POLL_NOISE, count)
-    share = life.probabilities()[step] + noise
-    pct = np.round(100 * np.clip(share, 0.02, 0.98), 1)
-    ended = life.opens + step
-    lag = random.lognormal(np.log(1.8), 0.7, count)
-    late = random.random(count) < LATE_POLL_SHARE
-    lag[late] += random.uniform(20, 150, int(late.sum()))
-    lag[random.random(count) < 0.02] = -0.5
-    question_id = np.repeat(life.mid * 1_000 + np.arange(count), 2)
-    candidates = np.tile(np.array([f"Candidate {life.mid}", f"Rival {life.mid}"]), count)
+def _races(lives: list[Market]) -> Columns:
     return {
-        "poll_id": question_id,
-        "question_id": question_id,
-        "race_id": np.full(2 * count, _race_id(life), dtype=np.int64),
-        "start_date": _dates(np.repeat(ended - 3, 2)),
+        "mid": np.array([life.mid for life in lives], dtype=np.int32),
+        "race_id": np.array([life.mid + 10_000 for life in lives], dtype=np.int64),
+        "candidate_name": np.array([f"Candidate {life.mid}" for life in lives]),
+        "known_at": _instants([life.opens + 0.5 for life in lives]),
+    }
+
+
+def _polls(random: np.random.Generator, life: Market) -> Columns:
+    """Polls of a race, a row for the candidate and one for the rival; most known days late, a few months."""
+    count = max(1, int(random.poisson(life.days / POLL_EVERY_DAYS)))
+    step = np.sort(random.integers(0, life.days, count))
+    noise = random.normal(0, POLL_HOUSE_NOISE) + random.normal(0, POLL_NOISE, count)
+    pct = np.round(100 * np.clip(life.probabilities()[step] + noise, 0.01, 0.99), 1)
+    lag_days = random.lognormal(np.log(1.8), 0.7, count)
+    late = random.random(count) < LATE_POLL_SHARE
+    lag_days[late] += random.uniform(20, 150, int(late.sum()))
+    lag_days[random.random(count) < EARLY_POLL_SHARE] = -0.5
+    ended = life.opens + step
+    return {
+        "question_id": np.repeat(life.mid * 1_000 + np.arange(count), 2),
+        "race_id": np.full(2 * count, life.mid + 10_000, dtype=np.int64),
         "end_date": _dates(np.repeat(ended, 2)),
-        # The real column carries no zone.
-        "created_at": np.repeat(_micros(ended + lag), 2).astype("datetime64[us]"),
-        "candidate_name": candidates,
+        # The real column carries no zone either.
+        "created_at": np.repeat(_instants(ended + lag_days), 2).astype("datetime64[us]"),
+        "candidate_name": np.tile(np.array([f"Candidate {life.mid}", f"Rival {life.mid}"]), count),
         "pct": np.column_stack([pct, np.round(100 - pct, 1)]).ravel(),
     }
 
 
-def _race_id(life: Market) -> int:
-    return 10_000 + life.mid
-
-
 def _trades(random: np.random.Generator, lives: list[Market]) -> Columns:
-    parts = [_trades_of(random, life) for life in lives if life.platform == "polymarket"]
-    trades = _joined(parts or [_trades_of(random, lives[0])])
+    trades = _joined([_trades_of(random, life) for life in lives])
     return {"trade_id": np.arange(trades["mid"].size, dtype=np.int64), **trades}
 
 
 def _trades_of(random: np.random.Generator, life: Market) -> Columns:
+    """Trades of one market, more of them on days when the probability moves; reported minutes later."""
     true = life.probabilities()
     moves = np.abs(np.diff(true, prepend=true[0]))
     counts = random.poisson(random.gamma(2.0, 0.6) * (0.5 + 10 * moves))
     step = np.repeat(np.arange(life.days), counts)
     traded = life.opens + step + random.random(step.size)
-    lag = random.exponential(5.0, step.size) / (24 * 60)
     return {
         "mid": np.full(step.size, life.mid, dtype=np.int32),
-        "traded_at": _micros(traded),
-        "price": np.round(np.clip(true[step] + random.normal(0, 0.03, step.size), PRICE_LIMIT, 1 - PRICE_LIMIT), 4),
+        "traded_at": _instants(traded),
+        "price": _price(true[step] + random.normal(0, 0.03, step.size)),
         "size_usd": np.round(random.lognormal(4.0, 1.2, step.size), 2),
-        "known_at": _micros(traded + lag),
+        "known_at": _instants(traded + random.exponential(5.0, step.size) / (24 * 60)),
     }
 
 
 def _truth(lives: list[Market], today: int) -> Columns:
-    parts = []
-    for life in lives:
-        days = life.opens + np.arange(life.days)
-        columns = {
-            "mid": np.full(life.days, life.mid, dtype=np.int32),
-            "day": _dates(days),
-            "true_probability": life.probabilities(),
-        }
-        parts.append(_where(columns, days <= today))
-    return _joined(parts)
+    truth = _joined(
+        [
+            {
+                "mid": np.full(life.days, life.mid, dtype=np.int32),
+                "day": life.opens + np.arange(life.days),
+                "true_probability": life.probabilities(),
+            }
+            for life in lives
+        ]
+    )
+    kept = _where(truth, truth["day"] <= today)
+    return {**kept, "day": _dates(kept["day"])}
 
 
-def _micros(days: Any) -> Any:
-    """Days since 1970 → whole microseconds since then, at full seconds."""
-    return np.asarray(np.floor(np.asarray(days) * SECONDS_PER_DAY), dtype=np.int64) * MICROSECONDS
+def _price(value: np.ndarray) -> np.ndarray:
+    return np.asarray(np.round(np.clip(value, PRICE_MIN, 1 - PRICE_MIN), 4))
+
+
+def _instants(days: Any) -> Any:
+    """Days since 1970 → microseconds since then, at whole seconds."""
+    seconds = np.floor(np.asarray(days, dtype=np.float64) * SECONDS_PER_DAY)
+    return seconds.astype(np.int64) * MICROSECONDS_PER_SECOND
 
 
 def _dates(days: np.ndarray) -> np.ndarray:
-    return np.asarray(days, dtype=np.int64).astype("datetime64[D]")
-
-
-def _instants(micros: list[Any]) -> pa.Array:
-    return pa.array([None if m is None else int(m) for m in micros], pa.timestamp("us", tz="UTC"))
+    return np.asarray(days, dtype="datetime64[D]")
 
 
 def _joined(parts: list[Columns]) -> Columns:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _where(columns: Columns, keep: np.ndarray) -> Columns:
@@ -314,16 +317,14 @@ def _where(columns: Columns, keep: np.ndarray) -> Columns:
 
 
 def _until(columns: Columns, known: str, cut: int) -> Columns:
-    """The rows known at `cut`, oldest knowledge first, as they would have been collected."""
     order = np.argsort(columns[known], kind="stable")
-    kept = {name: values[order] for name, values in columns.items()}
-    return _where(kept, kept[known].astype(np.int64) <= cut)
+    ordered = {name: values[order] for name, values in columns.items()}
+    return _where(ordered, ordered[known].astype(np.int64) <= cut)
 
 
 def _write(path: Path, columns: Columns) -> None:
-    instants = {"known_at", "freeze_datetime", "traded_at"}
     arrays = {
-        name: pa.array(values, pa.timestamp("us", tz="UTC")) if name in instants else pa.array(values)
+        name: pa.array(values, UTC_INSTANT if name in {"known_at", "freeze_datetime", "traded_at"} else None)
         for name, values in columns.items()
     }
     pq.write_table(pa.table(arrays), path, compression="zstd")

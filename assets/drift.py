@@ -1,0 +1,66 @@
+"""`drift/*`: has the population moved away from what the champion was trained on.
+
+Belongs here: the drift asset, its picture and its check.
+Does not belong here: the tests (`forecastle.measure.drift`), alerts (`sensors.py`).
+"""
+
+import dagster as dg
+
+from assets.describe import attributes, key, told_plainly, version_metadata
+from forecastle.contract.load import LoadedSystem
+from forecastle.draw.drift import drift_diagram
+from forecastle.draw.images import markdown_image
+from forecastle.draw.markdown import markdown_table
+from forecastle.learn.bundle import load_bundle
+from forecastle.measure.drift import Tolerance, drift_table
+from forecastle.measure.reference import Reference
+from forecastle.store.population import population
+from resources.platform import Platform
+
+
+def build_drift(system: LoadedSystem) -> dg.AssetsDefinition:
+    """Features of the newest weeks against the champion's training reference."""
+    declared = system.declaration
+    asset_key = key(system, "drift", "features")
+
+    @dg.asset(
+        **attributes(
+            system,
+            "drift",
+            "features",
+            description=f"Every feature of the last {declared.drift.window.days} days against the champion's training rows.",
+            kinds={"python"},
+            deps=[key(system, "promotion"), *(key(system, "features", name) for name in declared.feature_views)],
+        ),
+        check_specs=[dg.AssetCheckSpec("drift", asset=asset_key, description="No feature moved beyond its tolerance.")],
+    )
+    def drift_asset(platform: Platform) -> dg.MaterializeResult:
+        with told_plainly():
+            champion = platform.registry().champion(system.name)
+            if champion is None:
+                raise dg.Failure("There is no champion to compare with.", allow_retries=False)
+            bundle = load_bundle(platform.layout.bundles(system.name) / champion.bundle, expected_hash=champion.bundle)
+            warehouse = platform.warehouse()
+            rows = population(warehouse, system, now=platform.clock(), window=declared.drift.window)
+            references = {name: Reference.from_json(data) for name, data in bundle.reference.items()}
+            tolerance = Tolerance(
+                psi=declared.drift.psi_tolerance,
+                null_rate=declared.drift.null_rate_tolerance,
+                tail_rate=declared.drift.tail_rate_tolerance,
+            )
+            drift = drift_table(references, rows, tolerance=tolerance, alpha=declared.drift.alpha)
+            version = warehouse.publish(f"{system.name}/drift/features", drift.features)
+        check = dg.AssetCheckResult(
+            asset_key=asset_key, check_name="drift", passed=not drift.alarms,
+            severity=dg.AssetCheckSeverity.WARN, description="\n".join(drift.reasons) or "Nothing moved.",
+            metadata={"alarms": ", ".join(drift.alarms) or "none", "rows": len(rows)},
+        )  # fmt: skip
+        table = drift.features[["feature", "psi", "ks", "median_ratio", "q_value", "alarm", "reason"]]
+        metadata = {
+            **version_metadata(version),
+            "picture": dg.MetadataValue.md(markdown_image(drift_diagram(drift), label="Drift")),
+            "table": dg.MetadataValue.md(markdown_table(table)),
+        }
+        return dg.MaterializeResult(metadata=metadata, check_results=[check])
+
+    return drift_asset

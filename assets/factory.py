@@ -1,0 +1,49 @@
+"""From one system to its Definitions: declare once, derive the graph.
+
+Belongs here: which assets a system has.
+Does not belong here: what each of them is (one file a kind), policies (`describe.py`).
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from assets.automation import build_job, build_schedule, build_sensor
+from assets.drift import build_drift
+from assets.evaluation import build_calibration, build_comparison, build_evaluation
+from assets.features import build_features, build_online
+from assets.models import build_model_asset
+from assets.predictions import build_batch_predictions, build_predictions
+from assets.promotion import build_bento_asset, build_promotion
+from assets.sources import build_source
+from assets.training_set import build_training_set
+from forecastle.contract.load import LoadedSystem
+
+
+def build_system(system: LoadedSystem) -> dg.Definitions:
+    """Every asset, check, job, schedule and sensor of one system."""
+    declared = system.declaration
+    views = declared.feature_views
+    job = build_job(system)
+    return dg.Definitions(
+        assets=[
+            *(build_source(system, name) for name in declared.sources),
+            *(build_features(system, name) for name in views),
+            *(build_online(system, name) for name, view in views.items() if view.online),
+            build_training_set(system),
+            *(
+                build(system, name)
+                for name in declared.models
+                for build in (build_model_asset, build_evaluation, build_calibration)
+            ),
+            build_comparison(system),
+            build_promotion(system),
+            build_bento_asset(system),
+            build_drift(system),
+            build_batch_predictions(system),
+            build_predictions(system),
+        ],
+        jobs=[job],
+        schedules=[build_schedule(system, job)],
+        sensors=[build_sensor(system)],
+    )

@@ -1,0 +1,34 @@
+"""The Dagster instance of one home: made with our settings the first time.
+
+Belongs here: where it is, what it is told, and mending what a power cut left behind.
+Does not belong here: runs, the web server.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import dagster as dg
+
+SETTINGS = Path(__file__).with_name("dagster.yaml")
+
+
+def prepare_instance(folder: Path) -> Path:
+    """Make the instance's folder with our settings; settings that are there stay as they are."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not (folder / SETTINGS.name).exists():
+        shutil.copyfile(SETTINGS, folder / SETTINGS.name)
+    return folder
+
+
+def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Runs that say STARTED though no server can be running them: a power cut leaves them so for ever.
+
+    Call before any server of this instance starts. Returns the ids of the runs that were failed.
+    """
+    alive = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
+    dead = instance.get_runs(dg.RunsFilter(statuses=alive))
+    for run in dead:
+        instance.report_run_failed(run, "The machine or its servers stopped while this run was going; run it again.")
+    return [run.run_id for run in dead]

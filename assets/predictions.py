@@ -1,0 +1,68 @@
+"""`batch_predictions` and `predictions`: what the champion says of everybody, and what it said when asked.
+
+Belongs here: scoring the whole population, ingesting the prediction log.
+Does not belong here: scoring (`forecastle.learn.score`), the log (`forecastle.store.prediction_log`).
+"""
+
+import dagster as dg
+
+from assets.describe import attributes, key, told_plainly, version_metadata
+from forecastle.contract.load import LoadedSystem
+from forecastle.learn.bundle import load_bundle
+from forecastle.learn.score import score_rows
+from forecastle.store.logged import logged_predictions
+from forecastle.store.population import population
+from resources.platform import Platform
+
+
+def build_batch_predictions(system: LoadedSystem) -> dg.AssetsDefinition:
+    """The champion's probability for every entity that can be asked about now."""
+
+    @dg.asset(
+        **attributes(
+            system,
+            "batch_predictions",
+            description="The champion's probability for every entity that can be asked about now.",
+            kinds={"lightgbm", "duckdb"},
+            deps=[
+                key(system, "promotion"),
+                *(key(system, "features", name) for name in system.declaration.feature_views),
+            ],
+        )
+    )
+    def batch_predictions_asset(platform: Platform) -> dg.MaterializeResult:
+        with told_plainly():
+            champion = platform.registry().champion(system.name)
+            if champion is None:
+                raise dg.Failure("There is no champion to score with.", allow_retries=False)
+            bundle = load_bundle(platform.layout.bundles(system.name) / champion.bundle, expected_hash=champion.bundle)
+            rows = population(platform.warehouse(), system, now=platform.clock())
+            scores = score_rows(bundle, rows)
+            scored = rows.assign(
+                raw_score=scores.raw, probability=scores.probability, bundle=bundle.hash, model_version=champion.model_version
+            )
+            version = platform.warehouse().publish(f"{system.name}/batch_predictions/all", scored)
+        return dg.MaterializeResult(metadata=version_metadata(version))
+
+    return batch_predictions_asset
+
+
+def build_predictions(system: LoadedSystem) -> dg.AssetsDefinition:
+    """Every answer given so far, from the prediction log into the warehouse."""
+
+    @dg.asset(
+        **attributes(
+            system,
+            "predictions",
+            description="Every answer given so far, ingested from the prediction log.",
+            kinds={"sqlite", "duckdb"},
+            deps=[key(system, "promotion")],
+        )
+    )
+    def predictions_asset(platform: Platform) -> dg.MaterializeResult:
+        with told_plainly():
+            rows = logged_predictions(platform.layout.prediction_log(system.name))
+            version = platform.warehouse().publish(f"{system.name}/predictions/all", rows)
+        return dg.MaterializeResult(metadata=version_metadata(version))
+
+    return predictions_asset

@@ -1,0 +1,92 @@
+"""Materialise one system's whole graph from a terminal, one line of JSON an event.
+
+Belongs here: the process that `forecastle run` starts and draws as progress; it knows Dagster, the library does not.
+Does not belong here: drawing (`forecastle.cli`), what is materialised (`factory.py`).
+
+    python -m assets.run SYSTEM          prints {"event": …} lines; exit status 0 only when every asset was made
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+# Not public, and the only way to see events while they happen without a second thread that polls the database.
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run_iterator
+
+from assets.instance import prepare_instance
+from forecastle.contract.errors import ForecastleError
+
+
+def main(arguments: list[str]) -> int:
+    """Run the refresh job of the system named by the only argument."""
+    if len(arguments) != 1:
+        say(event="failed", message="name one system: python -m assets.run SYSTEM")
+        return 2
+    try:
+        from assets.definitions import defs
+
+        definitions = defs()
+        job = definitions.resolve_job_def(f"{arguments[0]}_refresh")
+    except ForecastleError as error:
+        say(event="failed", message=str(error))
+        return 2
+    except dg.DagsterInvariantViolationError:
+        say(event="failed", message=f"there is no system {arguments[0]!r}")
+        return 2
+    say(event="planned", assets=[node.name for node in job.nodes])
+    folder = prepare_instance(Path(os.environ.get("DAGSTER_HOME") or Path(os.environ.get("FORECASTLE_HOME", ".forecastle"), "dagster").resolve()))
+    with dg.DagsterInstance.from_config(str(folder)) as instance:
+        return 0 if run(job, instance) else 1
+
+
+def run(job: dg.JobDefinition, instance: dg.DagsterInstance) -> bool:
+    """Execute the job in this process and say each event as it happens."""
+    plan_run = instance.create_run_for_job(job, tags=job.tags)
+    failed = False
+    for event in execute_run_iterator(InMemoryJob(job), plan_run, instance):
+        failed |= event.is_failure
+        tell(event)
+    return not failed
+
+
+def tell(event: dg.DagsterEvent) -> None:
+    """One event as one line."""
+    kind = event.event_type_value
+    if kind == "STEP_START":
+        say(event="started", asset=event.step_key)
+    elif kind == "STEP_SUCCESS":
+        say(event="made", asset=event.step_key, seconds=round(event.step_success_data.duration_ms / 1000, 2))
+    elif kind == "STEP_FAILURE":
+        say(event="failed", asset=event.step_key, message=reason(event))
+    elif kind == "ASSET_CHECK_EVALUATION":
+        check = event.asset_check_evaluation_data
+        if not check.passed:
+            asset = check.asset_key.to_user_string()
+            say(event="check", asset=asset, check=check.check_name, severity=check.severity.value, message=check.description or "")
+
+
+def reason(event: dg.DagsterEvent) -> str:
+    """What a failed step says of itself: the refusal's sentence, else the error's own."""
+    data = event.step_failure_data
+    if data.user_failure_data and data.user_failure_data.description:
+        return data.user_failure_data.description
+    error: Any = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error else "no reason was given"
+
+
+def say(**line: Any) -> None:
+    """Print one event."""
+    print(json.dumps(line), flush=True)  # noqa: T201  this process's output is its interface
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,61 @@
+"""`training_set`: label rows joined point-in-time to feature views, versioned and hashed.
+
+Belongs here: the asset, its leakage check (blocking: a model that saw the future is worse than none).
+Does not belong here: the join (`forecastle.store.training_set`).
+"""
+
+import dagster as dg
+
+from assets.describe import attributes, column_lineage, column_schema, key, told_plainly, version_metadata
+from forecastle.contract.load import LoadedSystem
+from forecastle.learn.build import feature_lineage
+from forecastle.store.leakage import leakage_check
+from forecastle.store.training_set import publish_training_set
+from resources.platform import Platform
+
+
+def build_training_set(system: LoadedSystem) -> dg.AssetsDefinition:
+    """The training set of a system: every label row once, every feature as it was known at predict_at."""
+    declared = system.declaration
+    asset_key = key(system, "training_set")
+    row = {**declared.entity_of_label().keys, "predict_at": "timestamp", "outcome": "int64", "known_at": "timestamp"}
+
+    @dg.asset(
+        **attributes(
+            system,
+            "training_set",
+            description="Label rows joined to what was known when each prediction would have been asked.",
+            kinds={"duckdb"},
+            deps=[
+                *(key(system, "features", name) for name in declared.feature_views),
+                *(key(system, "source", name) for name in system.reads(declared.label.sql)),
+            ],
+            metadata={
+                **column_schema({**declared.label.columns, **declared.features()}, row),
+                **column_lineage(system, feature_lineage(system)),
+            },
+        ),
+        check_specs=[
+            dg.AssetCheckSpec(
+                "leakage",
+                asset=asset_key,
+                blocking=True,
+                description="Features re-derived from sources cut at predict_at are the ones in the training set.",
+            )
+        ],
+    )
+    def training_set_asset(platform: Platform) -> dg.MaterializeResult:
+        with told_plainly():
+            warehouse = platform.warehouse()
+            version = publish_training_set(warehouse, system, now=platform.clock())
+            report = leakage_check(warehouse, system, version)
+        check = dg.AssetCheckResult(
+            asset_key=asset_key,
+            check_name="leakage",
+            passed=report.ok,
+            severity=dg.AssetCheckSeverity.ERROR,
+            metadata=report.metadata(),
+        )
+        return dg.MaterializeResult(metadata=version_metadata(version), check_results=[check])
+
+    return training_set_asset

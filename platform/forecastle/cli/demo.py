@@ -1,0 +1,110 @@
+"""The demonstration: the whole way once, proven by one answer and its trace.
+
+Belongs here: what is skipped when it is there already, which question is asked, what is printed.
+Does not belong here: the steps themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+
+from forecastle.cli.progress import materialise
+from forecastle.cli.surroundings import Surroundings
+from forecastle.cli.traced import print_trace
+from forecastle.cli.up import Addresses
+from forecastle.contract.errors import ForecastleError
+from forecastle.serve.trace import trace_prediction
+from forecastle.store.watermark import watermark
+
+
+def prepare(system: str, around: Surroundings, *, console: Console) -> Surroundings:
+    """Materialise what is not there yet; returns the surroundings to serve in.
+
+    History is replayed: with a data folder, the clock starts at the newest instant the data know, so that yesterday's
+    prices are not years old.
+
+    Raises:
+        ForecastleError: an asset could not be made.
+    """
+    loaded = around.system(system)
+    if _is_made(system, around):
+        console.print(f"{system} is made already: starting its servers (forecastle run {system} makes it anew)")
+    elif not materialise(system, environment=around.of_children(), logs=around.logs, console=console):
+        raise ForecastleError(f"{system} could not be made; nothing was started")
+    if not around.data or around.now:
+        return around
+    warehouse = around.warehouse()
+    newest = [watermark(warehouse, f"{system}/features/{view}").known_at for view in loaded.declaration.feature_views]
+    start = max(moment for moment in newest if moment is not None)
+    console.print(f"the clock replays from {start:%Y-%m-%d %H:%M} UTC, the newest instant the data know", highlight=False)
+    return around.at(start.isoformat())
+
+
+def demonstrate(system: str, around: Surroundings, urls: Addresses, *, console: Console) -> None:
+    """Ask one prediction, print the answer and its trace.
+
+    Raises:
+        ForecastleError: the service did not answer with a probability, or the trace does not give the same number.
+    """
+    entity = _liveliest(system, around)
+    question = json.dumps({"entity": entity})
+    console.print(f"\n$ curl -X POST {urls.service}/predict -H 'content-type: application/json' -d '{question}'", highlight=False)
+    answer = _ask(f"{urls.service}/predict", question)
+    console.print_json(json.dumps(answer))
+    console.print(f"\n$ forecastle trace {answer['prediction_id']}", highlight=False)
+    found = trace_prediction(
+        answer["prediction_id"],
+        system=around.system(system),
+        home=around.home,
+        warehouse=around.warehouse(),
+        registry=around.registry(),
+        tracking=around.tracking(),
+    )
+    print_trace(found, console=console)
+    if not found.same_number or answer["probability"] != found.recomputed:
+        raise ForecastleError("the trace does not give the answered number again")
+
+
+def _is_made(system: str, around: Surroundings) -> bool:
+    """Whether a champion was promoted from the kind of data that is asked for now, and packed."""
+    marker = around.home.root / "demo.json"
+    wanted = {"system": system, "data": around.data}
+    try:
+        made = json.loads(marker.read_text()) == wanted
+    except (OSError, ValueError):
+        made = False
+    ready = made and around.home.champion(system).exists()
+    if not ready:
+        marker.write_text(json.dumps(wanted))
+    return ready
+
+
+def _liveliest(system: str, around: Surroundings) -> dict[str, Any]:
+    """Keys of the entity whose batch prediction stands on the newest row: one worth asking about."""
+    loaded = around.system(system)
+    keys = list(loaded.declaration.entity_of_label().keys)
+    first = next(iter(loaded.declaration.feature_views))
+    rows = around.warehouse().frame(f"{system}/batch_predictions/all", [*keys, f"{first}__known_at", "probability"])
+    if rows.empty:
+        raise ForecastleError(f"{system} has nobody to ask about: every entity's features are older than their ttl")
+    uncertain = rows.assign(distance=(rows["probability"] - 0.5).abs())
+    best = uncertain.sort_values([f"{first}__known_at", "distance"], ascending=[False, True]).iloc[0]
+    return {key: best[key].item() if hasattr(best[key], "item") else best[key] for key in keys}
+
+
+def _ask(url: str, body: str) -> dict[str, Any]:
+    request = urllib.request.Request(url, body.encode(), {"content-type": "application/json"})  # noqa: S310  loopback
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  loopback
+            found: dict[str, Any] = json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        raise ForecastleError(f"the service answered {error.code}: {error.read().decode()}") from error
+    if not 0 <= found.get("probability", -1) <= 1:
+        raise ForecastleError(f"the service gave no probability: {found}")
+    datetime.fromisoformat(found["predicted_at"])
+    return found

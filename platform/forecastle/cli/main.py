@@ -1,0 +1,213 @@
+"""The `forecastle` command.
+
+Belongs here: one function a verb, its arguments and its exit status.
+Does not belong here: what the verbs do (the rooms, and `cli/` modules for what needs a terminal).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from forecastle.cli.surroundings import Surroundings, surroundings
+from forecastle.contract.errors import ForecastleError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.split("\n")[0])
+console = Console()
+errors = Console(stderr=True)
+
+SystemName = Annotated[str, typer.Argument(help="Name of the system, such as prediction_markets.")]
+
+
+def main() -> None:
+    """Run the command; a refusal is one plain message and exit status 1, never a traceback."""
+    try:
+        app()
+    except ForecastleError as error:
+        errors.print(f"[red]{type(error).__name__}[/red]", highlight=False)
+        errors.print(str(error), highlight=False, markup=False)
+        sys.exit(1)
+
+
+def _around() -> Surroundings:
+    return surroundings(os.environ)
+
+
+@app.command()
+def check(
+    system: Annotated[str | None, typer.Argument(help="One system; all of them when left out.")] = None,
+) -> None:
+    """Load declarations, SQL and code, and list every problem with file and line."""
+    from forecastle.contract.load import discover, load_system
+
+    around = _around()
+    found = discover(around.systems)
+    names = [system] if system else sorted(found)
+    failed = False
+    for name in names:
+        try:
+            loaded = around.system(name) if name not in found else load_system(found[name])
+        except ForecastleError as error:
+            failed = True
+            errors.print(f"[red]✗[/red] {name}", highlight=False)
+            errors.print(str(error), highlight=False, markup=False)
+            continue
+        features = len(loaded.declaration.features())
+        console.print(f"[green]✓[/green] {name}: {len(loaded.declaration.sources)} sources, {features} features", highlight=False)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def run(system: SystemName) -> None:
+    """Materialise the whole graph of a system, from sources to a packed champion."""
+    from forecastle.cli.progress import materialise
+
+    around = _around()
+    around.system(system)
+    where = f"files of {around.data}" if around.data else "its simulated world (FORECASTLE_DATA is not set)"
+    console.print(f"{system} on {where}", highlight=False)
+    if not materialise(system, environment=around.of_children(), logs=around.logs, console=console):
+        raise typer.Exit(1)
+
+
+@app.command()
+def serve(
+    system: SystemName,
+    host: Annotated[str, typer.Option(help="Address to listen on; beyond loopback FORECASTLE_TOKEN is required.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 3000,
+    workers: Annotated[int, typer.Option(help="Processes that share the port.")] = 1,
+    waive_token: Annotated[bool, typer.Option("--waive-token", help="Something in front checks callers.")] = False,
+) -> None:
+    """Serve the champion of a system over HTTP until Ctrl-C."""
+    from forecastle.serve import runner
+
+    around = _around()
+    runner.serve(system, home=around.home.root, host=host, port=port, workers=workers, waive_token=waive_token)
+
+
+@app.command()
+def up(system: SystemName) -> None:
+    """Start Dagster UI and daemon, MLflow UI and the prediction service; stop all on Ctrl-C."""
+    from forecastle.cli.up import servers_up
+
+    around = _around()
+    around.system(system)
+    with servers_up(system, around, console=console) as (servers, urls):
+        _print_urls(urls.service, urls.dagster, urls.mlflow)
+        _wait(servers)
+
+
+@app.command()
+def demo(
+    system: Annotated[str, typer.Argument()] = "prediction_markets",
+    once: Annotated[bool, typer.Option("--once", help="Stop after the proof instead of waiting for Ctrl-C.")] = False,
+) -> None:
+    """Everything once: materialise, pack, serve, ask, trace; exit status 0 only if every step worked."""
+    from forecastle.cli.demo import demonstrate, prepare
+    from forecastle.cli.up import servers_up
+
+    around = prepare(system, _around(), console=console)
+    with servers_up(system, around, console=console) as (servers, urls):
+        demonstrate(system, around, urls, console=console)
+        _print_urls(urls.service, urls.dagster, urls.mlflow)
+        if not once:
+            _wait(servers)
+
+
+@app.command()
+def trace(
+    prediction_id: Annotated[str, typer.Argument(help="The receipt's prediction_id.")],
+    system: Annotated[str, typer.Option(help="System that gave the answer.")] = "prediction_markets",
+    as_json: Annotated[bool, typer.Option("--json", help="Print plain data.")] = False,
+) -> None:
+    """Walk one answer back: bundle, promotion, MLflow run, training set, features, source rows."""
+    from forecastle.cli.traced import print_trace
+    from forecastle.serve.trace import trace_prediction
+
+    around = _around()
+    found = trace_prediction(
+        prediction_id,
+        system=around.system(system),
+        home=around.home,
+        warehouse=around.warehouse(),
+        registry=around.registry(),
+        tracking=around.tracking(),
+    )
+    if as_json:
+        sys.stdout.write(json.dumps(found.to_dict(), indent=1) + "\n")
+    else:
+        print_trace(found, console=console)
+    if not found.same_number:
+        raise typer.Exit(1)
+
+
+@app.command()
+def history(
+    system: SystemName,
+    at: Annotated[str | None, typer.Option(help="An instant with zone: what was live then.")] = None,
+) -> None:
+    """Promotions of a system, newest first: which bundle answered, since when, who or what said so."""
+    moment = None
+    if at is not None:
+        try:
+            moment = datetime.fromisoformat(at)
+        except ValueError:
+            raise ForecastleError(f"--at is {at!r}; write an instant with zone, such as 2026-11-21T14:05:00+00:00") from None
+        if moment.tzinfo is None:
+            raise ForecastleError(f"--at is {at!r}, which has no zone; write 2026-11-21T14:05:00+00:00")
+    around = _around()
+    around.system(system)
+    reasons = {decision.decision_id: decision.reasons for decision in around.registry().decisions(system)}
+    promotions = around.registry().history(system, at=moment)
+    if not promotions:
+        console.print("No bundle was live.")
+    for promotion in promotions[: 1 if moment else None]:
+        console.print(
+            f"{promotion.promoted_at:%Y-%m-%d %H:%M:%S} UTC  version {promotion.model_version}  "
+            f"bundle {promotion.bundle[:12]}  by {promotion.approved_by}",
+            highlight=False,
+        )
+        for reason in reasons.get(promotion.decision_id or 0, ()):
+            console.print(f"    {reason}", highlight=False)
+
+
+@app.command()
+def alerts(count: Annotated[int, typer.Option(help="How many, newest first.")] = 20) -> None:
+    """The newest entries of the alert log."""
+    from forecastle.store.alerts import AlertLog
+
+    around = _around()
+    for alert in AlertLog(around.home.alerts, clock=around.clock).newest(count):
+        console.print(f"{alert.raised_at:%Y-%m-%d %H:%M} {alert.severity:5} {alert.message}", highlight=False)
+        console.print(f"    {alert.runbook}", highlight=False)
+
+
+def _print_urls(service: str, dagster: str, mlflow: str) -> None:
+    console.print(f"\nprediction service  {service}/docs", highlight=False)
+    console.print(f"Dagster UI          {dagster}", highlight=False)
+    console.print(f"MLflow UI           {mlflow}", highlight=False)
+
+
+def _wait(servers: object) -> None:
+    from forecastle.cli.processes import Servers
+
+    assert isinstance(servers, Servers)
+    console.print("\nCtrl-C stops everything.")
+    try:
+        ended = servers.wait()
+    except KeyboardInterrupt:
+        console.print("stopping")
+        return
+    raise ForecastleError(f"{ended} ended by itself; its log is in {Path('logs')} of the home folder")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Progress of a graph being materialised, drawn from the lines that `assets.run` prints.
+
+Belongs here: one line an asset, what failed and why, what checks had to say.
+Does not belong here: materialising (another process does, the library does not know Dagster).
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+
+def materialise(system: str, *, environment: Mapping[str, str], logs: Path, console: Console) -> bool:
+    """Materialise a system's whole graph in a child process; True only when every asset was made.
+
+    Dagster's own log goes to `logs/run.log`.
+    """
+    log = logs / "run.log"
+    logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with log.open("wb") as errors:
+        child = subprocess.Popen(  # noqa: S603  our own command, no shell
+            [sys.executable, "-m", "assets.run", system],
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+    assert child.stdout is not None
+    try:
+        failures = draw(map(_event, child.stdout), console=console)
+    except BaseException:
+        child.terminate()
+        raise
+    finally:
+        child.wait()
+    if child.returncode != 0 and not failures:
+        tail = log.read_text(errors="replace")[-2000:]
+        console.print(f"the run ended with status {child.returncode}:\n{tail}", highlight=False, markup=False)
+    return child.returncode == 0
+
+
+def draw(events: Iterable[Mapping[str, Any]], *, console: Console) -> int:
+    """Draw events as they come; returns how many assets failed."""
+    failures = 0
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("loading the definitions", total=None)
+        for event in events:
+            kind, asset = event.get("event"), str(event.get("asset", "")).replace("__", "/")
+            if kind == "planned":
+                progress.update(task, total=len(event["assets"]))
+            elif kind == "started":
+                progress.update(task, description=asset)
+            elif kind == "made":
+                progress.advance(task)
+                console.print(f"[green]✓[/green] {asset} [dim]{event['seconds']:.2f} s[/dim]", highlight=False)
+            elif kind == "failed":
+                failures += 1
+                console.print(f"[red]✗ {asset}[/red]\n  {event['message']}", highlight=False)
+            elif kind == "check":
+                mark = "[red]![/red]" if event["severity"] == "ERROR" else "[yellow]![/yellow]"
+                console.print(f"{mark} {asset} {event['check']}: {event['message']}", highlight=False)
+    return failures
+
+
+def _event(line: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

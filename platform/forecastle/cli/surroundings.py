@@ -1,0 +1,112 @@
+"""What the command line is told by its environment, and what it tells the processes it starts.
+
+Belongs here: FORECASTLE_* variables on the terminal's side, the environment of children.
+Does not belong here: Dagster's side (`resources/environment.py`), the service's (`serve/settings.py`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from forecastle.contract.clock import Clock, clock_from
+from forecastle.contract.errors import ForecastleError, did_you_mean
+from forecastle.contract.load import LoadedSystem, discover, load_system
+from forecastle.learn.registry import Registry
+from forecastle.learn.tracking import Tracking
+from forecastle.store.home import Home
+from forecastle.store.warehouse import Warehouse
+
+ROOT: Final = Path(__file__).resolve().parents[3]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The environment as the command line understands it."""
+
+    home: Home
+    data: str
+    systems: tuple[Path, ...]
+    now: str
+    environment: Mapping[str, str]
+
+    @property
+    def clock(self) -> Clock:
+        """What time it is."""
+        return clock_from(self.now or None)
+
+    @property
+    def logs(self) -> Path:
+        """Where children's output goes."""
+        return self.home.root / "logs"
+
+    def system(self, name: str) -> LoadedSystem:
+        """One loaded system.
+
+        Raises:
+            ForecastleError: there is none of that name, or its declaration has problems.
+        """
+        found = discover(self.systems)
+        if name not in found:
+            raise ForecastleError(f"there is no system {name!r}; {did_you_mean(name, found)}")
+        return load_system(found[name])
+
+    def at(self, now: str) -> Surroundings:
+        """The same, with a clock that replays from an instant."""
+        return replace(self, now=now)
+
+    def warehouse(self) -> Warehouse:
+        """Table versions."""
+        return Warehouse(self.home.warehouse, clock=self.clock)
+
+    def registry(self) -> Registry:
+        """Promotions."""
+        return Registry(self.home.registry, clock=self.clock)
+
+    def tracking(self) -> Tracking:
+        """MLflow."""
+        return Tracking(self.home.mlflow)
+
+    def of_children(self) -> dict[str, str]:
+        """Environment of a process we start: the same home, data, systems and clock, and no telemetry."""
+        paths = [str(ROOT), str(ROOT / "platform"), self.environment.get("PYTHONPATH", "")]
+        return {
+            **self.environment,
+            "FORECASTLE_HOME": str(self.home.root),
+            "FORECASTLE_DATA": self.data,
+            "FORECASTLE_NOW": self.now,
+            "FORECASTLE_SYSTEMS": os.pathsep.join(str(p) for p in self.systems[1:]),
+            "DAGSTER_HOME": str(self.home.dagster),
+            "BENTOML_HOME": str(self.home.root / "bentoml"),
+            "BENTOML_DO_NOT_TRACK": "1",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "DO_NOT_TRACK": "1",
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        }
+
+
+def surroundings(environment: Mapping[str, str]) -> Surroundings:
+    """Read the environment.
+
+    Raises:
+        ForecastleError: FORECASTLE_NOW is no instant or FORECASTLE_DATA is no folder.
+    """
+    data = environment.get("FORECASTLE_DATA", "")
+    if data and not Path(data).is_dir():
+        raise ForecastleError(f"FORECASTLE_DATA is {data!r}, which is no folder; leave it out to use simulated data")
+    now = environment.get("FORECASTLE_NOW", "")
+    try:
+        clock_from(now or None)
+    except ValueError as error:
+        raise ForecastleError(f"FORECASTLE_NOW: {error}") from error
+    further = environment.get("FORECASTLE_SYSTEMS", "").split(os.pathsep)
+    return Surroundings(
+        home=Home(Path(environment.get("FORECASTLE_HOME") or ".forecastle").resolve()).create(),
+        data=str(Path(data).resolve()) if data else "",
+        systems=(ROOT / "platform" / "systems", *(Path(part).resolve() for part in further if part)),
+        now=now,
+        environment=dict(environment),
+    )

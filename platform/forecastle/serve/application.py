@@ -1,0 +1,279 @@
+"""The service as one ASGI application: routes, limits, the token, one shape for every error.
+
+Belongs here: everything HTTP: methods, media types, sizes, headers, statuses, start and stop.
+Does not belong here: BentoML (`service.py`), what a prediction is (`predict.py`), the pages (`pages.py`).
+ASGI: https://asgi.readthedocs.io/en/latest/specs/www.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import hmac
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from forecastle.serve.champion import ChampionWatch
+from forecastle.serve.metrics import CONTENT_TYPE, Metrics, shared_folder
+from forecastle.serve.online_reader import OnlineReader
+from forecastle.serve.pages import docs_page, health, model_card, openapi
+from forecastle.serve.predict import Predictor
+from forecastle.serve.receipt import json_text
+from forecastle.serve.refusal import Refusal
+from forecastle.serve.settings import Settings
+from forecastle.store.prediction_log import PredictionLog
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+JSON: Final = b"application/json"
+OPEN_ROUTES: Final = frozenset({"/livez", "/readyz"})
+logger = logging.getLogger("forecastle.serve")
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    body: bytes
+    content_type: bytes = JSON
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+@dataclass
+class _Running:
+    """What exists between start and stop."""
+
+    settings: Settings
+    watch: ChampionWatch
+    predictor: Predictor
+    metrics: Metrics
+    log: PredictionLog
+    reader: OnlineReader
+    follower: asyncio.Task[None] | None = None
+    in_flight: int = field(default=0)
+
+
+class Application:
+    """One ASGI application for one system; it answers from `start` to `stop`."""
+
+    def __init__(self) -> None:
+        self._running: _Running | None = None
+        self._routes: dict[str, tuple[str, Callable[[_Running], _Answer]]] = {
+            "/livez": ("GET", lambda _: _Answer(200, b'{"status":"alive"}')),
+            "/readyz": ("GET", _ready),
+            "/healthz": ("GET", lambda running: _Answer(200, json_text(_health(running)).encode())),
+            "/metrics": ("GET", _metrics),
+            "/model": ("GET", _model),
+            "/openapi.json": ("GET", lambda running: _Answer(200, json_text(_openapi(running)).encode())),
+            "/docs": ("GET", _docs),
+        }
+
+    async def start(self, settings: Settings) -> None:
+        """Open the log, load the champion, follow its pointer; the collector leaves what was loaded alone."""
+        metrics = Metrics(shared_folder=shared_folder())
+        watch = ChampionWatch(settings.system, home=settings.home, packed=settings.packed)
+        log = PredictionLog(settings.home.prediction_log(settings.system))
+        reader = OnlineReader(settings.home.online(settings.system))
+        predictor = Predictor(watch=watch, reader=reader, log=log, metrics=metrics, clock=settings.clock)
+        running = _Running(settings, watch, predictor, metrics, log, reader)
+        watch.listen(lambda outcome: _swapped(running, outcome))
+        await asyncio.to_thread(watch.check)
+        if watch.error:
+            logger.error("no champion serves: %s", watch.error)
+        running.follower = asyncio.create_task(watch.follow(poll_seconds=settings.poll_seconds))
+        self._running = running
+        gc.collect()
+        gc.freeze()
+
+    async def stop(self) -> None:
+        """Write what waits in the log, then close."""
+        running, self._running = self._running, None
+        if running is None:
+            return
+        if running.follower is not None:
+            running.follower.cancel()
+            await asyncio.gather(running.follower, return_exceptions=True)
+        await asyncio.to_thread(running.log.close)
+        running.reader.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        path = scope["path"]
+        try:
+            answer = await self._answer(scope, path, receive)
+        except Refusal as refusal:
+            answer = _Answer(refusal.status, refusal.body(), headers=_headers_of(refusal))
+        except _ClientGoneError:
+            return
+        except Exception:
+            logger.exception("request to %s failed", path)
+            answer = _Answer(500, Refusal("internal", "the service failed; its log says why").body())
+        if self._running is not None:
+            route = path if path in self._routes or path == "/predict" else "other"
+            self._running.metrics.answered(route, answer.status)
+        headers = [
+            (b"content-type", answer.content_type),
+            (b"content-length", b"%d" % len(answer.body)),
+            *answer.headers,
+        ]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def _answer(self, scope: Scope, path: str, receive: Receive) -> _Answer:
+        running = self._running
+        if running is None:
+            raise Refusal("no_champion", "the service is starting or stopping")
+        headers = _Headers(scope["headers"])
+        _check_caller(running.settings, headers, path)
+        if path == "/predict":
+            if scope["method"] != "POST":
+                raise Refusal("method_not_allowed", f"{path} takes POST")
+            return await _predict(running, headers, receive)
+        route = self._routes.get(path)
+        if route is None:
+            raise Refusal("not_found", f"no such path; there are /predict, {', '.join(self._routes)}")
+        if scope["method"] not in (route[0], "HEAD"):
+            raise Refusal("method_not_allowed", f"{path} takes {route[0]}")
+        return route[1](running)
+
+
+class Front:
+    """ASGI middleware that hands every HTTP request to an `Application` and everything else (lifespan) on."""
+
+    def __init__(
+        self, app: Callable[[Scope, Receive, Send], Awaitable[None]], *, application: Application
+    ) -> None:
+        self._app, self._application = app, application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer or pass on."""
+        if scope["type"] == "http":
+            await self._application(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+class _ClientGoneError(Exception):
+    """The client closed the connection before its request was whole."""
+
+
+class _Headers:
+    """The few headers that matter; a header said twice counts as its values joined."""
+
+    __slots__ = ("authorization", "content_length", "content_type", "host", "origin")
+
+    def __init__(self, pairs: list[tuple[bytes, bytes]]) -> None:
+        self.authorization = self.content_length = self.content_type = self.host = self.origin = b""
+        for name, value in pairs:
+            if name == b"content-type":
+                self.content_type += value
+            elif name == b"content-length":
+                self.content_length += value
+            elif name == b"authorization":
+                self.authorization += value
+            elif name == b"host":
+                self.host += value
+            elif name == b"origin":
+                self.origin += value
+
+
+def _check_caller(settings: Settings, headers: _Headers, path: str) -> None:
+    if settings.hosts is not None and _host_name(headers.host) not in settings.hosts:
+        raise Refusal("unknown_host", f"this service answers to {', '.join(sorted(settings.hosts))}")
+    if headers.origin and headers.origin.partition(b"://")[2] != headers.host:
+        raise Refusal("foreign_origin", "pages of another origin are not answered")
+    if settings.token is not None and path not in OPEN_ROUTES:
+        expected = b"Bearer " + settings.token.encode()
+        if not hmac.compare_digest(headers.authorization, expected):
+            raise Refusal("unauthorized", "a bearer token is needed: Authorization: Bearer TOKEN")
+
+
+def _host_name(host: bytes) -> str:
+    name = host.decode("latin-1")
+    return name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
+
+
+async def _predict(running: _Running, headers: _Headers, receive: Receive) -> _Answer:
+    settings = running.settings
+    if headers.content_type != JSON:
+        raise Refusal("unsupported_media_type", "the body must be application/json, without parameters")
+    if running.in_flight >= settings.in_flight_limit:
+        raise Refusal("too_busy", f"{running.in_flight} requests are being answered; ask again later")
+    running.in_flight += 1
+    try:
+        async with asyncio.timeout(settings.deadline_seconds):
+            body = await _body(headers, receive, settings.body_limit_bytes)
+            return _Answer(200, await running.predictor.predict(body))
+    except TimeoutError as error:
+        raise Refusal("deadline", f"no answer within {settings.deadline_seconds:g} s") from error
+    finally:
+        running.in_flight -= 1
+
+
+async def _body(headers: _Headers, receive: Receive, limit: int) -> bytes:
+    too_large = Refusal("too_large", f"the body is larger than {limit} bytes")
+    if headers.content_length.isdigit() and int(headers.content_length[:20]) > limit:
+        raise too_large
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _ClientGoneError
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise too_large
+        parts.append(part)
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _headers_of(refusal: Refusal) -> tuple[tuple[bytes, bytes], ...]:
+    if refusal.status == 401:
+        return ((b"www-authenticate", b"Bearer"),)
+    return ((b"retry-after", b"1"),) if refusal.status in (429, 503) else ()
+
+
+def _swapped(running: _Running, outcome: str) -> None:
+    running.metrics.swapped(outcome)
+    champion = running.watch.current
+    if outcome == "refused":
+        logger.error("champion kept: %s", running.watch.error)
+    elif champion is not None:
+        running.metrics.champion(bundle=champion.bundle.hash, model_version=champion.model_version)
+        logger.info("champion is %s", champion.bundle.hash)
+
+
+def _ready(running: _Running) -> _Answer:
+    if running.watch.current is None:
+        raise Refusal("no_champion", f"no bundle can answer: {running.watch.error}")
+    return _Answer(200, b'{"status":"ready"}')
+
+
+def _metrics(running: _Running) -> _Answer:
+    return _Answer(200, running.metrics.page(pending=running.log.pending), CONTENT_TYPE.encode())
+
+
+def _model(running: _Running) -> _Answer:
+    if running.watch.current is None:
+        raise Refusal("no_champion", f"no bundle can answer: {running.watch.error}")
+    return _Answer(200, json_text(model_card(running.watch.current)).encode())
+
+
+def _health(running: _Running) -> dict[str, Any]:
+    return health(
+        running.settings.system, running.watch, online=running.reader.available, pending=running.log.pending
+    )
+
+
+def _openapi(running: _Running) -> dict[str, Any]:
+    return openapi(running.settings, running.watch.current)
+
+
+def _docs(running: _Running) -> _Answer:
+    return _Answer(200, docs_page(_openapi(running)), b"text/html; charset=utf-8")

@@ -1,0 +1,63 @@
+"""The online store as serving sees it: read in bounded time, or told to be unavailable.
+
+Belongs here: opening late, giving up early, trying again soon.
+Does not belong here: the store itself (`store/online.py`), what a missing value means (`resolve.py`).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from forecastle.contract.errors import StoreError
+from forecastle.contract.feature_set import ViewSpec
+from forecastle.serve.resolve import Rows
+from forecastle.store.online import SQLiteOnlineStore
+
+READ_TIMEOUT_SECONDS: Final = 0.05
+RETRY_SECONDS: Final = 1.0
+logger = logging.getLogger("forecastle.serve")
+
+
+class OnlineReader:
+    """Reads one system's online store; while it cannot be read, it is tried again every `RETRY_SECONDS`."""
+
+    def __init__(self, path: Path, *, timer: Callable[[], float] = time.monotonic) -> None:
+        self._path, self._timer = path, timer
+        self._store: SQLiteOnlineStore | None = None
+        self._inode = 0
+        self._retry_at = 0.0
+        self.available: bool | None = None
+
+    def read(self, views: Sequence[ViewSpec], key: Sequence[int | str]) -> Rows | None:
+        """Newest row of each view for one entity; None when the store cannot be read in time."""
+        if self._store is None and self._timer() < self._retry_at:
+            return None
+        try:
+            rows = self._current().read(views, key)
+        except (StoreError, OSError) as error:
+            if self.available is not False:
+                logger.error("online store unavailable: %s", error)  # noqa: TRY400  expected: no trace
+            self.close()
+            self.available, self._retry_at = False, self._timer() + RETRY_SECONDS
+            return None
+        self.available = True
+        return rows
+
+    def close(self) -> None:
+        """Close the store; the next read opens it again."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def _current(self) -> SQLiteOnlineStore:
+        """The open store; opened again when another file has taken its place."""
+        inode = self._path.stat().st_ino
+        if self._store is None or inode != self._inode:
+            self.close()
+            self._store = SQLiteOnlineStore(self._path, read_only=True, timeout_seconds=READ_TIMEOUT_SECONDS)
+            self._inode = inode
+        return self._store

@@ -1,0 +1,108 @@
+"""Builds a Bento: the library, one bundle beside it, the serving requirements, and proof of all three.
+
+Belongs here: staging a build context shaped like `platform/`, the build, the check of what was built.
+Does not belong here: options of the build (`bentofile.yaml`), choosing the bundle (`learn/registry.py`).
+https://docs.bentoml.com/en/latest/reference/bentoml/bento-build-options.html
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from forecastle.contract.errors import BundleError
+from forecastle.learn.bundle import FILES, MANIFEST, load_bundle
+
+REQUIREMENTS: Final = "requirements-serve.lock"
+_NEEDED: Final = ("forecastle/serve/service.py", *(f"bundle/{name}" for name in (MANIFEST, *FILES)))
+_LABEL: Final = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltBento:
+    """A Bento in the store: its tag, its folder, and the files of its `src` folder."""
+
+    tag: str
+    path: Path
+    files: tuple[str, ...]
+
+
+def build_bento(  # noqa: PLR0913  each names one thing that goes in
+    *,
+    bundle_folder: Path,
+    bentofile: Path,
+    version: str,
+    labels: Mapping[str, str],
+    source_root: Path,
+    bento_home: Path,
+) -> BuiltBento:
+    """Build the service with one bundle inside.
+
+    Args:
+        bundle_folder: the verified bundle, named by its hash.
+        bentofile: build options.
+        version: the Bento's version; characters a tag may not have become dashes.
+        labels: facts to keep with the Bento.
+        source_root: folder that holds the `forecastle` package and `requirements-serve.lock`.
+        bento_home: BENTOML_HOME of the build, kept apart from other users of BentoML.
+
+    Raises:
+        BundleError: the bundle does not verify, or the built Bento lacks a file it needs.
+    """
+    bundle = load_bundle(bundle_folder, expected_hash=bundle_folder.name)
+    with tempfile.TemporaryDirectory(prefix="forecastle-bento-") as folder:
+        context = _stage(Path(folder) / "platform", bundle_folder=bundle_folder, source_root=source_root)
+        built_labels = {"system": bundle.system, "bundle": bundle.hash[:63], **labels}
+        tag, path = _build(bentofile, version=_LABEL.sub("-", version), labels=built_labels, context=context,
+                           bento_home=bento_home)  # fmt: skip
+    files = tuple(
+        sorted(str(file.relative_to(path / "src")) for file in (path / "src").rglob("*") if file.is_file())
+    )
+    lacking = sorted(set(_NEEDED) - set(files))
+    if lacking:
+        raise BundleError(
+            f"Bento {tag} lacks {', '.join(lacking)}; look at include and exclude in {bentofile}"
+        )
+    load_bundle(path / "src" / "bundle", expected_hash=bundle.hash)
+    return BuiltBento(tag, path, files)
+
+
+def _stage(context: Path, *, bundle_folder: Path, source_root: Path) -> Path:
+    """A copy of what the Bento is made of; the build then sees nothing else."""
+    ignore = shutil.ignore_patterns("__pycache__", "*.pyc")
+    shutil.copytree(source_root / "forecastle", context / "forecastle", ignore=ignore)
+    shutil.copytree(bundle_folder, context / "bundle")
+    shutil.copy2(source_root / REQUIREMENTS, context / REQUIREMENTS)
+    return context
+
+
+def _build(
+    bentofile: Path, *, version: str, labels: Mapping[str, str], context: Path, bento_home: Path
+) -> tuple[str, Path]:
+    """Build in a process of its own: BentoML changes directory, logging and imports of the one it runs in."""
+    bento_home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "bentoml", "build", "--bentofile", str(bentofile), "--version", version]
+    for name, value in labels.items():
+        command += ["--label", f"{name}={value}"]
+    environment = os.environ | {
+        "BENTOML_HOME": str(bento_home),
+        "BENTOML_DO_NOT_TRACK": "1",
+        "PYTHONPATH": str(context),
+    }
+    done = subprocess.run(  # noqa: S603  our own arguments, no shell
+        [*command, "--output", "tag", str(context)],
+        env=environment, cwd=context, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    found = re.search(r"__tag__:(\S+)", done.stdout)
+    if done.returncode or found is None:
+        raise BundleError(f"BentoML did not build: {(done.stderr or done.stdout).strip()[-2000:]}")
+    name, _, built = found[1].partition(":")
+    return found[1], bento_home / "bentos" / name / built

@@ -1,0 +1,132 @@
+"""Starts the service under our own uvicorn: loopback by default, a token elsewhere, enough file handles.
+
+Belongs here: the process around the service: where it listens, its workers, its limits.
+Does not belong here: requests, the command line (`cli/`). `bentoml serve` is left to one-user containers.
+https://uvicorn.dev/settings/
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import resource
+import shutil
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import uvicorn
+
+from forecastle.contract.errors import ForecastleError
+from forecastle.serve.settings import checked_token
+
+OPEN_FILES: Final = 65_536
+LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
+SHUTDOWN_SECONDS: Final = 10
+
+
+def serve(  # noqa: PLR0913  the command line's options, one to one
+    system: str,
+    *,
+    home: Path,
+    host: str = "127.0.0.1",
+    port: int = 3000,
+    workers: int = 1,
+    waive_token: bool = False,
+) -> None:
+    """Serve one system until a signal ends the process.
+
+    Args:
+        system: the system served.
+        home: folder of all state.
+        host: address to listen on; other than loopback needs FORECASTLE_TOKEN.
+        port: port to listen on.
+        workers: processes; more than one share the port, the log and the metrics.
+        waive_token: serve beyond loopback without a token, because something in front checks callers.
+
+    Raises:
+        ForecastleError: the address is open to others and no token is set.
+    """
+    environment = service_environment(
+        system, home=home, host=host, environment=os.environ, waive_token=waive_token
+    )
+    raise_file_limit()
+    if workers > 1:
+        environment["PROMETHEUS_MULTIPROC_DIR"] = str(_fresh_folder(home / "metrics" / f"{system}-{port}"))
+    os.environ.update(environment)
+    uvicorn.run(
+        "forecastle.serve.runner:service",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+
+
+def service() -> Callable[..., Awaitable[Any]]:
+    """The ASGI application of the BentoML service; uvicorn calls this in every worker."""
+    from forecastle.serve import service as module
+
+    application: Callable[..., Awaitable[Any]] = module.service.to_asgi()
+    return application
+
+
+def service_environment(
+    system: str, *, home: Path, host: str, environment: Mapping[str, str], waive_token: bool
+) -> dict[str, str]:
+    """The variables a worker needs beside its parent's.
+
+    Raises:
+        ForecastleError: the address is open to others and no token is set, or the token is too short.
+    """
+    token = checked_token(environment.get("FORECASTLE_TOKEN"))
+    added = {
+        "FORECASTLE_SYSTEM": system,
+        "FORECASTLE_HOME": str(home.resolve()),
+        "BENTOML_HOME": environment.get("BENTOML_HOME", str(home.resolve() / "bentoml")),
+        "BENTOML_DO_NOT_TRACK": "1",
+        "OMP_NUM_THREADS": environment.get("OMP_NUM_THREADS", "1"),
+    }
+    if is_loopback(host):
+        added["FORECASTLE_HOSTS"] = environment.get("FORECASTLE_HOSTS", ",".join(LOOPBACK_HOSTS))
+    elif token is None and not waive_token:
+        raise ForecastleError(
+            f"{host} can be reached by others: set FORECASTLE_TOKEN to a secret of 32 characters or more, "
+            "listen on 127.0.0.1, or waive the token because something in front checks callers"
+        )
+    return added
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a listener on that host."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def raise_file_limit() -> int:
+    """Raise the limit of open files towards `OPEN_FILES`; the limit reached.
+
+    One file is one connection: at 1,024, a thousand slow clients would lock out all others.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        return wanted
+    return soft
+
+
+def _fresh_folder(folder: Path) -> Path:
+    """An empty folder: counts of processes that ended are not counts of these."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    return folder

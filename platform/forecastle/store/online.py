@@ -1,0 +1,319 @@
+"""The online store: the newest row of each entity per feature view, read by key in microseconds.
+
+Belongs here: the protocol and its embedded default, one SQLite file per system
+(https://www.sqlite.org/wal.html).
+Does not belong here: TTL and missing-value rules (`serve/resolve.py`), which rows are pushed (`push.py`).
+Standard library only: it is served. Times are integer microseconds since 1970 UTC.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from forecastle.contract.errors import CorruptionError, StoreError
+
+TIMEOUT_SECONDS: Final = 5.0
+TIMES: Final = ("event_at_us", "known_at_us")
+
+_SQLITE_TYPE: Final = {"float64": "REAL", "int64": "INTEGER", "bool": "BOOLEAN", "string": "TEXT"}
+
+Key = Sequence[int | str]
+
+
+class ViewColumns(Protocol):
+    """What a reader says about a view: its name, its keys and the features it wants, in the order it wants
+    them.
+    """
+
+    @property
+    def name(self) -> str:
+        """The view."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Entity key columns, in the order of the key given."""
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Features to read; values come back in this order."""
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineView:
+    """What a writer says about a view: key and feature columns with their contract dtypes."""
+
+    name: str
+    key_dtypes: Mapping[str, str]
+    feature_dtypes: Mapping[str, str]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Entity key columns."""
+        return tuple(self.key_dtypes)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Feature columns."""
+        return tuple(self.feature_dtypes)
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineRow:
+    """The stored row of one entity in one view; `values` follow the features asked for, None is null."""
+
+    values: tuple[Any, ...]
+    event_at_us: int
+    known_at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest event and knowledge time stored for a view; None when it holds no row."""
+
+    event_at_us: int | None
+    known_at_us: int | None
+
+
+class OnlineStore(Protocol):
+    """What serving and pushing need of an online store; all implementations pass the same tests."""
+
+    def write(self, view: OnlineView, rows: Iterable[Sequence[Any]]) -> int:
+        """Store rows (keys, event_at_us, known_at_us, features) where none newer is; returns how many were
+        stored.
+        """
+
+    def read(self, views: Sequence[ViewColumns], key: Key) -> dict[str, OnlineRow | None]:
+        """Each view's stored row of one entity; None where there is none."""
+
+    def newest(self, view: str) -> Newest:
+        """Newest times stored for a view."""
+
+    def count(self, view: str) -> int:
+        """Entities stored for a view."""
+
+    def close(self) -> None:
+        """Release files and connections."""
+
+
+class SQLiteOnlineStore:
+    """One SQLite file in WAL mode, one wide table a view, one connection a thread.
+
+    A crash loses no committed write; loss of power may lose the last few (synchronous=NORMAL): they are
+    pushed again. A read-only store never creates or changes the file.
+    """
+
+    def __init__(
+        self, path: Path, *, read_only: bool = False, timeout_seconds: float = TIMEOUT_SECONDS
+    ) -> None:
+        """Open the store.
+
+        Raises:
+            StoreError: read-only and there is no file, or it is no SQLite database.
+        """
+        self.path = path
+        self._read_only = read_only
+        self._timeout_seconds = timeout_seconds
+        self._local = threading.local()
+        self._opened: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        self._plans: dict[tuple[str, tuple[str, ...], tuple[str, ...]], _Plan] = {}
+        if not read_only:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        elif not path.is_file():
+            raise StoreError(f"there is no online store at {path.name}; push the feature views first")
+        self._connection()
+
+    def write(self, view: OnlineView, rows: Iterable[Sequence[Any]]) -> int:
+        """Store rows (keys, event_at_us, known_at_us, features in the view's order) in one transaction.
+
+        A row replaces the stored one of its entity unless that one is newer by (event_at_us, known_at_us);
+        the same rows again change nothing that can be read. Returns how many rows were stored.
+
+        Raises:
+            StoreError: the store is read-only, busy for too long, or the view's key changed.
+        """
+        with self._told(f"write of {view.name}"):
+            connection = self._connection()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._prepare(connection, view)
+                stored = connection.executemany(_upsert(view), rows).rowcount
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+        return max(stored, 0)
+
+    def read(self, views: Sequence[ViewColumns], key: Key) -> dict[str, OnlineRow | None]:
+        """Each view's stored row of one entity; None where the entity (or the view itself) was never pushed.
+
+        Raises:
+            StoreError: a view was pushed without a feature asked for, or the store is busy for too long.
+            CorruptionError: the file is damaged.
+        """
+        found: dict[str, OnlineRow | None] = {}
+        with self._told("read"):
+            connection = self._connection()
+            for view in views:
+                plan = self._plan(connection, view)
+                row = connection.execute(plan.statement, tuple(key)).fetchone() if plan else None
+                found[view.name] = _row(row, plan.booleans) if plan and row else None
+        return found
+
+    def newest(self, view: str) -> Newest:
+        """Newest event and knowledge time of a view's rows."""
+        row = self._one(view, f"max({TIMES[0]}), max({TIMES[1]})")
+        return Newest(row[0], row[1]) if row else Newest(None, None)
+
+    def count(self, view: str) -> int:
+        """Entities stored for a view; 0 when it was never pushed."""
+        row = self._one(view, "count(*)")
+        return int(row[0]) if row else 0
+
+    def close(self) -> None:
+        """Close every thread's connection."""
+        with self._lock:
+            for connection in self._opened:
+                connection.close()
+            self._opened.clear()
+        self._local = threading.local()
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            with self._told("opening"):
+                connection = self._open()
+            self._local.connection = connection
+            with self._lock:
+                self._opened.append(connection)
+        return connection
+
+    def _open(self) -> sqlite3.Connection:
+        mode = "ro" if self._read_only else "rwc"
+        connection = sqlite3.connect(
+            f"{self.path.resolve().as_uri()}?mode={mode}",
+            uri=True,
+            timeout=self._timeout_seconds,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        if self._read_only:
+            connection.execute("PRAGMA query_only = ON")
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        else:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            self.path.chmod(0o600)
+        return connection
+
+    def _plan(self, connection: sqlite3.Connection, view: ViewColumns) -> _Plan | None:
+        """How a view is read; None while it was never pushed."""
+        key = (view.name, view.keys, view.features)
+        plan = self._plans.get(key)
+        if plan is None:
+            stored = {row[1]: row[2] for row in connection.execute(f"PRAGMA table_info({_quote(view.name)})")}
+            if not stored:
+                return None
+            absent = [column for column in (*view.keys, *view.features) if column not in stored]
+            if absent:
+                raise StoreError(
+                    f"view {view.name} is stored without {', '.join(absent)}; push the view again"
+                )
+            columns = ", ".join(_quote(c) for c in (*TIMES, *view.features))
+            where = " AND ".join(f"{_quote(k)} = ?" for k in view.keys)
+            booleans = tuple(i for i, f in enumerate(view.features) if stored[f] == _SQLITE_TYPE["bool"])
+            plan = _Plan(f"SELECT {columns} FROM {_quote(view.name)} WHERE {where}", booleans)
+            self._plans[key] = plan
+        return plan
+
+    def _prepare(self, connection: sqlite3.Connection, view: OnlineView) -> None:
+        """The view's table, with every declared column; keys of an existing one must be the same."""
+        fields = [f"{_quote(k)} {_SQLITE_TYPE[d]} NOT NULL" for k, d in view.key_dtypes.items()]
+        fields += [f"{_quote(t)} INTEGER NOT NULL" for t in TIMES]
+        fields += [f"{_quote(f)} {_SQLITE_TYPE[d]}" for f, d in view.feature_dtypes.items()]
+        keys = ", ".join(_quote(k) for k in view.keys)
+        connection.execute(
+            f"CREATE TABLE IF NOT EXISTS {_quote(view.name)} ({', '.join(fields)}, PRIMARY KEY ({keys})) "
+            "WITHOUT ROWID"
+        )
+        stored = connection.execute(f"PRAGMA table_info({_quote(view.name)})").fetchall()
+        found = tuple(row[1] for row in sorted((r for r in stored if r[5]), key=lambda r: r[5]))
+        if found != view.keys:
+            raise StoreError(
+                f"view {view.name} is stored by key {', '.join(found)}, not {', '.join(view.keys)}; "
+                f"give the view another name or remove {self.path.name} and push again"
+            )
+        known = {row[1] for row in stored}
+        for feature, dtype in view.feature_dtypes.items():
+            if feature not in known:
+                connection.execute(
+                    f"ALTER TABLE {_quote(view.name)} ADD COLUMN {_quote(feature)} {_SQLITE_TYPE[dtype]}"
+                )
+
+    def _one(self, view: str, columns: str) -> tuple[Any, ...] | None:
+        with self._told(f"read of {view}"):
+            connection = self._connection()
+            found = connection.execute(
+                "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (view,)
+            )
+            if found.fetchone() is None:
+                return None
+            row: tuple[Any, ...] = connection.execute(f"SELECT {columns} FROM {_quote(view)}").fetchone()
+            return row
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """SQLite's errors as ours, with what to do next."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise StoreError(
+                f"online store {self.path.name}: {what} failed: {error}; push the view again, or check file "
+                "and disk"
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise CorruptionError(
+                f"online store {self.path.name}: {what} failed: {error}; remove the file and push the views "
+                "again"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """The statement that reads a view, and which of its values SQLite gives back as 0 and 1 for a boolean."""
+
+    statement: str
+    booleans: tuple[int, ...]
+
+
+def _row(row: tuple[Any, ...], booleans: tuple[int, ...]) -> OnlineRow:
+    values = row[2:]
+    if booleans:
+        values = tuple(bool(v) if i in booleans and v is not None else v for i, v in enumerate(values))
+    return OnlineRow(values, row[0], row[1])
+
+
+def _upsert(view: OnlineView) -> str:
+    columns = (*view.keys, *TIMES, *view.features)
+    table, names = _quote(view.name), ", ".join(_quote(c) for c in columns)
+    keys = ", ".join(_quote(k) for k in view.keys)
+    values = ", ".join("?" for _ in columns)
+    changes = ", ".join(f"{_quote(c)} = excluded.{_quote(c)}" for c in (*TIMES, *view.features))
+    # Equal times store again: the same row of a view whose SQL was mended must not stay as it was.
+    newer = f"(excluded.event_at_us, excluded.known_at_us) >= ({table}.event_at_us, {table}.known_at_us)"
+    return (
+        f"INSERT INTO {table} ({names}) VALUES ({values})"
+        f" ON CONFLICT ({keys}) DO UPDATE SET {changes} WHERE {newer}"
+    )
+
+
+def _quote(name: str) -> str:
+    if not name.isidentifier() or not name.isascii():
+        raise StoreError(f"got the name {name!r}; letters, digits and _ are allowed; rename it")
+    return f'"{name}"'

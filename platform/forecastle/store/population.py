@@ -1,0 +1,54 @@
+"""The population: every entity that could have been asked about, with its features as they were known then.
+
+Belongs here: rows for batch scoring and drift, made by the same join as training rows.
+Does not belong here: labels (`training_set.py`), scoring (`learn/score.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import pandas as pd
+
+from forecastle.contract.load import LoadedSystem
+from forecastle.store.delta_log import TableName
+from forecastle.store.feature_views import KIND as FEATURES
+from forecastle.store.sql import column_list, instant
+from forecastle.store.training_set import answerable, join_features, with_on_demand
+from forecastle.store.warehouse import Warehouse
+
+EVERY: Final = timedelta(days=7)
+
+
+def population(
+    warehouse: Warehouse, system: LoadedSystem, *, now: datetime, window: timedelta = timedelta(0)
+) -> pd.DataFrame:
+    """Every answerable entity at `now` and, with a window, at each week before within it.
+
+    Columns: entity keys, predict_at, every feature, and the times of each view's row; sorted by keys and predict_at.
+
+    Raises:
+        StoreError: a feature view was never published.
+    """
+    instants = [now - EVERY * weeks for weeks in range(window // EVERY + 1)]
+    keys = tuple(system.declaration.entity_of_label().keys)
+    with warehouse.connect() as connection:
+        tables = {
+            f"__keys_{name}": TableName(system.name, FEATURES, name)
+            for name in system.declaration.feature_views
+        }
+        warehouse.attach(connection, tables)
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE __asked AS {_grid(list(tables), keys, instants)}")
+        joined, _ = join_features(warehouse, system, connection, labels="__asked", now=now)
+        frame = connection.sql(f"SELECT * FROM {joined.relation}").df()
+    return answerable(system, with_on_demand(system, frame))
+
+
+def _grid(tables: Sequence[str], keys: Sequence[str], instants: Sequence[datetime]) -> str:
+    """SQL of every entity of any view at every instant."""
+    by = column_list(keys)
+    entities = " UNION ".join(f"SELECT {by} FROM {table}" for table in tables)
+    moments = ", ".join(f"({instant(at)})" for at in instants)
+    return f"SELECT {by}, predict_at FROM ({entities}), (VALUES {moments}) AS asked(predict_at) ORDER BY {by}, predict_at"

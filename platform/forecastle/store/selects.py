@@ -1,0 +1,125 @@
+"""SQL that people write, run where it can do no harm: one SELECT over named tables, its result typed and
+ordered.
+
+Belongs here: the locked connection, tables cut to what was known, the check of result columns, streaming it
+out.
+Does not belong here: parsing for lineage (`contract/sql.py`), what the result means (`feature_views.py`,
+`labels.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import duckdb
+
+from forecastle.contract.errors import StoreError, did_you_mean
+from forecastle.store.delta_log import TableName, TableVersion
+from forecastle.store.rules import takes, typed
+from forecastle.store.sql import (
+    check_one_select,
+    column_list,
+    connect_locked,
+    describe,
+    instant,
+    is_zoned,
+    quote_ident,
+)
+from forecastle.store.warehouse import Warehouse
+
+BATCH_ROWS: Final = 100_000
+
+Tables = Mapping[str, TableName | TableVersion | str]
+"""Name in the SQL → table (its newest version) or one version of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The result of a SELECT: Arrow batches that are computed as they are read, and the versions that it
+    reads.
+    """
+
+    batches: Any
+    versions: Mapping[str, TableVersion]
+
+    def facts(self) -> dict[str, str]:
+        """Which version of which table was read, as text for a commit."""
+        return {f"input.{name}": f"{v.name}@{v.version}" for name, v in sorted(self.versions.items())}
+
+
+@contextmanager
+def select(
+    warehouse: Warehouse,
+    text: str,
+    tables: Tables,
+    *,
+    columns: Mapping[str, str],
+    order_by: Sequence[str],
+    what: str,
+    as_of: datetime | None = None,
+    known_until: datetime | None = None,
+) -> Iterator[Selection]:
+    """Run one SELECT that gives exactly `columns` (name → contract dtype), sorted by `order_by`.
+
+    `as_of` reads table versions written at or before that time; `known_until` hides rows whose `known_at` or
+    `event_at` lies after it, so that the SQL sees what it would have seen then.
+
+    Raises:
+        StoreError: not one SELECT, unknown tables or columns, result columns that do not fit; nothing was
+        written.
+    """
+    versions = {name: warehouse.resolve(table, as_of=as_of) for name, table in tables.items()}
+    connection = connect_locked(
+        [warehouse.verified(version) for version in versions.values()],
+        memory_limit=warehouse.memory_limit,
+        threads=warehouse.threads,
+        temp_directory=warehouse.temp_directory,
+    )
+    with connection:
+        cut = _known_until(known_until)
+        for name, version in versions.items():
+            rows = warehouse.relation(version)
+            connection.execute(f"CREATE TEMP VIEW {quote_ident(name)} AS {rows}{cut}")
+        _check_columns(_bind(connection, text, what), columns, what)
+        chosen = ", ".join(typed(name, dtype) for name, dtype in columns.items())
+        ordered = connection.sql(f"SELECT {chosen} FROM __selected ORDER BY {column_list(order_by)}")
+        yield Selection(ordered.to_arrow_reader(BATCH_ROWS), versions)
+
+
+def _known_until(at: datetime | None) -> str:
+    return f" WHERE known_at <= {instant(at)} AND event_at <= {instant(at)}" if at else ""
+
+
+def _bind(connection: duckdb.DuckDBPyConnection, text: str, what: str) -> dict[str, str]:
+    """View `__selected` of a text that is one SELECT; returns its columns."""
+    try:
+        connection.execute(f"CREATE TEMP VIEW __selected AS {check_one_select(connection, text, what=what)}")
+        return describe(connection, "SELECT * FROM __selected")
+    except duckdb.Error as error:
+        raise StoreError(f"{what} cannot be run: {error}") from error
+
+
+def _check_columns(found: Mapping[str, str], columns: Mapping[str, str], what: str) -> None:
+    problems = []
+    for name, dtype in columns.items():
+        if name not in found:
+            hint = did_you_mean(name, set(found) - set(columns))
+            problems.append(f"column {name}: expected {dtype}, the SQL does not give it ({hint})")
+        elif dtype == "timestamp" and not is_zoned(found[name]):
+            problems.append(
+                f"column {name}: expected a time with zone, found {found[name]}; CAST(… AS TIMESTAMPTZ)"
+            )
+        elif not takes(dtype, found[name]):
+            problems.append(f"column {name}: expected {dtype}, found {found[name]}; cast it in the SQL")
+    problems += [
+        f"column {name}: not declared ({did_you_mean(name, columns)})"
+        for name in found
+        if name not in columns
+    ]
+    if problems:
+        listed = "".join(f"\n  {problem}" for problem in problems)
+        raise StoreError(f"{what} does not give what is declared; nothing was published:{listed}")

@@ -1,0 +1,276 @@
+"""Sources: raw files become rows with a contract, an event time and a knowledge time; rows that break it
+stand apart.
+
+Belongs here: reading, typing, quarantine, deduplication, publishing `source/<name>` and `quarantine/<name>`.
+Does not belong here: what lies in which file (`source_files.py`), feature SQL, streams.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import duckdb
+
+from forecastle.contract.errors import SourceError
+from forecastle.contract.system import Column, KnownAt, Source
+from forecastle.store.delta_log import TableName, TableVersion
+from forecastle.store.rules import describe_violation, rule_case
+from forecastle.store.source_files import (
+    FileColumns,
+    SourceFile,
+    file_columns,
+    fingerprint,
+    instant_value,
+    source_paths,
+    typed_value,
+)
+from forecastle.store.sql import SQL_TYPE, check_name, one_row, quote_ident, quote_text
+from forecastle.store.warehouse import Warehouse
+
+TIMES: Final = ("event_at", "known_at")
+QUARANTINE_COLUMNS: Final = ("file", "row_number", "column", "value", "rule")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRead:
+    """What was read: row counts, what was odd, and the two DuckDB tables that hold the rows.
+
+    `rows` are those of `table` (after quarantine and deduplication); `quarantined` counts rows, `quarantine`
+    holds one line per broken rule (`QUARANTINE_COLUMNS`, row numbers from 1 within the file). `absent` says
+    an optional source had no file.
+    """
+
+    name: str
+    rows: int
+    quarantined: int
+    duplicates: int
+    added_columns: tuple[str, ...]
+    absent: bool
+    files: tuple[SourceFile, ...]
+    table: str
+    quarantine: str
+
+    def facts(self) -> dict[str, str]:
+        """The same as text, for a table version's commit."""
+        return {
+            "rows": str(self.rows),
+            "quarantined": str(self.quarantined),
+            "duplicates": str(self.duplicates),
+            "added_columns": ",".join(self.added_columns),
+            "absent": str(self.absent).lower(),
+            "files": " ".join(f"{file.path}@{file.sha256}" for file in self.files),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """A source that was read and published."""
+
+    read: SourceRead
+    source: TableVersion
+    quarantine: TableVersion
+
+
+def ingest(warehouse: Warehouse, system: str, name: str, source: Source, *, data: Path) -> Ingested:
+    """Read a source and publish its rows and its quarantine; on any error both tables stay as they were.
+
+    Raises:
+        SourceError: see `read_source`.
+        StoreError: see `Warehouse.publish`.
+    """
+    with warehouse.connect() as connection:
+        read = read_source(name, source, data=data, connection=connection)
+        quarantine = warehouse.publish(
+            TableName(system, "quarantine", name),
+            f"SELECT * FROM {read.quarantine}",
+            connection=connection,
+            facts=read.facts(),
+        )
+        published = warehouse.publish(
+            TableName(system, "source", name),
+            f"SELECT * FROM {read.table}",
+            connection=connection,
+            facts=read.facts(),
+        )
+    return Ingested(read, published, quarantine)
+
+
+def read_source(
+    name: str, source: Source, *, data: Path, connection: duckdb.DuckDBPyConnection
+) -> SourceRead:
+    """Read the files of a source into two tables of `connection`: good rows and quarantine.
+
+    Good rows carry the contract's columns plus `event_at` and `known_at` (UTC). Of rows equal in `key` the
+    first known stays. Same files, same tables, in the same order.
+
+    Raises:
+        SourceError: no file (unless optional), an unreadable file, columns that do not fit, a file that
+        changed while
+            it was read, or a share of broken rows above `quarantine_limit`.
+    """
+    check_name(name)
+    paths = source_paths(name, source.path, data=data)
+    if not paths and not source.optional:
+        raise SourceError(
+            f"source {name}: no file matches {source.path} below {data}; put it there, or declare optional: "
+            "true"
+        )
+    reader = _Reader(name, source, connection)
+    files = [fingerprint(path, data=data) for path in paths]
+    reader.create()
+    added = [c for path, file in zip(paths, files, strict=True) for c in reader.insert(path, file.path)]
+    changed = [f.path for p, f in zip(paths, files, strict=True) if fingerprint(p, data=data) != f]
+    if changed:
+        raise SourceError(
+            f"source {name}: {changed[0]} changed while it was read; wait for its writer and run again"
+        )
+    total, broken = reader.counts()
+    reader.quarantine(total, broken)
+    rows = reader.deduplicate()
+    return SourceRead(
+        name=name,
+        rows=rows,
+        quarantined=broken,
+        duplicates=total - broken - rows,
+        added_columns=tuple(dict.fromkeys(added)),
+        absent=not paths,
+        files=tuple(files),
+        table=reader.table,
+        quarantine=reader.quarantined,
+    )
+
+
+class _Reader:
+    """The three tables of one source in one connection: everything read, what broke a rule, what is good."""
+
+    def __init__(self, name: str, source: Source, connection: duckdb.DuckDBPyConnection) -> None:
+        self.name = name
+        self.source = source
+        self.connection = connection
+        self.raw = quote_ident(f"__raw_{name}")
+        self.table = quote_ident(f"__source_{name}")
+        self.quarantined = quote_ident(f"__quarantine_{name}")
+        known = None if isinstance(source.known_at, KnownAt) else source.known_at
+        self.time_columns = {"event_at": source.event_at} | ({"known_at": known} if known else {})
+        self.required = {*source.key, *self.time_columns.values()}
+        for time in TIMES:
+            if time in source.columns and self.time_columns.get(time) != time:
+                raise SourceError(
+                    f"source {name}: column {time} is declared but is not the source's {time}; rename the "
+                    "column"
+                )
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """Contract columns that stand in the table beside the two times."""
+        return {name: column for name, column in self.source.columns.items() if name not in TIMES}
+
+    def create(self) -> None:
+        fields = [f"{quote_ident(c)} {SQL_TYPE[d.dtype]}" for c, d in self.source.columns.items()]
+        fields += [f"{quote_ident(f'__text_{c}')} VARCHAR" for c in self.source.columns]
+        fields += [f"{quote_ident(f'__{time}')} TIMESTAMPTZ" for time in TIMES]
+        self.connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE {self.raw} (__file VARCHAR, __row BIGINT, {', '.join(fields)})"
+        )
+
+    def insert(self, path: Path, file: str) -> tuple[str, ...]:
+        """Append one file's rows; returns the columns that nobody declared."""
+        columns = file_columns(self.connection, self.name, self.source, path)
+        try:
+            self.connection.execute(f"INSERT INTO {self.raw} {self._select(columns, file)}")
+        except duckdb.Error as error:
+            line = str(error).strip().split("\n", 1)[0]
+            raise SourceError(
+                f"source {self.name}: {path.name} is damaged or cut short ({line}); fetch it again; "
+                "the last good table stays"
+            ) from error
+        return columns.added
+
+    def _select(self, columns: FileColumns, file: str) -> str:
+        kind, zone = self.source.kind, self.source.time_zone
+        values, texts = [], []
+        for name, declared in self.source.columns.items():
+            column, found = columns.columns[name]
+            values.append(
+                f"{typed_value(column, declared.dtype, found, kind=kind, zone=zone)} AS {quote_ident(name)}"
+            )
+            texts.append(
+                f"{column} AS {quote_ident(f'__text_{name}')}" if kind == "csv" else f"NULL AS __text_{name}"
+            )
+        times = [self._time(time) for time in TIMES]
+        inner = f"SELECT __row, {', '.join([*values, *texts])} FROM {columns.relation}"
+        return f"SELECT {quote_text(file)}, *, {', '.join(times)} FROM ({inner})"
+
+    def _time(self, time: str) -> str:
+        source = self.source
+        if time == "known_at" and isinstance(source.known_at, KnownAt):
+            seconds = int(source.known_at.delay.total_seconds())
+            return f"{self._time('event_at')} + INTERVAL {seconds} SECOND"
+        column = self.time_columns[time]
+        return instant_value(quote_ident(column), source.columns[column].dtype, source.time_zone)
+
+    def _rule(self, name: str, column: Column) -> str:
+        unparsed = f"{quote_ident(f'__text_{name}')} IS NOT NULL AND {quote_ident(name)} IS NULL"
+        return rule_case(
+            name,
+            column,
+            required=name in self.required,
+            unparsed=unparsed if self.source.kind == "csv" else None,
+        )
+
+    @property
+    def _broken(self) -> str:
+        rules = ", ".join(self._rule(name, column) for name, column in self.source.columns.items())
+        return f"coalesce({rules}, NULL) IS NOT NULL"
+
+    def counts(self) -> tuple[int, int]:
+        """Rows read, and how many of them break a rule."""
+        broken = f"count(*) FILTER (WHERE {self._broken})"
+        total, found = one_row(self.connection, f"SELECT count(*), {broken} FROM {self.raw}")
+        return int(total), int(found)
+
+    def quarantine(self, total: int, broken: int) -> None:
+        parts = []
+        for position, (name, column) in enumerate(self.source.columns.items()):
+            text = f"coalesce({quote_ident(f'__text_{name}')}, {quote_ident(name)}::VARCHAR)"
+            parts.append(
+                f"SELECT __file AS file, __row AS row_number, '{name}' AS \"column\", {text} AS value,"
+                f" {self._rule(name, column)} AS rule, {position} AS position FROM {self.raw} WHERE "
+                f"{self._broken}"
+            )
+        self.connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE {self.quarantined} AS SELECT * EXCLUDE (position)"
+            f" FROM ({' UNION ALL '.join(parts)}) WHERE rule IS NOT NULL ORDER BY file, row_number, position"
+        )
+        if broken > self.source.quarantine_limit * total:
+            raise SourceError(
+                f"source {self.name}: {broken} of {total} rows break the contract, limit "
+                f"{self.source.quarantine_limit:.2%}; "
+                f"mend the file, the contract or the limit; the last good table stays:{self._listed()}"
+            )
+
+    def _listed(self) -> str:
+        rows = self.connection.execute(
+            f'SELECT "column", rule, count(*), any_value(value), min(file) FROM {self.quarantined}'
+            " GROUP BY ALL ORDER BY 3 DESC, 1, 2"
+        ).fetchall()
+        return "".join(
+            f"\n  {file}: {describe_violation(name, self.source.columns[name], rule, count, example)}"
+            for name, rule, count, example, file in rows
+        )
+
+    def deduplicate(self) -> int:
+        """Keep the first known of rows equal in the key; returns how many stay."""
+        chosen = [quote_ident(name) for name in self.columns]
+        chosen += ['__event_at AS "event_at"', '__known_at AS "known_at"']
+        key = [f"__{name}" if name in TIMES else quote_ident(name) for name in self.source.key]
+        self.connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE {self.table} AS SELECT {', '.join(chosen)} FROM {self.raw}"
+            f" WHERE NOT ({self._broken}) QUALIFY row_number() OVER"
+            f" (PARTITION BY {', '.join(key)} ORDER BY __known_at, __event_at, __file, __row) = 1"
+            f" ORDER BY __known_at, __event_at, {', '.join(key)}"
+        )
+        self.connection.execute(f"DROP TABLE {self.raw}")
+        return int(one_row(self.connection, f"SELECT count(*) FROM {self.table}")[0])

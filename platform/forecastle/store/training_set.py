@@ -1,0 +1,125 @@
+"""The training set: every label row once, every feature as it was known when the prediction would have been asked.
+
+Belongs here: which label rows count, the join over all views, on-demand features, publishing.
+Does not belong here: the join itself (`point_in_time.py`), splitting and fitting (`learn/`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+import duckdb
+import numpy as np
+import pandas as pd
+
+from forecastle.contract.load import LoadedSystem
+from forecastle.contract.on_demand import on_demand_columns
+from forecastle.store.delta_log import TableName, TableVersion
+from forecastle.store.feature_views import KIND as FEATURES
+from forecastle.store.feature_views import contract_audit
+from forecastle.store.labels import KIND as LABEL
+from forecastle.store.labels import run_label
+from forecastle.store.point_in_time import Joined, ViewJoin, point_in_time_join
+from forecastle.store.sql import column_list, instant
+from forecastle.store.warehouse import Warehouse
+
+KIND: Final = "training_set"
+
+
+def publish_training_set(warehouse: Warehouse, system: LoadedSystem, *, now: datetime) -> TableVersion:
+    """Build and publish the training set as it could be known at `now`.
+
+    Columns: entity keys, predict_at, outcome, known_at (of the outcome), declared label columns, every feature, and
+    `<view>__event_at` / `<view>__known_at`, the times of the row that each view's features came from.
+
+    Raises:
+        StoreError: label SQL or a feature breaks its contract; the old version stays.
+    """
+    declared = system.declaration
+    label = declared.label
+    labels = run_label(
+        warehouse,
+        TableName(system.name, LABEL, "all"),
+        label,
+        entity=declared.entity_of_label(),
+        text=system.sql[label.sql],
+        sources=source_tables(system, label.sql),
+    )
+    with warehouse.connect() as connection:
+        versions = warehouse.attach(connection, {"__all_labels": labels})
+        _newest_labels(connection, tuple(declared.entity_of_label().keys), now)
+        joined, views = join_features(warehouse, system, connection, labels="__label_rows", now=now)
+        whole = with_on_demand(system, connection.sql(f"SELECT * FROM {joined.relation}").df())
+    frame = answerable(system, whole)
+    inputs = {**versions, **views}
+    facts = {f"input.{name}": f"{v.name}@{v.version}" for name, v in sorted(inputs.items())}
+    return warehouse.publish(
+        TableName(system.name, KIND, "all"),
+        frame,
+        audits=(contract_audit(declared.features()),),
+        facts={
+            "knowledge_until": now.isoformat(),
+            "feature_set": system.all_features().hash,
+            "label_rows": str(len(whole)),
+            "unanswerable_rows": str(len(whole) - len(frame)),
+            **facts,
+        },
+    )
+
+
+def join_features(
+    warehouse: Warehouse, system: LoadedSystem, connection: duckdb.DuckDBPyConnection, *, labels: str, now: datetime
+) -> tuple[Joined, dict[str, TableVersion]]:
+    """Join every feature view of a system to the rows of relation `labels` (entity keys and predict_at)."""
+    declared = system.declaration
+    tables = {f"__view_{name}": TableName(system.name, FEATURES, name) for name in declared.feature_views}
+    versions = warehouse.attach(connection, tables, row_id="__number")
+    joins = [
+        ViewJoin(
+            name=name,
+            relation=f"__view_{name}",
+            keys=tuple(declared.entity[view.entity].keys),
+            ttl=view.ttl,
+            features=tuple(view.features),
+            row_id="__number",
+        )
+        for name, view in declared.feature_views.items()
+    ]
+    return point_in_time_join(connection, labels, joins, output="__joined", as_of=now), versions
+
+
+def with_on_demand(system: LoadedSystem, frame: pd.DataFrame) -> pd.DataFrame:
+    """Joined rows with on-demand features added, features in declared order before the views' times."""
+    feature_set = system.all_features()
+    from_views = [spec.name for spec in feature_set.features if spec.view is not None]
+    columns = {name: frame[name].to_numpy(np.float64, na_value=np.nan) for name in from_views}
+    made = on_demand_columns(feature_set, columns)
+    whole = frame.assign(**made)
+    times = [name for name in frame.columns if name.endswith(("__event_at", "__known_at"))]
+    features = list(system.declaration.features())
+    first = [name for name in frame.columns if name not in {*times, *features}]
+    return whole[[*first, *features, *times]]
+
+
+def answerable(system: LoadedSystem, frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose required features were all there: the others could not have been asked, so they teach nothing."""
+    required = [name for name, feature in system.declaration.features().items() if not feature.nullable]
+    return frame.dropna(subset=required).reset_index(drop=True)
+
+
+def source_tables(system: LoadedSystem, file: str) -> dict[str, TableName]:
+    """The tables that a SQL file of the system reads."""
+    return {name: TableName(system.name, "source", name) for name in system.reads(file)}
+
+
+def _newest_labels(connection: duckdb.DuckDBPyConnection, keys: Sequence[str], now: datetime) -> None:
+    """Of each label the version known last by `now`: a corrected outcome replaces the wrong one from then on."""
+    by = column_list((*keys, "predict_at"))
+    known = instant(now)
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE __label_rows AS SELECT * FROM __all_labels"
+        f" WHERE known_at <= {known} AND predict_at <= {known}"
+        f" QUALIFY row_number() OVER (PARTITION BY {by} ORDER BY known_at DESC) = 1 ORDER BY {by}"
+    )

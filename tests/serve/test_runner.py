@@ -1,0 +1,87 @@
+"""Where the service listens and what it demands before it does."""
+
+from __future__ import annotations
+
+import resource
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from forecastle.contract.errors import ForecastleError
+from forecastle.serve.runner import is_loopback, raise_file_limit, service_environment
+from forecastle.serve.settings import settings_from
+
+TOKEN = "0123456789abcdef0123456789abcdef"
+
+
+def environment_of(host: str, *, waive_token: bool = False, **environment: str) -> dict[str, str]:
+    return service_environment(
+        "toy", home=Path("/h"), host=host, environment=environment, waive_token=waive_token
+    )
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("127.0.0.1", True), ("127.8.9.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False),
+     ("::", False), ("10.0.0.5", False), ("example.org", False), ("", False),
+     ("localhost.example.org", False)],
+)  # fmt: skip
+def test_loopback_is_told_from_the_rest(host, expected):
+    """Only addresses that no other machine reaches count as loopback."""
+    assert is_loopback(host) is expected
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.5", "example.org"])
+def test_an_open_address_needs_a_token_or_a_waiver(host):
+    """Beyond loopback: refused without a token, allowed with one or with an explicit waiver."""
+    with pytest.raises(ForecastleError, match="set FORECASTLE_TOKEN"):
+        environment_of(host)
+    assert "FORECASTLE_HOSTS" not in environment_of(host, FORECASTLE_TOKEN=TOKEN)
+    assert environment_of(host, waive_token=True)["FORECASTLE_SYSTEM"] == "toy"
+
+
+def test_a_short_token_is_refused_everywhere():
+    """A token that can be guessed is no token, on loopback neither."""
+    with pytest.raises(ForecastleError, match="5 characters; at least 32"):
+        environment_of("127.0.0.1", FORECASTLE_TOKEN="abcde")
+
+
+def test_loopback_answers_loopback_names_only():
+    """Listening on loopback, the Host must be a loopback name, whatever a web page resolves to it."""
+    assert environment_of("127.0.0.1")["FORECASTLE_HOSTS"] == "localhost,127.0.0.1,::1"
+    assert environment_of("127.0.0.1", FORECASTLE_HOSTS="box")["FORECASTLE_HOSTS"] == "box"
+
+
+def test_the_file_limit_is_raised():
+    """Afterwards the soft limit is at least what was allowed and wanted."""
+    reached = raise_file_limit()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert reached == soft
+    assert soft >= min(65_536, hard if hard != resource.RLIM_INFINITY else 65_536)
+
+
+def test_settings_come_from_the_environment(tmp_path):
+    """System, home, token, hosts and the replay clock's instant are read; unset ones have defaults."""
+    settings = settings_from({
+        "FORECASTLE_SYSTEM": "toy", "FORECASTLE_HOME": str(tmp_path), "FORECASTLE_TOKEN": TOKEN,
+        "FORECASTLE_HOSTS": "a, b", "FORECASTLE_NOW": "2026-06-01T12:00:00+00:00",
+    })  # fmt: skip
+    assert (settings.system, settings.home.root, settings.token) == ("toy", tmp_path, TOKEN)
+    assert settings.hosts == frozenset({"a", "b"})
+    assert (settings.clock() - datetime(2026, 6, 1, 12, tzinfo=UTC)).total_seconds() < 60
+    bare = settings_from({"FORECASTLE_SYSTEM": "toy"})
+    assert (bare.token, bare.hosts, bare.home.root.name) == (None, None, ".forecastle")
+
+
+@pytest.mark.parametrize(
+    ("environment", "text"),
+    [({}, "set FORECASTLE_SYSTEM"),
+     ({"FORECASTLE_SYSTEM": "toy", "FORECASTLE_NOW": "noon"}, "FORECASTLE_NOW"),
+     ({"FORECASTLE_SYSTEM": "toy", "FORECASTLE_NOW": "2026-06-01T12:00"}, "needs its zone"),
+     ({"FORECASTLE_SYSTEM": "toy", "FORECASTLE_TOKEN": "short"}, "at least 32")],
+)  # fmt: skip
+def test_a_wrong_environment_is_told(environment, text):
+    """A service that cannot know what to serve does not start; it says which variable is wrong."""
+    with pytest.raises(ForecastleError, match=text):
+        settings_from(environment)
