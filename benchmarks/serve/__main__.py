@@ -2,8 +2,8 @@
 
     python -m benchmarks.serve [--seconds 5] [--concurrency 1 16 64]
 
-Needs wrk and FastAPI. One worker each, loopback, the same model size; contract, online store, durable log and metrics
-are on in ours. Ratios are against the usual FastAPI design at the same concurrency.
+Needs wrk and FastAPI. One worker each, on loopback. Ours checks the contract, reads the online store, logs
+durably and counts. Ratios are against the usual FastAPI design at the same concurrency.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ ENTITY_LUA = """
 local n = 0
 request = function()
   n = (n + 1) % {entities}
-  return wrk.format("POST", "/predict", {{["Content-Type"]="application/json"}}, '{{"entity":{{"entity_id":'..n..'}}}}')
+  local body = '{{"entity":{{"entity_id":'..n..'}}}}'
+  return wrk.format("POST", "/predict", {{["Content-Type"]="application/json"}}, body)
 end
 """
 GIVEN_LUA = """
@@ -83,7 +84,9 @@ def main() -> None:
         }
         for name, concurrency, start, rate, p50, p99 in measured
     ]  # fmt: skip
-    print_table("V1, V5, V7: one worker under wrk", rows, packages=("bentoml", "uvicorn", "lightgbm", "fastapi"))
+    print_table(
+        "V1, V5, V7: one worker under wrk", rows, packages=("bentoml", "uvicorn", "lightgbm", "fastapi")
+    )
 
 
 def _model_call(world: World) -> None:
@@ -129,8 +132,10 @@ def _free_port_and_clock() -> tuple[int, list[float]]:
         return int(found.getsockname()[1]), []
 
 
-def _while_served(factory: str, home: Path, port: int, start: list[float], levels: list[int]) -> Iterator[int]:
-    """Yield each concurrency while one server process runs; its seconds to the first answer go to `start`."""
+def _while_served(
+    factory: str, home: Path, port: int, start: list[float], levels: list[int]
+) -> Iterator[int]:
+    """Each concurrency while one server runs; its seconds to the first answer go to `start`."""
     with _served(factory, home, port) as seconds:
         start.append(seconds)
         yield from levels
@@ -144,8 +149,8 @@ def _served(factory: str, home: Path, port: int) -> Iterator[float]:
         "BENTOML_DO_NOT_TRACK": "1", "BENTOML_HOME": str(home / "bentoml"), "OMP_NUM_THREADS": "1",
     }  # fmt: skip
     command = [
-        sys.executable, "-m", "uvicorn", "--factory", f"benchmarks.serve.servers:{factory}", "--port", str(port),
-        "--no-access-log", "--log-level", "error",
+        sys.executable, "-m", "uvicorn", "--factory", f"benchmarks.serve.servers:{factory}",
+        "--port", str(port), "--no-access-log", "--log-level", "error",
     ]  # fmt: skip
     started = time.perf_counter()
     process = subprocess.Popen(command, env=environment, cwd=ROOT)

@@ -1,6 +1,6 @@
 """What is compared: our service, the same without its log, the usual FastAPI design, and bare uvicorn.
 
-Belongs here: one ASGI application factory for each, started as `uvicorn --factory benchmarks.serve.servers:NAME`.
+Belongs here: one ASGI application factory each, started by `uvicorn --factory benchmarks.serve.servers:NAME`.
 Does not belong here: load, tables. Each worker reads BENCH_HOME, the folder that `__main__` prepared.
 """
 

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import brentq
 
 from benchmarks.table import measure_seconds, print_table
 from forecastle.measure.confidence_sequence import SequenceState, confidence_sequence, log_mixture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PAIRS, PEER_PAIRS, UPDATES, TARGET_SECONDS = 25_165, 500, 1_000, 0.2
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -20,6 +19,9 @@ from forecastle.measure.bootstrap import (
     sums_interval,
 )
 from tests.measure.minstd import fixture
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FIXTURE = fixture()
 Y, A, C = FIXTURE["y"], FIXTURE["A"], FIXTURE["C"]
@@ -138,6 +140,23 @@ def test_clustered_scores_copy_invariance() -> None:
         assert [copied[name].low, copied[name].high] == pytest.approx(
             [interval.low, interval.high], abs=0.2 * width
         )
+
+
+@pytest.mark.parametrize(
+    "options", [{"block_length": 7}, {"clusters": np.arange(2000) // 8, "block_length": 3}]
+)
+def test_blocks_of_scores_run_over_time(options: Any) -> None:
+    """Sorting by probability inside must not touch the order of time: Brier equals its mean's interval."""
+    scores = score_intervals(Y, A, seed=4, resamples=100, **options)
+    mean = mean_interval((A - Y) ** 2, seed=4, resamples=100, **options)
+    assert [scores["brier"].low, scores["brier"].high] == pytest.approx([mean.low, mean.high], abs=1e-12)
+    assert scores["brier"].clusters == mean.clusters
+
+
+def test_a_constant_forecast_has_one_bin() -> None:
+    """Ties share a bin: the calibration error of a constant is |base rate − constant|, whatever the bins."""
+    ece = score_intervals(Y, np.full_like(Y, 0.4), seed=0, resamples=50)["ece"]
+    assert ece.estimate == pytest.approx(Y.mean() - 0.4, abs=1e-12)
 
 
 def test_the_interval_of_the_calibration_error_leans_towards_zero() -> None:

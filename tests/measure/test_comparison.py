@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -17,6 +16,9 @@ from forecastle.contract.errors import MeasureError
 from forecastle.measure.comparison import compare_forecasts, paired_test, score_differences
 from forecastle.measure.confidence_sequence import confidence_sequence
 from tests.measure.minstd import fixture
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FIXTURE = fixture()
 Y, A, B = FIXTURE["y"], FIXTURE["A"], FIXTURE["B"]
@@ -174,7 +176,7 @@ def test_baseball_equals_the_published_notebook(real_data: Path) -> None:
             assert math.exp(found[pair]) == pytest.approx(value, abs=tolerance)
         if (p, q) == ("fivethirtyeight", "vegas"):
             assert int(np.argmax(sequence.high < 0)) + 1 == 9891
-            test = paired_test(-paired.values)
+            test = paired_test(-paired.values)  # noqa: PD011
             assert test.statistic == pytest.approx(6.504555, abs=5e-7)
             assert [test.low, test.high] == pytest.approx([0.00114112, 0.00212545], abs=5e-9)
 

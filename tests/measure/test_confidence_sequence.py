@@ -193,7 +193,7 @@ def test_asymptotic_sequence_holds_at_every_look() -> None:
 
 
 def test_asymptotic_sequence_follows_its_formulas() -> None:
-    """Last look: mean ± half width of sd/sqrt(n); one-sided e-value is the half-normal mixture, integrated."""
+    """Last look: mean ± half width of sd/sqrt(n); the e-value is the half-normal mixture, integrated."""
     x = np.random.default_rng(8).normal(0.1, 2.0, 300)
     sequence = asymptotic_sequence(x, n_opt=200)
     error = x.std() / math.sqrt(300)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from forecastle.contract.errors import MeasureError
 from forecastle.measure.drift import FEATURE_COLUMNS, TEST_COLUMNS, Tolerance, drift_table, reference
@@ -132,6 +134,34 @@ def test_unseen_category_and_changed_shares():
     assert row(table, "mix")["chi2_p_value"] < 1e-20
 
 
+def test_rare_categories_do_not_alarm_without_drift():
+    """A thousand rare categories: new rows hold about as many unseen ones as the reference had met once."""
+    rng = np.random.default_rng(13)
+    names = np.array([f"c{i}" for i in range(1000)])
+    before, now = rng.choice(names, 2_000), rng.choice(names, 1_000)
+    # Poisson(2) a category: e^-2 are unseen, and 2 e^-2 of 1,000 were met once in 2,000 rows.
+    table = drift_table({"city": reference(before)}, {"city": now})
+    assert table.alarms == ()
+    assert row(table, "city")["unseen_rate_expected"] == pytest.approx(np.exp(-2), abs=0.02)
+    assert row(table, "city")["unseen_rate"] == pytest.approx(np.exp(-2), abs=0.03)
+
+
+def test_a_capped_reference_does_not_alarm_without_drift():
+    """5,000 categories with frequencies 1 / rank, 1,000 of them kept: the rest is one cell on both sides."""
+    rng = np.random.default_rng(14)
+    share = 1 / np.arange(1, 5001)
+    before, now = (rng.choice(5000, n, p=share / share.sum()) for n in (20_000, 5_000))
+    table = drift_table({"city": reference(before, kind="category")}, {"city": now})
+    assert table.alarms == ()
+    found = row(table, "city")
+    assert found["unseen_rate"] == pytest.approx(found["unseen_rate_expected"], abs=0.05)
+    assert "unseen" not in set(table.tests["test"])
+    flood = drift_table(
+        {"city": reference(before, kind="category")}, {"city": ["new"] * 500 + now.tolist()[:1000]}
+    )
+    assert flood.alarms == ("city",)
+
+
 def test_too_few_rows_is_said():
     """An effect above tolerance without evidence is a remark, not an alarm."""
     rng = np.random.default_rng(9)
@@ -181,6 +211,23 @@ def test_tolerance_is_the_callers():
     ref, now = {"x": reference(rng.normal(size=10_000))}, {"x": rng.normal(0.5, 1, 5_000)}
     assert drift_table(ref, now, tolerance=Tolerance(psi=0.1)).alarms == ("x",)
     assert drift_table(ref, now, tolerance=Tolerance(psi=0.5)).alarms == ()
+
+
+COLUMN = st.lists(st.one_of(st.floats(), st.none(), st.integers(-3, 3)), min_size=1, max_size=40)
+
+
+@settings(max_examples=60, deadline=None)
+@given(COLUMN, COLUMN, st.sampled_from(["numeric", "category"]))
+def test_every_column_has_a_verdict(before, now, kind):
+    """Nulls, infinities, constants and single rows: p, q, alarm and reason are always there."""
+    table = drift_table({"x": reference(before, kind=kind)}, {"x": now})
+    verdict = row(table)
+    assert 0 <= verdict["p_value"] <= 1
+    assert 0 <= verdict["q_value"] <= 1
+    assert isinstance(verdict["reason"], str)
+    assert verdict["reason"]
+    assert table.tests["p_value"].between(0, 1).all()
+    assert drift_table({"x": reference(before, kind=kind)}, {"x": before}).alarms == ()
 
 
 def test_line_movement_of_real_games(real_data):

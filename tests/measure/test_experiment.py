@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -24,6 +23,9 @@ from forecastle.measure.experiment import (
     sample_ratio,
     sequential_read_out,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HALVES = {"control": 0.5, "treatment": 0.5}
 

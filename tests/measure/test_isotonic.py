@@ -109,3 +109,9 @@ def test_mismatched_lengths_are_refused():
     """Outcomes and probabilities must pair up."""
     with pytest.raises(MeasureError, match="different lengths"):
         pool_ties([0, 1], [0.1])
+
+
+def test_groups_without_weight_are_refused():
+    """A group whose rows all weigh nothing has no cells, and is named as such."""
+    with pytest.raises(MeasureError, match="1 with weight, of 2"):
+        pool_groups([0, 1], [0.1, 0.2], np.array([0, 1]), weights=[1.0, 0.0])

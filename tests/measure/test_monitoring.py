@@ -109,7 +109,7 @@ def test_watch_keeps_its_budget():
 
 
 def test_watch_adds_up_weak_days():
-    """p = .01 every day alarms on no single day, but within weeks; reset starts again."""
+    """A p of .01 every day alarms on no single day, but within weeks; reset starts again."""
     watch, day = DriftWatch(), 0
     while not watch.alarms and day < 60:
         watch, day = watch.update({"x": 0.01, "quiet": 0.7}), day + 1
@@ -164,7 +164,7 @@ def test_greenwood_bounds():
 
 
 def test_curve_covers_the_truth():
-    """Exponential delays cut off at random: the curve at the median delay covers 1/2 in 90 to 99 % of 200 samples."""
+    """Exponential delays cut off at random: the curve covers 1/2 at the median in 90 to 99 % of samples."""
     rng = np.random.default_rng(7)
     covered = 0
     for _ in range(200):

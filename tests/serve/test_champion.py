@@ -161,6 +161,7 @@ def test_a_running_service_swaps_and_says_so(settings):
         page = client.ask("GET", "/metrics").body.decode()
         assert 'forecastle_swaps_total{outcome="refused"} 1.0' in page
         assert f'forecastle_champion_info{{bundle="{second}",model_version="2"}} 1.0' in page
+        assert f'forecastle_champion_info{{bundle="{first}",model_version="1"}} 0.0' in page
 
 
 def test_the_watch_follows_by_itself(settings):

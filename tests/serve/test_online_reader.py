@@ -59,13 +59,14 @@ def test_a_store_that_comes_late_is_found(path, reader, timer):
     assert reader.read(FEATURES.views, (7,))["polls"].values == (0.5, 2)
 
 
-def test_a_replaced_file_is_read_anew(path, reader):
-    """A store that was removed and pushed again is the one that answers, not the deleted file."""
+def test_a_replaced_file_is_read_anew(path, reader, timer):
+    """A store that was removed and pushed again answers within a second, not the deleted file."""
     push(path)
     reader.read(FEATURES.views, (7,))
     for part in path.parent.glob("toy.sqlite*"):
         part.unlink()
     push(path, polls=(0.9, 1))
+    timer.now = 1.0
     assert reader.read(FEATURES.views, (7,))["polls"].values == (0.9, 1)
 
 

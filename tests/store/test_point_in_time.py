@@ -199,7 +199,9 @@ def test_matches_are_counted(connection: duckdb.DuckDBPyConnection) -> None:
     view = ViewJoin("view", "view", ("k",), timedelta(hours=3), ("v",))
     joined = point_in_time_join(connection, "labels", [view], output="joined")
     assert joined.matches == (ViewMatch("view", present=1, stale=1, missing=1),)
-    assert connection.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name LIKE '\\_\\_%' ESCAPE '\\'").fetchone() == (0,)
+    assert connection.execute(
+        "SELECT count(*) FROM duckdb_tables() WHERE table_name LIKE '\\_\\_%' ESCAPE '\\'"
+    ).fetchone() == (0,)
 
 
 @pytest.mark.parametrize(

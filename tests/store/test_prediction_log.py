@@ -130,11 +130,40 @@ def test_the_queue_is_bounded(log, monkeypatch):
 def test_closing_writes_what_waits(tmp_path):
     """Predictions handed over before `close` are on disk after it; later ones are refused."""
     log = PredictionLog(tmp_path / "toy.sqlite")
-    futures = [log.submit(prediction(i)) for i in range(50)]
-    log.close()
-    assert [future.result().sequence for future in futures] == list(range(1, 51))
+
+    async def append_and_close() -> list[Prediction]:
+        waiting = [asyncio.ensure_future(log.append(prediction(i))) for i in range(50)]
+        await asyncio.sleep(0)
+        log.close()
+        return await asyncio.gather(*waiting)
+
+    assert [stored.sequence for stored in asyncio.run(append_and_close())] == list(range(1, 51))
     with pytest.raises(StoreError, match="closed"):
-        log.submit(prediction(51)).result()
+        asyncio.run(log.append(prediction(51)))
+
+
+def test_a_caller_that_gave_up_does_not_stop_the_others(log):
+    """A cancelled append is still logged, and what was appended beside it gets its answer."""
+
+    async def give_up() -> Prediction:
+        waiting = [asyncio.ensure_future(log.append(prediction(i))) for i in range(2)]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        return await waiting[1]
+
+    assert asyncio.run(give_up()).prediction_id == "p1"
+    assert log.count() == 2
+
+
+def test_repeats_within_one_group_share_the_first_answer(log):
+    """Twenty appends of two request ids at once: each gets the first prediction of its request id."""
+
+    async def append_all() -> list[Prediction]:
+        made = [prediction(i, request_id=f"r{i % 2}") for i in range(20)]
+        return await asyncio.gather(*(log.append(one) for one in made))
+
+    assert [stored.prediction_id for stored in asyncio.run(append_all())] == ["p0", "p1"] * 10
+    assert log.count() == 2
 
 
 def test_reading_a_log_that_is_not_there_says_so(tmp_path):

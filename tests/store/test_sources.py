@@ -87,9 +87,21 @@ def test_rows_gain_event_and_knowledge_time(tmp_path: Path) -> None:
     ("values", "zone", "expected"),
     [
         (pa.array([datetime(2026, 7, 1, 12)], pa.timestamp("ns")), "UTC", datetime(2026, 7, 1, 12, tzinfo=UTC)),  # noqa: DTZ001
-        (pa.array([datetime(2026, 7, 1, 12)], pa.timestamp("ms")), "Europe/London", datetime(2026, 7, 1, 11, tzinfo=UTC)),  # noqa: DTZ001
-        (pa.array([datetime(2026, 1, 1, 12)], pa.timestamp("s")), "America/New_York", datetime(2026, 1, 1, 17, tzinfo=UTC)),  # noqa: DTZ001
-        (pa.array([datetime(2026, 7, 1, 12, tzinfo=UTC)], pa.timestamp("ns", tz="Asia/Tokyo")), "Europe/London", datetime(2026, 7, 1, 12, tzinfo=UTC)),
+        (
+            pa.array([datetime(2026, 7, 1, 12)], pa.timestamp("ms")),
+            "Europe/London",
+            datetime(2026, 7, 1, 11, tzinfo=UTC),
+        ),  # noqa: DTZ001
+        (
+            pa.array([datetime(2026, 1, 1, 12)], pa.timestamp("s")),
+            "America/New_York",
+            datetime(2026, 1, 1, 17, tzinfo=UTC),
+        ),  # noqa: DTZ001
+        (
+            pa.array([datetime(2026, 7, 1, 12, tzinfo=UTC)], pa.timestamp("ns", tz="Asia/Tokyo")),
+            "Europe/London",
+            datetime(2026, 7, 1, 12, tzinfo=UTC),
+        ),
     ],
 )
 def test_naive_times_are_local_to_the_declared_zone(
@@ -181,7 +193,10 @@ def test_a_row_known_before_its_event_is_ordinary(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "told"),
     [
-        (table().drop_columns(["price"]), r"prices\.parquet(?s:.*)column price: expected float64, found no such column"),
+        (
+            table().drop_columns(["price"]),
+            r"prices\.parquet(?s:.*)column price: expected float64, found no such column",
+        ),
         (table().rename_columns(["id", "at", "prices", "side"]), r"column price(?s:.*)did you mean 'prices'"),
         (table(price=pa.array(["0.5"] * 4)), r"column price: expected float64, found VARCHAR"),
         (table(id=pa.array([1.0, 2.0, 3.0, 4.0])), r"column id: expected int64, found DOUBLE"),
@@ -244,7 +259,9 @@ def test_a_missing_file_is_told_unless_optional(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("path", ["${DATA}/../secret.parquet", "/etc/passwd", "toy/x.parquet", "${DATA}/", "${DATA}//etc/x"])
+@pytest.mark.parametrize(
+    "path", ["${DATA}/../secret.parquet", "/etc/passwd", "toy/x.parquet", "${DATA}/", "${DATA}//etc/x"]
+)
 def test_paths_stay_in_the_data_folder(tmp_path: Path, path: str) -> None:
     """Only paths below ${DATA}, without `..`, are read."""
     with pytest.raises(SourceError, match="DATA"):

@@ -150,7 +150,7 @@ def test_the_same_rows_make_no_new_version(warehouse: Warehouse) -> None:
 
 
 def test_the_same_rows_replace_a_damaged_file(warehouse: Warehouse) -> None:
-    """"Unchanged" is said only of a file that is whole: publishing again is the way to mend it."""
+    """ "Unchanged" is said only of a file that is whole: publishing again is the way to mend it."""
     broken = warehouse.publish(NAME, rows(1, 2)).path
     broken.write_bytes(broken.read_bytes()[:-1] + b"?")
     assert Warehouse(warehouse.root, clock=lambda: START).publish(NAME, rows(1, 2)).version == 1
@@ -241,7 +241,9 @@ def test_the_fence_refuses_a_stale_writer(warehouse: Warehouse) -> None:
     assert warehouse.arrow(NAME)["a"].to_pylist() == [2]
 
 
-@pytest.mark.parametrize("point", ["publish.start", "publish.after_write", "publish.after_audit", "publish.after_rename"])
+@pytest.mark.parametrize(
+    "point", ["publish.start", "publish.after_write", "publish.after_audit", "publish.after_rename"]
+)
 def test_an_orphan_cannot_overwrite_its_retry(tmp_path: Path, point: str) -> None:
     """A writer held at any point before its commit is refused when a retry has committed meanwhile."""
     retry = Warehouse(tmp_path, clock=lambda: START)

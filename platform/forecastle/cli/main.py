@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +29,9 @@ SystemName = Annotated[str, typer.Argument(help="Name of the system, such as pre
 
 def main() -> None:
     """Run the command; a refusal is one plain message and exit status 1, never a traceback."""
+    # A shell's background job ignores SIGINT; both signals mean the same here: stop what was started, then end.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except ForecastleError as error:

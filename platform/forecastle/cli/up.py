@@ -39,25 +39,30 @@ def servers_up(system: str, around: Surroundings, *, console: Console) -> Iterat
     ports = {name: free_port(port) for name, port in _PORTS.items()}
     urls = Addresses(*(f"http://127.0.0.1:{ports[name]}" for name in ("service", "dagster", "mlflow")))
     with Servers(around.logs) as servers:
-        for server in _servers(system, around, ports, urls):
-            servers.start(server)
-        for name in ("service", "mlflow", "code-server", "dagster"):
-            with console.status(f"waiting for {name}"):
-                seconds = servers.wait_ready(name)
-            console.print(f"[green]✓[/green] {name} answers [dim]{seconds:.1f} s[/dim]", highlight=False)
+        stages = _stages(system, around, ports, urls)
+        for stage in stages:
+            for server in stage:
+                servers.start(server)
+            for server in stage:
+                with console.status(f"waiting for {server.name}"):
+                    seconds = servers.wait_ready(server.name)
+                console.print(f"[green]✓[/green] {server.name} [dim]{seconds:.1f} s[/dim]", highlight=False)
         yield servers, urls
 
 
 _PORTS = {"service": SERVICE_PORT, "dagster": DAGSTER_PORT, "mlflow": MLFLOW_PORT, "code-server": 4266}
 
 
-def _servers(system: str, around: Surroundings, ports: dict[str, int], urls: Addresses) -> list[Server]:
+def _stages(
+    system: str, around: Surroundings, ports: dict[str, int], urls: Addresses
+) -> tuple[list[Server], list[Server]]:
+    """Servers that stand alone, then those that ask the code server when they start."""
     python, children = sys.executable, around.of_children()
     code = str(ports["code-server"])
     workspace = _workspace(around, code)
     definitions = ("--python-file", str(ROOT / "assets" / "definitions.py"), "--working-directory", str(ROOT))
     artifacts = ("--artifacts-destination", (around.home.mlflow / "artifacts").as_uri())
-    return [
+    alone = [
         Server(
             "code-server",
             (python, "-m", "dagster", "code-server", "start", *definitions, "--host", "127.0.0.1", "--port", code),
@@ -79,6 +84,8 @@ def _servers(system: str, around: Surroundings, ports: dict[str, int], urls: Add
             children,
             url=f"{urls.mlflow}/health",
         ),
+    ]
+    followers = [
         Server(
             "dagster",
             (python, "-m", "assets.webserver", str(ports["dagster"]), str(workspace)),
@@ -87,6 +94,7 @@ def _servers(system: str, around: Surroundings, ports: dict[str, int], urls: Add
         ),
         Server("daemon", (python, "-m", "dagster._daemon", "run", "--workspace", str(workspace)), children),
     ]
+    return alone, followers
 
 
 def _workspace(around: Surroundings, code_server_port: str) -> Path:

@@ -204,16 +204,18 @@ class _Checker:
         of_views = {f for view in self.system.feature_views.values() for f in view.features}
         for name, group in self.system.on_demand.items():
             place: Place = ("on_demand", name)
-            yield from self._names((*place, "inputs"), group.inputs, of_views, "feature of a view")
-            found = list(self._function((*place, "function"), group.function, group.inputs))
-            yield from found
-            if not found and group.function.partition(":")[0] in self.parts.code:
+            unknown = list(self._names((*place, "inputs"), group.inputs, of_views, "feature of a view"))
+            # With an input misspelt, what the function makes of it would only echo that.
+            arguments = None if unknown else group.inputs
+            found = list(self._function((*place, "function"), group.function, arguments))
+            yield from (*unknown, *found)
+            if not (unknown or found) and group.function.partition(":")[0] in self.parts.code:
                 yield from self._trial((*place, "function"), group)
         if self.system.simulate is not None:
             yield from self._function(("simulate",), self.system.simulate, ("seed", "now"), positional=1)
 
     def _function(
-        self, place: Place, path: str, arguments: Sequence[str], *, positional: int = 0
+        self, place: Place, path: str, arguments: Sequence[str] | None, *, positional: int = 0
     ) -> Iterator[Problem]:
         """A function that must stand in the folder and take just these arguments by name; nothing runs."""
         module, _, name = path.partition(":")
@@ -232,7 +234,8 @@ class _Checker:
             hint = did_you_mean(name, text.functions) if text.functions else "define it with def"
             yield from self.at(place, f"{module}.py has no function {name!r}", hint)
             return
-        yield from _arguments(text.file, name, function, arguments, positional=positional)
+        if arguments is not None:
+            yield from _arguments(text.file, name, function, arguments, positional=positional)
         for imported, line in text.imports:
             if imported in {"", *self.parts.code}:
                 yield Problem(

@@ -1,7 +1,8 @@
 """Pictures of calibration: the reliability diagram with its bands and histogram, and cumulative differences.
 
 Belongs here: how tables of `measure.curves`, `measure.bands` and `measure.cumulative` look.
-Does not belong here: discrimination (`discrimination`), segments and time (`intervals`), statistics.
+Does not belong here: discrimination (`discrimination`), segments (`segments`), time (`history`),
+statistics.
 """
 
 from __future__ import annotations
@@ -45,12 +46,12 @@ def reliability_diagram(  # noqa: PLR0913
     if honest is not None:
         _shade_miscalibrated(upper, honest)
     if consistency is not None:
-        _draw_consistency(upper, consistency)
+        band = consistency.table
+        upper.fill_between(band["probability"], band["low"], band["high"], color=SKY, alpha=0.3, zorder=1)
     upper.plot([0, 1], [0, 1], color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)))
     _draw_steps(upper, curve)
-    note(
-        upper, _captions(consistency, honest), (0.0, 1.0), within="axes fraction", offset=(0, 7), fontsize=8.0
-    )
+    caption = _caption(consistency, honest)
+    note(upper, caption, (0.0, 1.0), within="axes fraction", offset=(0, 7), fontsize=8.0)
     upper.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), ylabel="event rate")
     _draw_histogram(lower, histogram)
     _percent(upper.yaxis)
@@ -116,12 +117,7 @@ def _shade_miscalibrated(axes: Axes, honest: HonestBand) -> None:
         named_upto[found.direction] = max(found.high, named_upto[found.direction])
 
 
-def _draw_consistency(axes: Axes, band: ConsistencyBand) -> None:
-    table = band.table
-    axes.fill_between(table["probability"], table["low"], table["high"], color=SKY, alpha=0.3, zorder=1)
-
-
-def _captions(consistency: ConsistencyBand | None, honest: HonestBand | None) -> str:
+def _caption(consistency: ConsistencyBand | None, honest: HonestBand | None) -> str:
     said = []
     if consistency is not None:
         said.append(f"light blue: where {consistency.level:.0%} of calibrated forecasts fall")
@@ -134,14 +130,8 @@ def _draw_steps(axes: Axes, curve: pd.DataFrame) -> None:
     low, high, rate = (
         curve[name].to_numpy() for name in ("probability_low", "probability_high", "event_rate")
     )
-    axes.plot(
-        np.column_stack([low, high]).ravel(),
-        np.repeat(rate, 2),
-        color=BLUE,
-        linewidth=0.9,
-        alpha=0.7,
-        zorder=3,
-    )
+    corners = np.column_stack([low, high]).ravel()
+    axes.plot(corners, np.repeat(rate, 2), color=BLUE, linewidth=0.9, alpha=0.7, zorder=3)
     axes.hlines(rate, low, high, color=BLUE, linewidth=2.6, zorder=4)
     single = low == high
     axes.plot(low[single], rate[single], "o", color=BLUE, markersize=3.0, zorder=4)
@@ -155,15 +145,8 @@ def _draw_histogram(axes: Axes, histogram: pd.DataFrame) -> None:
     axes.set(xlabel="forecast probability", ylabel="forecasts")
     axes.grid(visible=False, axis="x")
     axes.locator_params(axis="y", nbins=3)
-    note(
-        axes,
-        "blue: happened, grey: did not",
-        (1.0, 1.0),
-        within="axes fraction",
-        offset=(0, 6),
-        ha="right",
-        fontsize=8.0,
-    )
+    caption = "blue: happened, grey: did not"
+    note(axes, caption, (1.0, 1.0), within="axes fraction", offset=(0, 6), ha="right", fontsize=8.0)
     _percent(axes.xaxis)
 
 

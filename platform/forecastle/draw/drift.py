@@ -88,15 +88,7 @@ def _frame(axes: Axes, names: list[str], *, farthest: float) -> None:
     axes.set(
         xlim=(0.0, end), ylim=(max(len(names), 3) - 0.4, -0.6), xlabel="size of the change, in tolerances"
     )
-    note(
-        axes,
-        "tolerance",
-        (1.0, 1.0),
-        within=("data", "axes fraction"),
-        offset=(0, 5),
-        ha="center",
-        fontsize=8.0,
-    )
+    note(axes, "tolerance", (1.0, 1.0), within=("data", "axes fraction"), offset=(0, 5), ha="center")
 
 
 def _draw_row(axes: Axes, position: int, tests: pd.DataFrame) -> None:

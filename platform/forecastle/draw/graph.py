@@ -23,6 +23,7 @@ from forecastle.draw.style import (
     PURPLE,
     SKY,
     VERMILLION,
+    heading_inches,
     look,
     new_figure,
 )
@@ -55,16 +56,15 @@ def asset_graph(
     """
     widths = {asset: 0.24 + _LETTER_INCHES * len(asset) for asset in upstream}
     layout = layered_layout(upstream, widths, gap=_GAP_INCHES)
-    head = 0.16 + (0.24 if title else 0.0) + (0.2 if subtitle else 0.0)
-    size = (layout.right - layout.left + 0.3, layout.layers * _LAYER_INCHES + head)
-    figure = new_figure(
-        title, subtitle, width_inches=max(size[0], 4.0 if title else 0.0), height_inches=size[1]
-    )
+    width_inches = max(layout.right - layout.left + 0.3, 4.0 if title else 0.0)
+    head_inches = heading_inches(title, subtitle, width_inches=width_inches)
+    height_inches = layout.layers * _LAYER_INCHES + head_inches
+    figure = new_figure(title, subtitle, width_inches=width_inches, height_inches=height_inches)
     figure.set_layout_engine("none")
-    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0 - head / size[1]))
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0 - head_inches / height_inches))
     axes.axis("off")
-    middle, width = (layout.left + layout.right) / 2, figure.get_figwidth()
-    axes.set(xlim=(middle - width / 2, middle + width / 2), ylim=(layout.layers - 0.5, -0.5))
+    middle = (layout.left + layout.right) / 2
+    axes.set(xlim=(middle - width_inches / 2, middle + width_inches / 2), ylim=(layout.layers - 0.5, -0.5))
     colors = _group_colors(upstream, groups or {})
     for points in layout.edges.values():
         _draw_edge(axes, points)

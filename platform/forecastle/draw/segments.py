@@ -96,11 +96,5 @@ def _draw_row(axes: Axes, position: int, row: Any, alpha: float) -> None:
         for value in (row.ratio_low, row.expected_over_observed, row.ratio_high)
     )
     axes.hlines(position, low, high, color=color, linewidth=2.0)
-    axes.plot(
-        ratio,
-        position,
-        "o",
-        color=color,
-        markersize=6.0,
-    )
+    axes.plot(ratio, position, "o", color=color, markersize=6.0)
     note(axes, f"{row.n:,}", (1.0, position), within=("axes fraction", "data"), offset=(34, 0), ha="right")

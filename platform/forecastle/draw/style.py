@@ -89,22 +89,22 @@ def new_figure(
     height_inches: float = HEIGHT_INCHES,
 ) -> Figure:
     """An empty figure with a bold title and a muted subtitle at its upper left, wrapped to its width."""
-    letters = int(width_inches * 13.5)
-    heading, below = textwrap.wrap(title, int(letters * 0.8)), textwrap.wrap(subtitle, letters)
-    title_inches = 0.12 + 0.2 * len(heading)
-    head_inches = title_inches + 0.17 * len(below) + 0.04
+    heading, below = _wrapped(title, subtitle, width_inches)
+    head_inches = heading_inches(title, subtitle, width_inches=width_inches)
     figure = Figure(figsize=(width_inches, height_inches))
     room = (0.0, 0.0, 1.0, 1.0 - head_inches / height_inches)
     figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.08, rect=room)
-    figure.text(
-        _LEFT_INCHES / width_inches, 1.0 - 0.1 / height_inches, "\n".join(heading),
-        va="top", fontsize=11.5, fontweight="bold",
-    )  # fmt: skip
-    figure.text(
-        _LEFT_INCHES / width_inches, 1.0 - title_inches / height_inches, "\n".join(below),
-        va="top", color=MUTED, linespacing=1.3,
-    )  # fmt: skip
+    left, top = _LEFT_INCHES / width_inches, 1.0 - 0.1 / height_inches
+    below_top = 1.0 - (0.12 + 0.2 * len(heading)) / height_inches
+    figure.text(left, top, "\n".join(heading), va="top", fontsize=11.5, fontweight="bold")
+    figure.text(left, below_top, "\n".join(below), va="top", color=MUTED, linespacing=1.3)
     return figure
+
+
+def heading_inches(title: str, subtitle: str, *, width_inches: float) -> float:
+    """Height that the title and subtitle of `new_figure` take."""
+    heading, below = _wrapped(title, subtitle, width_inches)
+    return 0.16 + 0.2 * len(heading) + 0.17 * len(below)
 
 
 def one_axes(
@@ -141,3 +141,8 @@ def shortened(name: str, *, letters: int = 40) -> str:
         return name
     end = (letters - 1) // 2
     return f"{name[: letters - 1 - end]}…{name[-end:]}"
+
+
+def _wrapped(title: str, subtitle: str, width_inches: float) -> tuple[list[str], list[str]]:
+    letters = max(int(width_inches * 13.5), 10)
+    return textwrap.wrap(title, int(letters * 0.8)), textwrap.wrap(subtitle, letters)

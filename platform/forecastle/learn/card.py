@@ -7,6 +7,7 @@ Does not belong here: computing any of them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from forecastle.contract.load import LoadedSystem
@@ -30,7 +31,7 @@ def model_card(
         trained: the fitted model.
         evaluation: its scores.
         facts: recorded identities (training set version and hash, windows, runs).
-        lineage: raw columns (source, column) of each feature of a view.
+        lineage: raw columns (source, column) that each feature is computed from.
     """
     declared = system.declaration
     sections = [
@@ -58,14 +59,19 @@ def _facts(owner: str, trained: TrainedModel, facts: Mapping[str, Any]) -> str:
         "Estimator": facts.get("estimator"),
         "Feature set": facts.get("feature_set"),
         "Training set": f"version {facts.get('training_set_version')}, {facts.get('training_set_hash')}",
-        "Trained on": f"{len(split.train)} rows whose outcome was known before {split.calibrate_from:%Y-%m-%d}",
-        "Calibrated on": f"{len(split.calibrate)} rows asked before {split.test_from:%Y-%m-%d}",
-        "Tested on": f"{len(split.test)} rows asked from {split.test_from:%Y-%m-%d}",
+        "Knowledge until": facts.get("knowledge_until"),
+        "Trained on": f"{len(split.train)} rows, {_window(split.first_at, split.calibrate_from)}",
+        "Calibrated on": f"{len(split.calibrate)} rows, {_window(split.calibrate_from, split.test_from)}",
+        "Tested on": f"{len(split.test)} rows asked from {split.test_from:%Y-%m-%d} to {split.last_at:%Y-%m-%d}",
         "Purged": f"{split.purged} rows whose outcome was not yet known when it mattered",
         "MLflow run": facts.get("mlflow_run_id"),
         "Dagster run": facts.get("dagster_run_id"),
     }
     return "\n".join(f"- {name}: {value}" for name, value in lines.items())
+
+
+def _window(asked_from: datetime, known_before: datetime) -> str:
+    return f"asked from {asked_from:%Y-%m-%d}, outcome known before {known_before:%Y-%m-%d}"
 
 
 def _features(
@@ -89,7 +95,7 @@ def _limits(system: LoadedSystem, trained: TrainedModel) -> str:
         f"- Scores hold for the window above; they say nothing of a world that changed after {trained.split.test_from:%Y-%m-%d}.",
         "- Rows of one cluster settle together: effective sample sizes are smaller than row counts.",
     ]
-    for name, feature in system.declaration.features().items():
-        if feature.nullable:
-            lines.append(f"- {name} may be null: {feature.description}")
+    contracts = system.declaration.features()
+    nullable = [name for name in trained.features if contracts[name].nullable]
+    lines += [f"- {name} may be null: {contracts[name].description}" for name in nullable]
     return "\n".join(lines)

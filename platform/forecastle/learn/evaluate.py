@@ -44,12 +44,18 @@ class Comparison:
 class Evaluation:
     """Scores of one trained model on its test rows.
 
-    `scores` has one row a forecaster and slice (slice "all" first); `comparisons` are paired on rows that both have.
+    `scores` has one row a forecaster and slice (slice "all" first; rows whose slice is null are in "all" only).
+    `comparisons` are paired on rows that both have; there is none where fewer than two clusters have both.
     """
 
     rows: int
     scores: pd.DataFrame
     comparisons: tuple[Comparison, ...]
+
+    @property
+    def forecasters(self) -> frozenset[str]:
+        """Who was asked: the model, the baseline and, where there is one, the champion."""
+        return frozenset(self.scores["forecaster"])
 
     def value(self, forecaster: str, column: str) -> float:
         """One number of the "all" slice."""
@@ -61,7 +67,7 @@ class Evaluation:
         return next((c for c in self.comparisons if c.against == against), None)
 
     def metrics(self) -> dict[str, float]:
-        """Flat numbers for MLflow: `<forecaster>.<score>` and `brier_difference.<against>.<end>`."""
+        """Flat numbers: `<forecaster>.<score>` and `brier_difference.<against>.<mean | low | high>`."""
         overall = self.scores[self.scores["slice"] == "all"]
         flat = {
             f"{row['forecaster']}.{name}": float(row[name])
@@ -94,24 +100,47 @@ def evaluate_model(
         seed: of the resampling.
 
     Raises:
-        LearnError: the baseline is no probability on some row where it is not null.
+        LearnError: the model or the champion gives no probability for some row, or the baseline is none where
+            it is not null.
     """
-    baseline = test[declared.baseline].to_numpy(np.float64, na_value=np.nan)
-    present = ~np.isnan(baseline)
-    if present.any() and not (np.min(baseline[present]) >= 0 and np.max(baseline[present]) <= 1):
-        raise LearnError(f"baseline {declared.baseline!r} is not a probability; name a feature between 0 and 1")
-    forecasters: dict[str, FloatArray] = {MODEL: probability, BASELINE: baseline}
+    forecasters: dict[str, FloatArray] = {
+        MODEL: _spoken(probability, MODEL, rows=len(test)),
+        BASELINE: _baseline(test, declared.baseline),
+    }
     if champion is not None:
-        forecasters[CHAMPION] = champion
+        forecasters[CHAMPION] = _spoken(champion, CHAMPION, rows=len(test))
     rows = [row for name, forecast in forecasters.items() for row in _slices(test, name, forecast, declared)]
     outcomes = test["outcome"].to_numpy(np.float64)
     clusters = test[cluster].to_numpy()
     comparisons = tuple(
         _compare(outcomes, probability, forecast, clusters, against=name, seed=seed)
         for name, forecast in forecasters.items()
-        if name != MODEL and (~np.isnan(forecast)).sum() > 1
+        if name != MODEL and pd.unique(clusters[~np.isnan(forecast)]).size > 1
     )
     return Evaluation(len(test), pd.DataFrame(rows, columns=list(SCORE_COLUMNS)), comparisons)
+
+
+def _spoken(probability: FloatArray, name: str, *, rows: int) -> FloatArray:
+    """A forecaster that must answer every row: a silent NaN would drop its worst rows from its score."""
+    valid = probability.shape == (rows,) and bool(((probability >= 0) & (probability <= 1)).all())
+    if not valid:
+        wrong = int((~((probability >= 0) & (probability <= 1))).sum())
+        raise LearnError(
+            f"the {name} gives {len(probability)} values for {rows} test rows, {wrong} of them no probability; "
+            "look at its calibrator"
+        )
+    return probability
+
+
+def _baseline(test: pd.DataFrame, name: str) -> FloatArray:
+    baseline = test[name].to_numpy(np.float64, na_value=np.nan)
+    outside = (baseline < 0) | (baseline > 1)
+    if outside.any():
+        got = baseline[outside][0]
+        raise LearnError(
+            f"baseline {name!r} is {got:g} in {int(outside.sum())} rows; name a feature that lies between 0 and 1"
+        )
+    return baseline
 
 
 def _slices(test: pd.DataFrame, name: str, forecast: FloatArray, declared: Evaluate) -> list[dict[str, Any]]:

@@ -39,9 +39,8 @@ def decide(evaluation: Evaluation, gates: Gates) -> Decision:
     """Apply every declared gate; one failure refuses the promotion."""
     results = [_rows(evaluation, gates), _calibration(evaluation, gates), _leak(evaluation, gates)]
     results.append(_not_worse(evaluation.comparison(BASELINE), BASELINE, gates.brier_margin))
-    champion = evaluation.comparison(CHAMPION)
-    if champion is not None:
-        results.append(_not_worse(champion, CHAMPION, gates.champion_margin))
+    if CHAMPION in evaluation.forecasters:
+        results.append(_not_worse(evaluation.comparison(CHAMPION), CHAMPION, gates.champion_margin))
     promote = all(result.passed for result in results)
     ordered = sorted(results, key=lambda result: result.passed)
     return Decision(promote, tuple(result.reason for result in ordered), tuple(results))
@@ -61,15 +60,18 @@ def _calibration(evaluation: Evaluation, gates: Gates) -> GateResult:
 
 
 def _leak(evaluation: Evaluation, gates: Gates) -> GateResult:
+    """The estimate itself is judged, not its interval: doubt speaks against a model here."""
     found = evaluation.comparison(BASELINE)
-    gain = -found.difference.estimate if found else 0.0
-    passed = gain <= gates.suspicious_gain
-    if passed:
-        return GateResult("leak", True, f"gain on the baseline {gain:.5f} is believable (at most {gates.suspicious_gain:g})")
+    if found is None:
+        return GateResult("leak", False, "without a baseline to compare with, a leak cannot be told from skill")
+    gain, limit = -found.difference.estimate, gates.suspicious_gain
+    numbers = f"{gain:.5f} [{-found.difference.high:+.5f}, {-found.difference.low:+.5f}]"
+    if gain <= limit:
+        return GateResult("leak", True, f"gain on the baseline {numbers} is believable (at most {limit:g})")
     return GateResult(
         "leak",
         False,
-        f"gain on the baseline {gain:.5f} is above {gates.suspicious_gain:g}: "
+        f"gain on the baseline {numbers} is above {limit:g}: "
         "so much is more likely a leak than skill; look for a feature that knows the outcome",
     )
 
@@ -77,7 +79,8 @@ def _leak(evaluation: Evaluation, gates: Gates) -> GateResult:
 def _not_worse(found: Comparison | None, against: str, margin: float) -> GateResult:
     """Non-inferiority: the whole interval of the Brier difference must lie at or below the margin."""
     if found is None:
-        return GateResult(against, False, f"the {against} gave no probability on any test row; nothing was compared")
+        reason = f"the {against} answered rows of fewer than two clusters; nothing was compared"
+        return GateResult(against, False, reason)
     d = found.difference
     numbers = f"{d.estimate:+.5f} [{d.low:+.5f}, {d.high:+.5f}] on {found.rows} rows"
     if d.high <= margin:

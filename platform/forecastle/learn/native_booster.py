@@ -12,7 +12,7 @@ import hashlib
 import importlib.util
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -51,7 +51,7 @@ class NativeBooster:
         self._handle = ctypes.c_void_p()
         self._fast = ctypes.c_void_p()
         self._lock = threading.Lock()
-        self._library = _library()
+        self._library, self._single = _library()
         iterations = ctypes.c_int(0)
         self._check(
             self._library.LGBM_BoosterLoadModelFromString(
@@ -87,7 +87,7 @@ class NativeBooster:
             raise BundleError(f"row has {len(values)} values, the model takes {self.width}")
         with self._lock:
             self._row[:] = values  # type: ignore[assignment]  # ctypes takes floats for c_double
-            status = self._library.LGBM_BoosterPredictForMatSingleRowFast(self._fast, *self._arguments)
+            status = self._single(self._fast, *self._arguments)
             score = self._score.value
         self._check(status)
         return score
@@ -159,8 +159,12 @@ class NativeBooster:
 
 
 @cache
-def _library() -> ctypes.CDLL:
-    """The shared library inside the installed lightgbm package, found without importing the package."""
+def _library() -> tuple[ctypes.CDLL, Callable[..., int]]:
+    """The shared library inside the installed lightgbm package, found without importing the package.
+
+    The single-row function is bound apart: it keeps the interpreter's lock, since giving it away and waiting
+    for it costs more than the microseconds of one row.
+    """
     spec = importlib.util.find_spec("lightgbm")
     if spec is None or spec.origin is None:
         raise BundleError("the lightgbm package is not installed; install the serving requirements")
@@ -176,7 +180,8 @@ def _library() -> ctypes.CDLL:
     library.LGBM_BoosterPredictForMatSingleRowFastInit.argtypes = [
         pointer, integer, integer, integer, integer, ctypes.c_int32, text, pointer,
     ]  # fmt: skip
-    library.LGBM_BoosterPredictForMatSingleRowFast.argtypes = [pointer, pointer, pointer, pointer]
+    single: Callable[..., int] = ctypes.PyDLL(str(found)).LGBM_BoosterPredictForMatSingleRowFast
+    single.argtypes = [pointer, pointer, pointer, pointer]  # type: ignore[attr-defined]  # a ctypes function
     library.LGBM_BoosterPredictForMat.argtypes = [
         pointer, pointer, integer, ctypes.c_int32, ctypes.c_int32,
         integer, integer, integer, integer, text, pointer, pointer,
@@ -185,4 +190,4 @@ def _library() -> ctypes.CDLL:
         getattr(library, one).argtypes = [pointer]
     for two in ("LGBM_BoosterGetNumFeature", "LGBM_BoosterGetNumClasses"):
         getattr(library, two).argtypes = [pointer, pointer]
-    return library
+    return library, single

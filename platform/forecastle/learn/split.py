@@ -23,8 +23,9 @@ class TimeSplit:
     """Row positions of each part and the instants that divide them.
 
     A row trains only when its outcome was known `embargo` before `calibrate_from`; it calibrates only when its
-    prediction stands at or after `calibrate_from` and its outcome was known `embargo` before `test_from`; it tests
-    when its prediction stands at or after `test_from`. Every other row is purged.
+    prediction stands at or after `calibrate_from` and its outcome was known `embargo` before `test_from`; it
+    tests when its prediction stands at or after `test_from`. Every other row is purged. `first_at` and `last_at`
+    are the earliest and the latest `predict_at` of all rows. Times are UTC.
     """
 
     train: np.ndarray
@@ -32,19 +33,25 @@ class TimeSplit:
     test: np.ndarray
     calibrate_from: datetime
     test_from: datetime
+    first_at: datetime
+    last_at: datetime
     purged: int
 
 
 def time_split(frame: pd.DataFrame, split: Split) -> TimeSplit:
     """Split labelled rows by time.
 
+    Purging and embargo: Lopez de Prado 2018, Advances in Financial Machine Learning, chapter 7. A corrected
+    outcome counts from its correction on, so a row corrected late is purged rather than learned early.
+
     Args:
-        frame: columns predict_at and known_at (of the outcome), tz-aware UTC; any order.
+        frame: columns outcome (0 or 1), predict_at and known_at (of the outcome), tz-aware UTC; any order.
         split: shares and embargo of the declaration.
 
     Raises:
-        LearnError: a part would hold fewer than twenty rows or only one class.
+        LearnError: a time or outcome is missing, or a part would hold fewer than twenty rows or one outcome.
     """
+    _check(frame)
     predict_at = frame["predict_at"]
     known_at = frame["known_at"]
     test_from = _instant(predict_at, 1 - split.test)
@@ -57,9 +64,28 @@ def time_split(frame: pd.DataFrame, split: Split) -> TimeSplit:
     test = predict_at >= test_from
     for name, mask in (("train", train), ("calibrate", calibrate), ("test", test)):
         _require(name, frame.loc[mask, "outcome"], split.embargo)
-    positions = [np.flatnonzero(mask.to_numpy()) for mask in (train, calibrate, test)]
-    purged = len(frame) - sum(map(len, positions))
-    return TimeSplit(*positions, calibrate_from.to_pydatetime(), test_from.to_pydatetime(), purged)
+    return TimeSplit(
+        train=np.flatnonzero(train),
+        calibrate=np.flatnonzero(calibrate),
+        test=np.flatnonzero(test),
+        calibrate_from=calibrate_from.to_pydatetime(),
+        test_from=test_from.to_pydatetime(),
+        first_at=predict_at.min().to_pydatetime(),
+        last_at=predict_at.max().to_pydatetime(),
+        purged=int((~(train | calibrate | test)).sum()),
+    )
+
+
+def _check(frame: pd.DataFrame) -> None:
+    if frame.empty:
+        raise LearnError("the training set has no rows: materialise labels and features that overlap in time")
+    for column in ("predict_at", "known_at", "outcome"):
+        if frame[column].isna().any():
+            missing = int(frame[column].isna().sum())
+            raise LearnError(f"{missing} training rows have no {column}; mend the label's SQL")
+    wrong = frame.loc[~frame["outcome"].isin((0, 1)), "outcome"]
+    if len(wrong):
+        raise LearnError(f"outcome must be 0 or 1, got {wrong.iloc[0]} in {len(wrong)} rows; mend the label's SQL")
 
 
 def _instant(times: pd.Series[pd.Timestamp], share: float) -> pd.Timestamp:
@@ -71,8 +97,11 @@ def _instant(times: pd.Series[pd.Timestamp], share: float) -> pd.Timestamp:
 def _require(name: str, outcomes: pd.Series[float], embargo: timedelta) -> None:
     if len(outcomes) < ROWS_MIN:
         raise LearnError(_too_few(name, len(outcomes), embargo))
-    if outcomes.nunique() < 2:
-        raise LearnError(f"the {name} part has only outcome {outcomes.iloc[0]:g}; both outcomes are required")
+    if outcomes.min() == outcomes.max():
+        raise LearnError(
+            f"the {name} part has only outcome {outcomes.iloc[0]:g} in {len(outcomes)} rows; both are required: "
+            "bring a longer history"
+        )
 
 
 def _too_few(name: str, rows: int, embargo: timedelta) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from forecastle.contract.errors import LearnError
+from forecastle.contract.errors import LearnError, MeasureError
 from forecastle.contract.system import Model, Split
 from forecastle.learn.bundle import Golden
 from forecastle.learn.split import TimeSplit, time_split
@@ -59,45 +59,58 @@ def train_model(
         cluster: column whose rows stay in one fold when the calibrator is chosen.
 
     Raises:
-        LearnError: the split has too few rows or the estimator refuses its parameters or rows.
+        LearnError: the split has too few rows, a feature is missing or infinite, the estimator refuses its
+            parameters or rows, or learns nothing from them.
     """
     parts = time_split(frame, split)
     matrix = feature_matrix(frame, features)
     outcomes = frame["outcome"].to_numpy(np.float64)
     booster, params = _fit(model, matrix[parts.train], outcomes[parts.train], features)
+    importances = _importances(booster, features)
+    _require_knowledge(model, importances, matrix[parts.train], features)
     raw_calibrate = np.asarray(booster.predict(matrix[parts.calibrate]), dtype=np.float64)
     groups = frame[cluster].to_numpy()[parts.calibrate]
-    chosen = _calibrate(model, outcomes[parts.calibrate], raw_calibrate, groups)
+    calibrator, reasons, table = _calibrate(model, outcomes[parts.calibrate], raw_calibrate, groups)
     test_raw = np.asarray(booster.predict(matrix[parts.test]), dtype=np.float64)
-    calibrator = chosen[0]
     return TrainedModel(
         name=name,
         features=tuple(features),
         model_bytes=booster.model_to_string().encode(),
         calibrator=calibrator,
-        calibrator_reasons=chosen[1],
-        calibrator_table=chosen[2],
+        calibrator_reasons=reasons,
+        calibrator_table=table,
         split=parts,
         test_raw=test_raw,
         test_probability=calibrator.apply(test_raw),
         golden=_golden(matrix[parts.test], test_raw, calibrator),
         params=params,
-        importances=_importances(booster, features),
+        importances=importances,
     )
 
 
 def feature_matrix(frame: pd.DataFrame, features: Sequence[str]) -> FloatArray:
-    """Features by name as a C-ordered float64 matrix (n, k); null is NaN."""
-    return np.ascontiguousarray(frame.loc[:, list(features)].to_numpy(np.float64, na_value=np.nan))
+    """Features by name as a C-ordered float64 matrix (n, k); null is NaN.
+
+    Raises:
+        LearnError: a feature is not a column, or a value is infinite.
+    """
+    lacking = [name for name in features if name not in frame]
+    if lacking:
+        raise LearnError(f"the training set has no column {', '.join(lacking)}; materialise it again")
+    matrix = np.ascontiguousarray(frame.loc[:, list(features)].to_numpy(np.float64, na_value=np.nan))
+    infinite = [name for name, some in zip(features, np.isinf(matrix).any(axis=0), strict=True) if some]
+    if infinite:
+        raise LearnError(f"{', '.join(infinite)} has infinite values; mend the feature's SQL or function")
+    return matrix
 
 
 def _fit(model: Model, matrix: FloatArray, outcomes: FloatArray, features: Sequence[str]) -> tuple[Any, dict[str, Any]]:
     module, _, class_name = model.estimator.rpartition(".")
-    estimator_class = getattr(importlib.import_module(module), class_name)
     try:
+        estimator_class = getattr(importlib.import_module(module), class_name)
         estimator = estimator_class(**{"random_state": model.seed, **model.params})
         estimator.fit(pd.DataFrame(matrix, columns=list(features)), outcomes.astype(np.int64))
-    except Exception as error:
+    except Exception as error:  # an estimator may raise anything
         raise LearnError(f"{model.estimator} cannot be fitted: {type(error).__name__}: {error}") from error
     return estimator.booster_, {k: v for k, v in estimator.get_params().items() if v is not None}
 
@@ -105,11 +118,28 @@ def _fit(model: Model, matrix: FloatArray, outcomes: FloatArray, features: Seque
 def _calibrate(
     model: Model, outcomes: FloatArray, scores: FloatArray, groups: NDArray[Any]
 ) -> tuple[Calibrator, tuple[str, ...], tuple[CandidateScore, ...]]:
-    if model.calibrate != "auto":
-        reason = f"calibrator {model.calibrate} is declared"
-        return fit_calibrator(model.calibrate, outcomes, scores), (reason,), ()
-    choice = choose_calibrator(outcomes, scores, groups=groups, seed=model.seed)
+    try:
+        if model.calibrate != "auto":
+            reason = f"calibrator {model.calibrate} is declared"
+            return fit_calibrator(model.calibrate, outcomes, scores), (reason,), ()
+        choice = choose_calibrator(outcomes, scores, groups=groups, seed=model.seed)
+    except MeasureError as error:
+        raise LearnError(f"no calibrator can be fitted on {len(outcomes)} calibration rows: {error}") from error
     return choice.calibrator, choice.reasons, choice.table
+
+
+def _require_knowledge(
+    model: Model, importances: pd.DataFrame, matrix: FloatArray, features: Sequence[str]
+) -> None:
+    """A model without one split says the base rate to everybody: that is a fault upstream, not a model."""
+    if importances["importance"].sum() > 0:
+        return
+    constant = [n for n, column in zip(features, matrix.T, strict=True) if len(np.unique(column)) == 1]
+    told = f"constant or null there: {', '.join(constant)}" if constant else "no feature is constant"
+    raise LearnError(
+        f"{model.estimator} found nothing to learn in {len(matrix)} training rows ({told}); "
+        "mend the features, bring more rows, or let smaller leaves be made"
+    )
 
 
 def _golden(matrix: FloatArray, raw: FloatArray, calibrator: Calibrator) -> Golden:

@@ -8,13 +8,18 @@ The serving process imports this module, so it needs NumPy alone.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from forecastle.contract.errors import MeasureError
-from forecastle.measure.arrays import FloatArray
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from forecastle.measure.arrays import FloatArray
 
 Unit = str | int
 

@@ -11,13 +11,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy import special
 
 from forecastle.contract.errors import MeasureError
 from forecastle.measure.arrays import FloatArray, as_finite
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 EULER_GAMMA = 0.5772156649015329
 

@@ -136,9 +136,7 @@ class ReportOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Inputs:
-    """Clean rows, sorted once (`order` is the argsort of `p`), what was asked of them, and notes as they
-    arise.
-    """
+    """Clean rows, sorted once (`order` is the argsort of `p`), what was asked, and the notes so far."""
 
     y: FloatArray
     p: FloatArray
@@ -299,9 +297,7 @@ def _recalibration(inputs: _Inputs) -> CalibratorChoice | None:
 
 
 def _noted(inputs: _Inputs, measure: Callable[[], _Result]) -> _Result | None:
-    """The result, or None with the refusal's text among the notes: one number without an answer stops no
-    report.
-    """
+    """The result, or None with the refusal's text among the notes, so that one number stops no report."""
     try:
         return measure()
     except MeasureError as refusal:

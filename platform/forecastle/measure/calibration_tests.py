@@ -47,7 +47,7 @@ class CoxCalibration:
 @dataclass(frozen=True, slots=True)
 class CalibrationInTheLarge:
     """Intercept of logit P(y = 1) = intercept + logit(p): 0 when calibrated on average, negative when p is
-    too high.
+    high.
     """
 
     intercept: float
@@ -86,9 +86,7 @@ class BinnedCalibration:
 
 @dataclass(frozen=True, slots=True)
 class HosmerLemeshow:
-    """Chi-square of equal-mass bins with as many degrees of freedom as bins (forecasts not fitted on these
-    rows).
-    """
+    """Chi-square of equal-mass bins with as many degrees of freedom as bins (external data)."""
 
     statistic: float
     degrees_of_freedom: int
@@ -203,9 +201,7 @@ def hosmer_lemeshow(cells: Cells, *, bins: int = 10) -> HosmerLemeshow:
 
 
 def ratio(numerator: float, denominator: float) -> float:
-    """`numerator` / `denominator`, infinite over zero, and 1 for zero over zero (nothing expected, nothing
-    seen).
-    """
+    """`numerator` / `denominator`, infinite over zero, and 1 for zero over zero."""
     if denominator > 0.0:
         return numerator / denominator
     return np.inf if numerator > 0.0 else 1.0
@@ -217,8 +213,8 @@ def _logits(cells: Cells) -> tuple[FloatArray, FloatArray, FloatArray, int]:
     happened, total = float(events.sum()), float(weights.sum())
     if not 0.0 < happened < total:
         raise MeasureError(
-            f"calibration regression: got {happened:g} events in {total:g} rows with 0 < p < 1; both outcomes are "
-            "needed; widen the window, or leave slope and intercept out"
+            f"calibration regression: got {happened:g} events in {total:g} rows with 0 < p < 1; "
+            "both outcomes are needed; widen the window, or leave slope and intercept out"
         )
     certain = round(float(cells.weights[~inside].sum()))
     return logit(cells.probabilities[inside]), weights, events, certain
@@ -266,9 +262,7 @@ def _equal_mass_bins(cells: Cells, bins: int) -> tuple[FloatArray, FloatArray, F
 
 
 def _bin_of_cell(cells: Cells, bins: int) -> IntArray:
-    """The bin of each cell's middle row; of n rows the first n mod `bins` bins get one more than the
-    others.
-    """
+    """The bin of each cell's middle row; of n rows the first n mod `bins` bins get one more."""
     bins = min(bins, cells.rows)
     size, longer = divmod(cells.rows, bins)
     middle = np.floor(np.cumsum(cells.weights) - 0.5 * cells.weights).astype(np.int64)

@@ -45,9 +45,7 @@ def calibration_verdict(  # noqa: PLR0913
     level: float,
     tolerance: float,
 ) -> Verdict:
-    """The verdict on pooled cells from their cumulative error, smooth error (smECE) and honest band, if
-    computed.
-    """
+    """The verdict on pooled cells from their cumulative error, smooth error (smECE) and honest band."""
     ranges = band.miscalibrated if band else ()
     has_evidence = bool(ranges) or cumulative.range_p_value < 1.0 - level
     status: Status = (

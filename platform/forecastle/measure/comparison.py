@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy import special
 
 from forecastle.contract.errors import MeasureError
 from forecastle.measure.arrays import FloatArray, as_finite, as_outcomes, as_probabilities, same_length
 from forecastle.measure.bootstrap import Interval, mean_interval
 from forecastle.measure.confidence_sequence import ConfidenceSequence, confidence_sequence
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 Score = Literal["brier", "log"]
 Kernel = Literal["bartlett", "rectangular"]

@@ -212,9 +212,7 @@ def _part_rows(label: Any, cells: Cells) -> list[tuple[Any, ...]]:
 def _cluster_counts(
     cells: Cells, y: FloatArray, p: FloatArray, clusters: Any | None, generator: np.random.Generator
 ) -> tuple[Any, int]:
-    """Sparse (clusters, 2 K) numbers of non-events and events in each cell, and how many units are
-    resampled.
-    """
+    """Sparse (clusters, 2 K) numbers of non-events and events by cell, and the number of units."""
     size = cells.probabilities.size
     if clusters is None:
         whole = np.concatenate([cells.weights - cells.events, cells.events])

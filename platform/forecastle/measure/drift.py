@@ -31,7 +31,7 @@ from forecastle.measure.units import suspected_factor, unit_sentence
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from forecastle.measure.arrays import FloatArray
+    from forecastle.measure.arrays import FloatArray, IntArray
 
 __all__ = [
     "FEATURE_COLUMNS",
@@ -184,23 +184,36 @@ def _numeric(ref: Reference, ordered: FloatArray, tolerance: Tolerance) -> tuple
 def _category(
     ref: Reference, counts: dict[str, int], tolerance: Tolerance
 ) -> tuple[dict[str, Any], list[_Test]]:
-    known = np.array([counts.get(name, 0) for name in ref.categories])
     n, m = ref.n, sum(counts.values())
-    unseen = m - int(known.sum())
-    before, now = np.array(ref.counts), np.append(known, unseen)
+    known = set(ref.categories)
+    unseen = {name: count for name, count in counts.items() if name not in known}
+    before, now = _cells(ref, counts, unseen)
+    # A category met once was unseen by all other rows: their share is what new rows will hold (Good 1953).
+    expected = ref.counts[-1] + ref.counts[:-1].count(1)
+    share = sum(unseen.values()) / m
     numbers: dict[str, Any] = {
         "chi2_p_value": chi2_p_value(*_pooled(before, now)),
         "l_infinity": float(np.max(np.abs(before / n - now / m))),
-        "unseen_rate": unseen / m,
-        "unseen_rate_expected": ref.counts[-1] / n,
+        "unseen_rate": share,
+        "unseen_rate_expected": expected / n,
     }
     shape = _shape(*_pooled(before, now), tolerance, numbers)
-    names = sorted(counts.keys() - set(ref.categories), key=lambda name: (-counts[name], name))
+    if ref.counts[-1]:
+        # The kept categories were partly frequent by luck: more than the expected share falls outside them.
+        return numbers, [shape]
+    names = sorted(unseen, key=lambda name: (-unseen[name], name))
     shown = ", ".join(repr(name) for name in names[:3]) + (", …" if len(names) > 3 else "")
-    seen = f"{unseen / m:.2%} of rows hold categories that the reference does not list ({shown})"
-    p_value = excess_p_value(ref.counts[-1], n, unseen, m)
-    change = unseen / m - ref.counts[-1] / n
-    return numbers, [shape, _Test("unseen", change, tolerance.unseen_rate, p_value, seen)]
+    seen = f"{share:.2%} of rows hold categories not in the reference ({shown}), {expected / n:.2%} expected"
+    p_value = excess_p_value(expected, n, sum(unseen.values()), m)
+    return numbers, [shape, _Test("unseen", share - expected / n, tolerance.unseen_rate, p_value, seen)]
+
+
+def _cells(ref: Reference, counts: dict[str, int], unseen: dict[str, int]) -> tuple[IntArray, IntArray]:
+    """Counts by category on both sides; unseen ones share a cell with those the reference did not keep."""
+    before, now = list(ref.counts), [counts.get(name, 0) for name in ref.categories]
+    if ref.counts[-1]:
+        return np.array(before), np.array([*now, sum(unseen.values())])
+    return np.array([*before[:-1], *[0] * len(unseen)]), np.array([*now, *unseen.values()])
 
 
 def _shape(before: Any, now: Any, tolerance: Tolerance, numbers: dict[str, Any]) -> _Test:

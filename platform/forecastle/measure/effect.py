@@ -109,6 +109,8 @@ def estimate_effect(  # noqa: PLR0913 -- two models and four options of one esti
     Raises:
         MeasureError: empty, missing or mismatched input, treatment other than 0/1, or too few rows of an arm.
     """
+    if placebos < 1:
+        raise MeasureError(f"placebos: got {placebos}; at least 1 is needed; no refutation, no estimate")
     study, names = _study(outcomes, treated, covariates, folds, level)
     outcome_factory = outcome_model or (_logistic if _is_binary(study.y) else _ridge)
     models = (propensity_model or _logistic, outcome_factory)

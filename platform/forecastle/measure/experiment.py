@@ -8,18 +8,21 @@ Everything is computed from three numbers an arm, so an experiment can be read o
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy import special
 
 from forecastle.contract.errors import MeasureError
 from forecastle.measure.arrays import as_finite, same_length
 from forecastle.measure.confidence_sequence import asymptotic_half_width, asymptotic_log_e
 from forecastle.measure.intervals import two_proportions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike
 
 Verdict = Literal["higher", "lower", "undecided", "invalid"]
 

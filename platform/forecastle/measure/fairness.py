@@ -132,7 +132,7 @@ def group_auc(
     """
     y, ranking = as_outcomes(outcomes), as_finite(scores, name="score")
     codes, labels = as_codes(groups, name="group")
-    n = same_length(outcome=y, score=ranking, group=codes)
+    same_length(outcome=y, score=ranking, group=codes)
     rows: list[tuple[Any, ...]] = []
     bounds = np.cumsum(np.bincount(codes))[:-1]
     for label, part in zip(labels, np.split(np.argsort(codes, kind="stable"), bounds), strict=True):
@@ -142,7 +142,7 @@ def group_auc(
         if min(positives, negatives) >= 2:
             found = auc_interval(y[part], ranking[part], level=level)
             numbers = (found.auc, found.low, found.high)
-        rows.append((str(label), positives, negatives, *numbers, part.size < min(minimum_rows, n)))
+        rows.append((str(label), positives, negatives, *numbers, part.size < minimum_rows))
     return pd.DataFrame(rows, columns=list(AUC_COLUMNS))
 
 

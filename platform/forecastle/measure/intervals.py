@@ -7,14 +7,16 @@ Does not belong here: intervals of scores (`bootstrap.py`) and anytime-valid seq
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy import special
 
 from forecastle.contract.errors import MeasureError
 from forecastle.measure.arrays import FloatArray
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 Bounds = tuple[FloatArray, FloatArray]
 
@@ -46,7 +48,7 @@ def wilson(successes: ArrayLike, n: ArrayLike, *, level: float = 0.95) -> Bounds
         MeasureError: counts are not 0 <= successes <= n, or level is outside (0, 1).
     """
     x, trials = _as_counts(successes, n)
-    z = special.ndtri(0.5 + _as_level(level) / 2)
+    z = _as_z(level)
     denominator = trials + z * z
     centre = (x + z * z / 2) / denominator
     half = z * np.sqrt(x * (1 - x / np.maximum(trials, 1)) + z * z / 4) / denominator
@@ -97,22 +99,16 @@ def two_proportions(
     p_a, p_b = x_a / m_a, x_b / m_b
     difference = np.where(empty, 0.0, p_a - p_b)
     if method == "wald":
-        z = special.ndtri(0.5 + _as_level(level) / 2)
-        below = above = z * np.sqrt(p_a * (1 - p_a) / m_a + p_b * (1 - p_b) / m_b)
+        below = above = _as_z(level) * np.sqrt(p_a * (1 - p_a) / m_a + p_b * (1 - p_b) / m_b)
     else:
         low_a, high_a = wilson(x_a, trials_a, level=level)
         low_b, high_b = wilson(x_b, trials_b, level=level)
         below, above = np.hypot(p_a - low_a, high_b - p_b), np.hypot(high_a - p_a, p_b - low_b)
     statistic = _pooled_z(difference, (x_a + x_b) / (m_a + m_b), 1 / m_a + 1 / m_b)
-    return ProportionDifference(
-        difference=difference,
-        low=np.where(empty, -1.0, np.maximum(difference - below, -1.0)),
-        high=np.where(empty, 1.0, np.minimum(difference + above, 1.0)),
-        statistic=statistic,
-        p_value=2 * special.ndtr(-np.abs(statistic)),
-        level=level,
-        method=method,
-    )
+    low = np.where(empty, -1.0, np.maximum(difference - below, -1.0))
+    high = np.where(empty, 1.0, np.minimum(difference + above, 1.0))
+    p_value = np.asarray(2 * special.ndtr(-np.abs(statistic)))
+    return ProportionDifference(difference, low, high, statistic, p_value, level, method)
 
 
 def _pooled_z(difference: FloatArray, pooled: FloatArray, inverse_n: FloatArray) -> FloatArray:
@@ -130,6 +126,10 @@ def _as_counts(successes: ArrayLike, n: ArrayLike) -> Bounds:
             f"at position {place}: pass counts, not rates"
         )
     return x, trials
+
+
+def _as_z(level: float) -> float:
+    return float(special.ndtri(0.5 + _as_level(level) / 2))
 
 
 def _as_level(level: float) -> float:

@@ -58,9 +58,7 @@ class Cells:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IsotonicFit:
-    """Non-decreasing event rates of K cells: `rates` (K) and `starts` (first cell of each of the B
-    blocks).
-    """
+    """Non-decreasing event rates of K cells: `rates` (K) and `starts`, the first cell of each block."""
 
     rates: FloatArray
     starts: IntArray
@@ -92,11 +90,10 @@ def pool_groups(
     weights: Any | None = None,
     order: Any | None = None,
 ) -> tuple[Cells, ...]:
-    """One `Cells` for each group; `codes` (n) numbers the groups 0 … G-1, every number present
-    (`arrays.as_codes`).
+    """One `Cells` for each group; `codes` (n) numbers the groups 0 … G-1 as `arrays.as_codes` does.
 
     Raises:
-        MeasureError: as `pool_ties`.
+        MeasureError: as `pool_ties`, or a group without a row that weighs something.
     """
     y, p, w = _checked(outcomes, as_probabilities(probabilities), weights)
     same_length(outcome=y, code=codes)
@@ -104,8 +101,7 @@ def pool_groups(
 
 
 def quantile_cells(cells: Cells, *, count: int) -> Cells:
-    """`cells` merged into at most `count` neighbours of nearly equal weight, at their weighted mean
-    probability.
+    """`cells` merged into at most `count` runs of nearly equal weight, at their mean probability.
 
     Brier-type sums over the merged cells differ from the exact ones: compare like with like.
     """
@@ -171,15 +167,24 @@ def _pool_sorted(
     sums = _cell_sums(y[order], None if w is None else w[order], starts)
     if codes is None:
         return (Cells(p_sorted[starts], *sums, order.size, w is not None),)
-    first = np.flatnonzero(np.diff(g_sorted[starts], prepend=-1))
-    ends = np.append(first[1:], starts.size)
-    row_ends = np.append(starts, order.size)
-    weights, events, squared = sums
-    return tuple(
-        Cells(p_sorted[starts[i:j]], weights[i:j], events[i:j], squared[i:j], rows, w is not None)
-        for i, j, rows in zip(
-            first, ends, np.diff(row_ends[np.append(first, starts.size)]).tolist(), strict=True
+    everything = Cells(p_sorted[starts], *sums, order.size, w is not None)
+    return _split(everything, g_sorted[starts], np.append(starts, order.size), groups=int(codes.max()) + 1)
+
+
+def _split(cells: Cells, codes: IntArray, row_ends: IntArray, *, groups: int) -> tuple[Cells, ...]:
+    """Views of each group's run of cells; `row_ends` (K + 1) are the first rows of the cells and the end."""
+    first = np.flatnonzero(np.diff(codes, prepend=-1))
+    if first.size != groups:
+        raise MeasureError(
+            f"groups: got {first.size} with weight, of {groups}; every group needs a row that weighs "
+            "something; remove the empty groups"
         )
+    bounds = np.append(first, codes.size)
+    rows = np.diff(row_ends[bounds]).tolist()
+    p, weights, events, squared = cells.probabilities, cells.weights, cells.events, cells.squared_weights
+    return tuple(
+        Cells(p[i:j], weights[i:j], events[i:j], squared[i:j], n, cells.is_weighted)
+        for i, j, n in zip(bounds[:-1], bounds[1:], rows, strict=True)
     )
 
 
@@ -194,7 +199,5 @@ def _cell_sums(
 
 
 def _narrow(codes: IntArray) -> Any:
-    """Codes in the smallest integer type: NumPy's stable sort is a linear radix sort for 16 bits and
-    fewer.
-    """
+    """Codes in 16 bits where they fit: NumPy's stable sort is then a radix sort, linear in time."""
     return codes.astype(np.int16) if codes.size and codes.max() < 2**15 else codes

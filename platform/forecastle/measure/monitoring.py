@@ -1,6 +1,6 @@
-"""Watching a live model without ever adding up false alarms: risk, drift from day to day, and when labels are ripe.
+"""Watching a live model without adding up false alarms: risk, drift from day to day, label maturity.
 
-Belongs here: sequential alarms with a small state that is carried from one look to the next; label maturity.
+Belongs here: sequential alarms whose small state is carried from look to look; when labels are ripe.
 Does not belong here: the comparison of two models (`comparison.py`), one day's drift table (`drift.py`),
 clocks.
 """
@@ -94,7 +94,7 @@ def start_risk_monitor(
     alpha: float = 0.05,
     v_opt: float = 100.0,
 ) -> RiskMonitor:
-    """A monitor that knows the source losses (held-out data at training time), shape (n,), all within `bounds`.
+    """A monitor that knows the source losses (held-out data of training), shape (n,), all within `bounds`.
 
     Brier and 0/1 losses have bounds (0, 1). Log loss has none: clip the probabilities to [eps, 1 - eps] by
     contract and pass (0, -ln eps). Source and live bounds each get alpha / 2. `v_opt` is the variance sum
@@ -124,7 +124,7 @@ def start_risk_monitor(
 
 @dataclass(frozen=True, slots=True)
 class DriftWatch:
-    """Evidence of drift collected over days, with one budget of false alarms for all features and the whole horizon.
+    """Evidence of drift over days, with one budget of false alarms for all features and the whole horizon.
 
     Each feature has a Shiryaev-Roberts statistic M = (M + 1) e, where e is the e-value of the day's p-value.
     Without drift E[M] is the number of days, so by Doob's inequality P(any alarm within `horizon_days`) <=
@@ -169,7 +169,7 @@ class DriftWatch:
 
 
 def log_e_value(p_value: float) -> float:
-    """Logarithm of the e-value (1 - p + p ln p) / (p ln² p), the mixture calibrator (Vovk & Wang 2021, Ann. Stat. 49).
+    """Logarithm of the e-value (1 - p + p ln p) / (p ln² p) of a p-value (Vovk & Wang 2021, Ann. Stat. 49).
 
     With x = -ln p it is (e^x - 1 - x) / x²: 1/2 at p = 1, without limit as p falls to 0; p below 1e-300
     counts as 1e-300.
@@ -182,7 +182,7 @@ def log_e_value(p_value: float) -> float:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MaturityCurve:
-    """Share of labels that have arrived by a delay after the prediction, allowing for those still on their way.
+    """Share of labels that have arrived by a delay, allowing for those still on their way.
 
     `curve` (columns `MATURITY_COLUMNS`) has one row for each delay at which a label arrived.
     """
@@ -199,12 +199,12 @@ class MaturityCurve:
 
 
 def maturity_curve(arrived_seconds: Any, pending_seconds: Any = (), *, level: float = 0.95) -> MaturityCurve:
-    """Kaplan-Meier curve of label delays: `arrived_seconds` of n labels, `pending_seconds` the ages of predictions
-    that still wait for theirs.
+    """Kaplan-Meier curve of label delays.
 
-    Leaving the waiting ones out would make labels look faster than they are. Score only predictions older
-    than the horizon: early labels are not a random subset. Intervals: Greenwood's variance on the log-log
-    scale.
+    `arrived_seconds` holds the delays of n labels, `pending_seconds` the ages of predictions that wait for
+    theirs. Leaving the waiting ones out would make labels look faster than they are. Score only predictions
+    older than the horizon: early labels are not a random subset. Intervals: Greenwood's variance on the
+    log-log scale.
 
     Raises:
         MeasureError: no label has arrived, or a delay is missing or negative.
@@ -218,7 +218,7 @@ def maturity_curve(arrived_seconds: Any, pending_seconds: Any = (), *, level: fl
     delays, counts = np.unique(arrived, return_counts=True)
     everyone = np.sort(np.concatenate([arrived, waiting]))
     at_risk = everyone.size - np.searchsorted(everyone, delays, side="left")
-    left = np.cumprod(1 - counts / at_risk)
+    left = np.cumprod(1 - counts / at_risk, dtype=np.float64)
     low, high = _log_log_bounds(left, counts, at_risk, level)
     values = (delays, 1 - left, 1 - high, 1 - low, at_risk)
     curve = pd.DataFrame(dict(zip(MATURITY_COLUMNS, values, strict=True)))

@@ -6,11 +6,16 @@ Does not belong here: the tests that give the p-values, and the tolerance that s
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import ArrayLike
 
 from forecastle.contract.errors import MeasureError
-from forecastle.measure.arrays import FloatArray
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from forecastle.measure.arrays import FloatArray
 
 
 def benjamini_hochberg(p_values: ArrayLike) -> FloatArray:

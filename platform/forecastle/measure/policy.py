@@ -14,7 +14,7 @@ import numpy as np
 
 from forecastle.contract.errors import MeasureError
 from forecastle.measure.arrays import as_finite, as_probabilities, same_length
-from forecastle.measure.bootstrap import Interval, sums_interval
+from forecastle.measure.bootstrap import Interval, mean_interval
 
 if TYPE_CHECKING:
     from forecastle.measure.arrays import FloatArray
@@ -66,12 +66,11 @@ def off_policy_value(  # noqa: PLR0913 -- the three columns of a log and the opt
     """
     r, w = _weights(rewards, logging_probabilities, target_probabilities)
     options: dict[str, Any] = {"clusters": clusters, "level": level, "seed": seed}
-    ones = np.ones_like(r)
     ess = float(w.sum() ** 2 / np.sum(w**2))
     return PolicyValue(
-        on_policy=sums_interval(np.column_stack([r, ones]), _sums_ratio, **options),
-        ips=sums_interval(np.column_stack([w * r, ones]), _sums_ratio, **options),
-        snips=sums_interval(np.column_stack([w * r, w]), _sums_ratio, **options),
+        on_policy=mean_interval(r, **options),
+        ips=mean_interval(w * r, **options),
+        snips=mean_interval(r, weights=w, **options),
         dr=_doubly_robust(r, w, predicted_logged, predicted_target, options),
         n=r.size,
         ess=ess,
@@ -110,14 +109,7 @@ def _doubly_robust(
         as_finite(target, name="predicted_target"),
     )
     same_length(reward=r, predicted_logged=q_logged, predicted_target=q_target)
-    score = q_target + w * (r - q_logged)
-    return sums_interval(np.column_stack([score, np.ones_like(score)]), _sums_ratio, **options)
-
-
-def _sums_ratio(sums: FloatArray) -> FloatArray:
-    ratio = np.full(len(sums), np.nan)
-    np.divide(sums[:, 0], sums[:, 1], out=ratio, where=sums[:, 1] > 0)
-    return ratio
+    return mean_interval(q_target + w * (r - q_logged), **options)
 
 
 def _objections(w: FloatArray, ess: float) -> tuple[str, ...]:

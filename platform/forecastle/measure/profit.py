@@ -14,7 +14,7 @@ import pandas as pd
 
 from forecastle.contract.errors import MeasureError
 from forecastle.measure.arrays import as_codes, as_finite, as_outcomes, same_length
-from forecastle.measure.bootstrap import Interval, sums_interval
+from forecastle.measure.bootstrap import Interval, mean_interval
 
 if TYPE_CHECKING:
     from forecastle.measure.arrays import FloatArray
@@ -99,14 +99,9 @@ def _return(
     same_length(stake=stake, cluster=units)
     if np.unique(units[staked]).size < 2:
         return None
-    columns = np.column_stack([profit, stake])[staked]
     chosen = None if clusters is None else units[staked]
-    return sums_interval(columns, _sums_ratio, clusters=chosen, level=level, seed=seed)
-
-
-def _sums_ratio(sums: FloatArray) -> FloatArray:
-    ratio: FloatArray = sums[:, 0] / sums[:, 1]
-    return ratio
+    gains = profit[staked] / stake[staked]
+    return mean_interval(gains, weights=stake[staked], clusters=chosen, level=level, seed=seed)
 
 
 def _longest_run(flags: Any) -> int:

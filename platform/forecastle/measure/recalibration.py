@@ -8,11 +8,10 @@ pays for it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from forecastle.contract.errors import MeasureError, did_you_mean
 from forecastle.measure.arrays import (
@@ -35,6 +34,11 @@ from forecastle.measure.calibrators import (
     VennAbers,
     calibrator_from_json,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike
 
 __all__ = [
     "CALIBRATORS",
@@ -86,7 +90,7 @@ def fit_calibrator(name: str, outcomes: ArrayLike, scores: ArrayLike) -> Calibra
     wants to be negative is set to 0); isotonic and Venn-Abers pool tied scores first.
 
     Raises:
-        MeasureError: the name is unknown, the input is not clean, or only one outcome occurs (identity fits any).
+        MeasureError: the name is unknown, the input is not clean, or only one outcome occurs.
     """
     if name not in CALIBRATORS:
         raise MeasureError(f"unknown calibrator {name!r}: {did_you_mean(name, CALIBRATORS)}")

@@ -97,7 +97,9 @@ def reference(  # noqa: PLR0913 -- each is an independent option of the record
 
     `kind` None: numbers and booleans are numeric, everything else is a category. `bins` quantile bins are
     frozen at the order statistics of rank ceil(n i / bins); up to `bins` distinct values get one bin each.
-    `unit` is the contract's word (seconds, usd, …), used to name a suspected unit change.
+    `unit` is the contract's word (seconds, usd, …), used to name a suspected unit change. Of more than
+    `max_categories` the most frequent are kept; unseen ones then cannot be told from the rest and are not
+    tested.
 
     Raises:
         MeasureError: no rows, more than one dimension, dates, text where numbers are wanted, fewer than 2

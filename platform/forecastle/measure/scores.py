@@ -259,9 +259,7 @@ def _negatives_below(cells: Cells) -> FloatArray:
 
 
 def _placements(is_positive: Any, scores: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """For each positive the share of negatives below it, for each negative the share of positives above
-    it.
-    """
+    """Shares of negatives below each positive, and of positives above each negative."""
     positive, negative = scores[is_positive], scores[~is_positive]
     return _share_below(positive, negative), 1.0 - _share_below(negative, positive)
 

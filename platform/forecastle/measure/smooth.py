@@ -37,9 +37,7 @@ def smooth_calibration_error(cells: Cells) -> float:
 
 
 def reflected_spectrum(positions: FloatArray, masses: FloatArray) -> FloatArray:
-    """Cosine coefficients of `masses` at `positions` in [0, 1], each shared by its two nearest grid
-    points.
-    """
+    """Cosine coefficients of `masses` at `positions` in [0, 1], each shared by two grid points."""
     place = np.clip(positions * _GRID - 0.5, 0.0, _GRID - 1.0)
     left = np.minimum(place.astype(np.int64), _GRID - 2)
     right_share = place - left

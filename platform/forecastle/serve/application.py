@@ -110,7 +110,7 @@ class Application:
         except _ClientGoneError:
             return
         except Exception:
-            logger.exception("request to %s failed", path)
+            logger.exception("request to %r failed", path)
             answer = _Answer(500, Refusal("internal", "the service failed; its log says why").body())
         if self._running is not None:
             route = path if path in self._routes or path == "/predict" else "other"

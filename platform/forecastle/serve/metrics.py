@@ -8,6 +8,7 @@ Format: https://prometheus.io/docs/instrumenting/exposition_formats/
 from __future__ import annotations
 
 import os
+from collections import Counter as tallied  # noqa: N813  the metric is a Counter too
 from functools import lru_cache
 from typing import Final
 
@@ -27,6 +28,7 @@ class Metrics:
     def __init__(self, *, shared_folder: str | None = None) -> None:
         """`shared_folder` is PROMETHEUS_MULTIPROC_DIR where several workers serve; None for one process."""
         self._shared_folder = shared_folder
+        self._bundle: tuple[str, str] | None = None
         self._registry = CollectorRegistry()
         known = {"registry": self._registry}
         self._requests = Counter(
@@ -39,7 +41,7 @@ class Metrics:
             **known,
         )
         self._status = Counter(
-            "forecastle_features_total", "Features by where they came from.", ["feature", "status"], **known
+            "forecastle_features_total", "Features by where they came from.", ["status"], **known
         )
         self._degraded = Counter(
             "forecastle_degraded_total", "Features served by fallback.", ["feature"], **known
@@ -52,7 +54,7 @@ class Metrics:
         )
         self._swaps = Counter("forecastle_swaps_total", "Champion changes by outcome.", ["outcome"], **known)
         self._champion = Gauge(
-            "forecastle_champion_info", "1 for the bundle in use.", ["bundle", "model_version"],
+            "forecastle_champion_info", "1 for the bundle in use, 0 for former ones.", ["bundle", "model_version"],
             multiprocess_mode="livemax", **known,
         )  # fmt: skip
         self._pending = Gauge(
@@ -62,7 +64,7 @@ class Metrics:
             **known,
         )
         self._request = lru_cache(maxsize=256)(self._requests.labels)
-        self._feature = lru_cache(maxsize=4096)(self._status.labels)
+        self._feature = lru_cache(maxsize=16)(self._status.labels)
 
     def answered(self, route: str, status: int) -> None:
         """One answer has left."""
@@ -71,13 +73,12 @@ class Metrics:
     def predicted(self, resolution: Resolution, *, now_us: int, seconds: float) -> None:
         """One prediction was made from these features in this time."""
         self._latency.observe(seconds)
-        oldest = now_us
-        for name, feature in resolution.features.items():
-            self._feature(name, feature.status).inc()
-            if feature.event_at_us is not None and feature.event_at_us < oldest:
-                oldest = feature.event_at_us
-        if oldest < now_us:
-            self._age.observe((now_us - oldest) / MICROSECONDS)
+        features = resolution.features.values()
+        for status, count in tallied(feature.status for feature in features).items():
+            self._feature(status).inc(count)
+        times = [feature.event_at_us for feature in features if feature.event_at_us is not None]
+        if times:
+            self._age.observe((now_us - min(times)) / MICROSECONDS)
         for item in resolution.degraded:
             self._degraded.labels(item.feature).inc()
 
@@ -87,8 +88,10 @@ class Metrics:
 
     def champion(self, *, bundle: str, model_version: str) -> None:
         """This bundle answers from now on."""
-        self._champion.clear()
-        self._champion.labels(bundle, model_version).set(1)
+        if self._bundle is not None:  # workers that share a folder cannot take labels back
+            self._champion.labels(*self._bundle).set(0)
+        self._bundle = (bundle, model_version)
+        self._champion.labels(*self._bundle).set(1)
 
     def page(self, *, pending: int) -> bytes:
         """The exposition text, of all workers where they share a folder."""

@@ -29,6 +29,7 @@ class OnlineReader:
         self._path, self._timer = path, timer
         self._store: SQLiteOnlineStore | None = None
         self._inode = 0
+        self._look_at = 0.0
         self._retry_at = 0.0
         self.available: bool | None = None
 
@@ -54,7 +55,11 @@ class OnlineReader:
             self._store = None
 
     def _current(self) -> SQLiteOnlineStore:
-        """The open store; opened again when another file has taken its place."""
+        """The open store; looked at every `RETRY_SECONDS` in case another file has taken its place."""
+        now = self._timer()
+        if self._store is not None and now < self._look_at:
+            return self._store
+        self._look_at = now + RETRY_SECONDS
         inode = self._path.stat().st_ino
         if self._store is None or inode != self._inode:
             self.close()

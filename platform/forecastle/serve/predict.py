@@ -6,11 +6,12 @@ Does not belong here: HTTP (`application.py`), the rules themselves (`parse.py`,
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from forecastle.contract.clock import Clock
@@ -33,6 +34,15 @@ class FeatureReader(Protocol):
         ...
 
 
+def process_ids() -> Callable[[], str]:
+    """Ids no other process gives: sixteen random hex digits once, then a count (32 hex digits together).
+
+    A random number each would be a system call, and that hands the interpreter to another thread.
+    """
+    prefix, count = uuid.uuid4().hex[:16], itertools.count(1)
+    return lambda: f"{prefix}{next(count):016x}"
+
+
 @dataclass(frozen=True, slots=True)
 class Predictor:
     """Answers request bodies; everything it needs is handed in."""
@@ -43,7 +53,7 @@ class Predictor:
     metrics: Metrics
     clock: Clock
     timer: Callable[[], float] = time.perf_counter
-    new_id: Callable[[], str] = lambda: uuid.uuid4().hex
+    new_id: Callable[[], str] = field(default_factory=process_ids)
 
     async def predict(self, body: bytes) -> bytes:
         """The receipt for one request body; it returns after the prediction is on disk.

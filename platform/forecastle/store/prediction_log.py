@@ -12,9 +12,9 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -75,7 +75,8 @@ CREATE TABLE IF NOT EXISTS predictions (
 ) STRICT
 """
 
-_Entry = tuple[Prediction, "Future[Prediction]"]
+_values = attrgetter(*_COLUMNS[:-1])
+_Entry = tuple[Prediction, "_Waiter"]
 
 
 class PredictionReader:
@@ -173,20 +174,14 @@ class PredictionLog(PredictionReader):
         Raises:
             StoreError: it could not be written, or too many wait already; the answer must not leave.
         """
-        return await asyncio.wrap_future(self.submit(prediction))
-
-    def submit(self, prediction: Prediction) -> Future[Prediction]:
-        """`append` for threads: a future that is done when the prediction is on disk."""
-        future: Future[Prediction] = Future()
         if self._closed:
-            future.set_exception(StoreError("the prediction log is closed"))
-        elif self._queue.qsize() >= PENDING_LIMIT:
-            future.set_exception(
-                StoreError(f"{PENDING_LIMIT} predictions wait for the disk already; ask again later")
-            )
-        else:
-            self._queue.put((prediction, future))
-        return future
+            raise StoreError("the prediction log is closed")
+        if self._queue.qsize() >= PENDING_LIMIT:
+            raise StoreError(f"{PENDING_LIMIT} predictions wait for the disk already; ask again later")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Prediction] = loop.create_future()
+        self._queue.put((prediction, _Waiter(loop, future)))
+        return await future
 
     def close(self) -> None:
         """Write what waits, then close."""
@@ -212,31 +207,58 @@ class PredictionLog(PredictionReader):
                 return
 
     def _write_group(self, group: Sequence[_Entry]) -> None:
+        """Commit a group, then wake each event loop once for all of its predictions."""
+        outcomes: Sequence[Prediction | StoreError]
         try:
-            self._writer.execute("BEGIN IMMEDIATE")
-            stored = [self._insert(prediction) for prediction, _ in group]
-            self._writer.execute("COMMIT")
+            outcomes = self._commit([prediction for prediction, _ in group])
         except sqlite3.Error as error:
             with suppress(sqlite3.Error):
                 self._writer.execute("ROLLBACK")
-            failure = StoreError(f"predictions cannot be written to {self._path}: {error}")
-            for _, future in group:
-                if future.set_running_or_notify_cancel():
-                    future.set_exception(failure)
-            return
-        for (_, future), prediction in zip(group, stored, strict=True):
-            if future.set_running_or_notify_cancel():
-                future.set_result(prediction)
+            outcomes = [StoreError(f"predictions cannot be written to {self._path}: {error}")] * len(group)
+        told: dict[asyncio.AbstractEventLoop, list[_Told]] = {}
+        for (_, waiter), outcome in zip(group, outcomes, strict=True):
+            told.setdefault(waiter.loop, []).append((waiter.future, outcome))
+        for loop, pairs in told.items():
+            with suppress(RuntimeError):  # a loop that is closed waits for nothing
+                loop.call_soon_threadsafe(_tell, pairs)
 
-    def _insert(self, prediction: Prediction) -> Prediction:
-        values = tuple(getattr(prediction, name) for name in _COLUMNS[:-1])
-        cursor = self._writer.execute(_INSERT, values)
-        if cursor.rowcount == 1:
-            return replace(prediction, sequence=int(cursor.lastrowid or 0))
-        found = self._writer.execute(
-            f"SELECT {_LIST} FROM predictions WHERE request_id = ?", (prediction.request_id,)
-        ).fetchone()
-        return Prediction(*found)
+    def _commit(self, predictions: Sequence[Prediction]) -> list[Prediction]:
+        rows = [_values(prediction) for prediction in predictions]
+        self._writer.execute("BEGIN IMMEDIATE")
+        inserted = self._writer.executemany(_INSERT, rows).rowcount
+        if inserted == len(rows):
+            last = int(self._writer.execute("SELECT last_insert_rowid()").fetchone()[0])
+            numbered = enumerate(rows, start=last - len(rows) + 1)
+            stored = [Prediction(*(*row, sequence)) for sequence, row in numbered]
+        else:
+            stored = [self._stored(prediction.request_id) for prediction in predictions]
+        self._writer.execute("COMMIT")
+        return stored
+
+    def _stored(self, request_id: str) -> Prediction:
+        found = self._writer.execute(f"SELECT {_LIST} FROM predictions WHERE request_id = ?", (request_id,))
+        return Prediction(*found.fetchone())
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiter:
+    """Who waits for a prediction, and where."""
+
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Prediction]
+
+
+_Told = tuple["asyncio.Future[Prediction]", "Prediction | StoreError"]
+
+
+def _tell(pairs: Sequence[_Told]) -> None:
+    for future, outcome in pairs:
+        if future.done():  # its request met the deadline
+            continue
+        if isinstance(outcome, StoreError):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

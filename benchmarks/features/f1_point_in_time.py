@@ -1,0 +1,135 @@
+"""F1 and F2: the point-in-time join of three views, ours beside pandas merge_asof and the naive inequality join.
+
+    python -m benchmarks.features.f1_point_in_time --rows 1000000 --labels 100000
+
+Every engine answers the same bitemporal question from the same Parquet files; answers are compared value for value.
+`--rows 10000000 --labels 1000000` is row F1, `--labels 100000` row F2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.features.world import FEATURES, TTL_DAYS, World, make_world
+from benchmarks.table import measure_seconds, median_ratio, print_table
+from forecastle.store import sql
+from forecastle.store.point_in_time import ViewJoin, point_in_time_join, reduced_rows
+
+
+def names(number: int) -> list[str]:
+    return [f"v{number}_f{i}" for i in range(FEATURES)]
+
+
+class Ours:
+    """The library's join; `reduced` starts from views that an asset has reduced already."""
+
+    def __init__(self, world: World, *, memory_limit: str, reduced: bool = False) -> None:
+        self.world = world
+        self.memory_limit = memory_limit
+        self.files = [path.with_name(f"reduced_{path.name}") if reduced else path for path in world.views]
+        self.reduced = reduced
+
+    def reduce(self) -> None:
+        with sql.connect(memory_limit=self.memory_limit) as connection:
+            for number, (path, target) in enumerate(zip(self.world.views, self.files, strict=True)):
+                columns = sql.column_list(["k", "event_at", "known_at", *names(number)])
+                source = f"(SELECT *, file_row_number AS n FROM read_parquet('{path}', file_row_number = true))"
+                rows = reduced_rows(source, ["k"], order="n", columns=columns)
+                connection.execute(f"COPY (SELECT {columns} FROM ({rows}) ORDER BY k, usable_at) TO '{target}'")
+
+    def __call__(self) -> pd.DataFrame:
+        with sql.connect(
+            memory_limit=self.memory_limit, temp_directory=self.world.labels.parent / "spill"
+        ) as connection:
+            connection.execute(f"CREATE TEMP VIEW labels AS SELECT * FROM read_parquet('{self.world.labels}')")
+            views = []
+            for number, path in enumerate(self.files):
+                rows = f"SELECT *, file_row_number AS n FROM read_parquet('{path}', file_row_number = true)"
+                connection.execute(f"CREATE TEMP VIEW view_{number} AS {rows}")
+                ttl = timedelta(days=TTL_DAYS[number])
+                views.append(
+                    ViewJoin(
+                        f"v{number}", f"view_{number}", ("k",), ttl, tuple(names(number)), "n", reduced=self.reduced
+                    )
+                )
+            point_in_time_join(connection, "labels", views, output="joined")
+            columns = sql.column_list([c for number in range(len(self.files)) for c in names(number)])
+            return connection.sql(f"SELECT {columns} FROM joined").df()
+
+
+def naive(world: World) -> pd.DataFrame:
+    """What one writes first: every label meets every row of its entity, the best one is kept."""
+    with sql.connect(memory_limit="8GB", temp_directory=world.labels.parent / "spill") as connection:
+        parts = []
+        for number, path in enumerate(world.views):
+            best = ", ".join(f"arg_max_null({c}, (event_at, known_at)) AS {c}" for c in names(number))
+            parts.append(
+                f"SELECT l.n, {best} FROM read_parquet('{world.labels}') l LEFT JOIN read_parquet('{path}') v"
+                f" ON l.k = v.k AND v.known_at <= l.predict_at AND v.event_at <= l.predict_at"
+                f" AND v.event_at > l.predict_at - INTERVAL {TTL_DAYS[number]} DAY GROUP BY l.n"
+            )
+        joined = " JOIN ".join(f"({part}) p{i}" + (" USING (n)" if i else "") for i, part in enumerate(parts))
+        return connection.sql(f"SELECT * EXCLUDE (n) FROM {joined} ORDER BY n").df()
+
+
+def pandas_merge_asof(world: World) -> pd.DataFrame:
+    """The same reduction written in pandas, then merge_asof view by view."""
+    labels = pd.read_parquet(world.labels)
+    ordered = labels.sort_values("predict_at", kind="stable")
+    parts = []
+    for number, path in enumerate(world.views):
+        rows = pd.read_parquet(path)
+        rows["usable_at"] = rows[["event_at", "known_at"]].max(axis=1)
+        rows = rows.sort_values(["k", "usable_at", "event_at", "known_at"], kind="stable")
+        newest = rows.groupby("k")["event_at"].cummax()
+        rows = rows[rows["event_at"] == newest].drop_duplicates(["k", "usable_at"], keep="last")
+        rows = rows.sort_values("usable_at", kind="stable")
+        found = pd.merge_asof(ordered, rows, left_on="predict_at", right_on="usable_at", by="k")
+        stale = ~(found["event_at"] > found["predict_at"] - pd.Timedelta(days=TTL_DAYS[number]))
+        values = found[names(number)].mask(stale)
+        parts.append(values.set_index(ordered.index).sort_index())
+    return pd.concat(parts, axis=1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000, help="feature rows in all three views")
+    parser.add_argument("--labels", type=int, default=100_000)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--memory-limit", default="2GB", help="DuckDB's limit for our join")
+    parser.add_argument("--skip-naive", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        world = make_world(Path(folder), rows=options.rows, labels=options.labels)
+        ours = Ours(world, memory_limit=options.memory_limit)
+        reduced = Ours(world, memory_limit=options.memory_limit, reduced=True)
+        once = measure_seconds(reduced.reduce, repeats=1)[0]
+        engines: dict[str, Callable[[], pd.DataFrame]] = {"forecastle": ours, "forecastle, reduced view": reduced}
+        engines["pandas merge_asof"] = lambda: pandas_merge_asof(world)
+        if not options.skip_naive:
+            engines["DuckDB inequality join"] = lambda: naive(world)
+        seconds = {name: measure_seconds(engine, repeats=options.repeats) for name, engine in engines.items()}
+        truth = ours()
+        table = [
+            {
+                "engine": name,
+                "median_s": sorted(measured)[len(measured) // 2],
+                "times ours": median_ratio(seconds["forecastle"], measured),
+                "rows that differ": int(
+                    (~((truth == (got := engines[name]())) | (truth.isna() & got.isna()))).any(axis=1).sum()
+                ),
+            }
+            for name, measured in seconds.items()
+        ]
+    title = f"point-in-time join: {options.rows:,} feature rows, {options.labels:,} labels, 30 features (reducing once: {once:.1f} s)"
+    print_table(title, table, packages=("duckdb", "pandas", "numpy"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""F5 and F6: writing to and reading from the online store, ours beside a bare dict and one row per feature value.
+
+    python -m benchmarks.features.f5_f6_online --entities 20000
+
+20,000 entities × 30 float64 features in 3 views; "one row per value" is the shape many hand-made stores start with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sqlite3
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.table import print_table
+from forecastle.store.online import OnlineView, SQLiteOnlineStore
+
+VIEWS = tuple(
+    OnlineView(f"view_{v}", {"entity_id": "int64"}, {f"v{v}_f{i}": "float64" for i in range(10)}) for v in range(3)
+)
+Rows = list[tuple[object, ...]]
+
+
+def rows_of(entities: int, *, at_us: int, seed: int) -> Rows:
+    values = np.random.default_rng(seed).standard_normal((entities, 10)).tolist()
+    return [(entity, at_us, at_us, *features) for entity, features in enumerate(values)]
+
+
+class OneRowPerValue:
+    """SQLite, WAL, a row per (entity, feature)."""
+
+    def __init__(self, path: Path) -> None:
+        self.connection = sqlite3.connect(path, isolation_level=None)
+        self.connection.execute("PRAGMA journal_mode = WAL")
+        self.connection.execute("PRAGMA synchronous = NORMAL")
+        self.connection.execute(
+            "CREATE TABLE v (entity INTEGER, feature TEXT, at INTEGER, value REAL, PRIMARY KEY (entity, feature)) WITHOUT ROWID"
+        )
+
+    def write(self, view: OnlineView, rows: Rows) -> None:
+        flat = [(r[0], f, r[1], value) for r in rows for f, value in zip(view.features, r[3:], strict=True)]
+        self.connection.execute("BEGIN")
+        self.connection.executemany(
+            "INSERT INTO v VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value, at = excluded.at"
+            " WHERE excluded.at >= v.at",
+            flat,
+        )
+        self.connection.execute("COMMIT")
+
+    def read(self, entity: int) -> dict[str, float]:
+        return dict(self.connection.execute("SELECT feature, value FROM v WHERE entity = ?", (entity,)).fetchall())
+
+
+class Dict:
+    """No store at all: the floor."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, object], tuple[object, ...]] = {}
+
+    def write(self, view: OnlineView, rows: Rows) -> None:
+        for row in rows:
+            key = (view.name, row[0])
+            stored = self.rows.get(key)
+            if stored is None or row[1:3] >= stored[1:3]:
+                self.rows[key] = row
+
+    def read(self, entity: int) -> list[tuple[object, ...]]:
+        return [self.rows[view.name, entity] for view in VIEWS]
+
+
+def percentiles_us(call: Callable[[int], object], *, entities: int, count: int) -> tuple[float, float]:
+    chosen = np.random.default_rng(1).integers(0, entities, count).tolist()
+    taken = []
+    for entity in chosen:
+        started = time.perf_counter()
+        call(entity)
+        taken.append(1e6 * (time.perf_counter() - started))
+    cuts = statistics.quantiles(taken, n=100)
+    return cuts[49], cuts[98]
+
+
+def values_per_second(write: Callable[[OnlineView, Rows], object], entities: int, *, batch: int, at_us: int) -> float:
+    rows = {view.name: rows_of(entities, at_us=at_us, seed=batch) for view in VIEWS}
+    started = time.perf_counter()
+    for view in VIEWS:
+        for start in range(0, entities, batch):
+            write(view, rows[view.name][start : start + batch])
+    return 30 * entities / (time.perf_counter() - started)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--entities", type=int, default=20_000)
+    parser.add_argument("--reads", type=int, default=20_000)
+    options = parser.parse_args()
+    table = []
+    with tempfile.TemporaryDirectory() as folder:
+        ours, peer, floor = (
+            SQLiteOnlineStore(Path(folder) / "ours.sqlite"),
+            OneRowPerValue(Path(folder) / "eav.sqlite"),
+            Dict(),
+        )
+        reader = SQLiteOnlineStore(Path(folder) / "ours.sqlite", read_only=True)
+        engines = {
+            "forecastle (SQLite, wide)": (ours.write, lambda entity: reader.read(VIEWS, (entity,))),
+            "SQLite, one row per value": (peer.write, peer.read),
+            "dict, no store": (floor.write, floor.read),
+        }
+        for name, (write, read) in engines.items():
+            bulk = values_per_second(write, options.entities, batch=options.entities, at_us=1)
+            batched = values_per_second(write, options.entities, batch=100, at_us=2)
+            single = values_per_second(write, options.entities // 10, batch=1, at_us=3)
+            p50, p99 = percentiles_us(read, entities=options.entities, count=options.reads)
+            table.append(
+                {
+                    "store": name,
+                    "bulk values/s": bulk,
+                    "100-row batches values/s": batched,
+                    "single rows/s": single / 10,
+                    "read p50 us": p50,
+                    "read p99 us": p99,
+                }
+            )
+        ours.close()
+        reader.close()
+    print_table(f"online store: {options.entities:,} entities × 30 features in 3 views", table, packages=("numpy",))
+
+
+if __name__ == "__main__":
+    main()

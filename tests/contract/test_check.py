@@ -1,0 +1,261 @@
+"""Faults that need two fields or another file: each found, placed and explained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from forecastle.contract.errors import ContractError
+from forecastle.contract.load import load_system
+
+Edit = Callable[[str, str, str], int]
+
+
+def told(folder: Path) -> list[tuple[str, str, str]]:
+    with pytest.raises(ContractError) as caught:
+        load_system(folder)
+    return [(f"{Path(p.file).name}:{p.line}", p.text, p.hint) for p in caught.value.problems]
+
+
+CASES: dict[str, tuple[str, str, str, str]] = {
+    "event_at unknown": (
+        "event_at: read_at", "event_at: reed_at",
+        "event_at names unknown column 'reed_at'", "did you mean 'read_at'?"),
+    "known_at no time": (
+        "known_at: {delay: 5m}", "known_at: pressure",
+        "known_at column 'pressure' is float64", "declare dtype timestamp or date"),
+    "key unknown": (
+        "key: [station, read_at]", "key: [station, read]",
+        "key names unknown column 'read'", "did you mean 'read_at'?"),
+    "key twice": ("key: [station, read_at]", "key: [station, station]", "key names 'station' twice", ""),
+    "freshness": (
+        "{warn: 1h, fail: 1d}", "{warn: 1d, fail: 24h}",
+        "freshness.warn is not shorter than freshness.fail", ""),
+    "zone": (
+        "Europe/Berlin", "Europe/Berlim", "time_zone is 'Europe/Berlim'", "did you mean 'Europe/Berlin'?"),
+    "zone path": ("Europe/Berlin", "../etc/passwd", "time_zone is '../etc/passwd'", ""),
+    "variable": (
+        "${DATA}/readings.csv", "${HOME}/readings.csv", "path names ${HOME}", "only ${DATA} is known"),
+    "no unit": (
+        "{dtype: float64, unit: score, min: 800", "{dtype: float64, min: 800",
+        "number 'pressure' has no unit", "say what it counts, such as unit: count or unit: seconds"),
+    "min above max": ("min: 800", "min: 8000", "'pressure' has min 8000 above max 1100", ""),
+    "range of text": (
+        "region: {dtype: string,", "region: {dtype: string, max: 3,",
+        "'region' is string, which has no min or max", "leave them out"),
+    "allowed of another dtype": (
+        "region: {dtype: string,", "region: {dtype: string, allowed: [north, 3],",
+        "'region' is string and allows 3", "write string values"),
+    "allowed of a float": (
+        "{dtype: float64, unit: score, min: 800", "{dtype: float64, allowed: [900], unit: score, min: 800",
+        "'pressure' is float64, which has no allowed values", "allowed is for string and int64"),
+    "allowed twice": (
+        "region: {dtype: string,", "region: {dtype: string, allowed: [n, n],", "'region' allows a value twice", ""),
+    "allowed outside range": (
+        "rained: {dtype: int64, unit: flag, min: 0, max: 1}",
+        "rained: {dtype: int64, unit: flag, min: 0, max: 1, allowed: [0, 2]}",
+        "'rained' allows a value outside its own min and max", ""),
+    "feature of text": (
+        "tension: {dtype: float64, unit: ratio, nullable: true}", "tension: {dtype: string}",
+        "feature 'tension' is string", "features are float64, int64 or bool"),
+    "default missing": (
+        "max: 1, missing: last", "max: 1, missing: default",
+        "feature 'chance' has no default and may not be null", "give it a default or nullable: true"),
+    "default outside": (
+        "max: 1, missing: last", "max: 1, missing: default, default: 2",
+        "default of feature chance is 2.0; at most 1 probability is allowed", ""),
+    "default of another dtype": (
+        "chance: {dtype: float64, unit: probability, min: 0, max: 1, missing: last}",
+        "chance: {dtype: int64, unit: probability, missing: default, default: 0.5}",
+        "default of feature chance is 0.5 (float); int64 is required", ""),
+    "default unused": (
+        "max: 1, missing: last", "max: 1, missing: last, default: 0.5",
+        "feature 'chance' has a default that missing: last never uses", "say missing: default"),
+    "computed has no last": (
+        "tension: {dtype: float64,", "tension: {missing: last, dtype: float64,",
+        "feature 'tension' is computed and has no last value", "say missing: refuse or missing: default"),
+    "view entity": (
+        "    entity: station", "    entity: stations",
+        "entity names unknown entity 'stations'", "did you mean 'station'?"),
+    "inputs unknown": (
+        "inputs: [chance, pressure_mean]", "inputs: [chance, pressure_mean, chanc]",
+        "inputs names unknown feature of a view 'chanc'", "did you mean 'chance'?"),
+    "no module": (
+        '"features:signals"', '"feature:signals"',
+        "'feature:signals' needs feature.py, which is not in the folder", "did you mean 'features.py'?"),
+    "no function": (
+        '"features:signals"', '"features:signal"', "features.py has no function 'signal'", "did you mean 'signals'?"),
+    "simulate has no function": (
+        '"simulate:world"', '"simulate:word"', "simulate.py has no function 'word'", "did you mean 'world'?"),
+    "label column taken": (
+        "    region: {dtype", "    outcome: {dtype: int64, unit: flag}\n    region: {dtype",
+        "column 'outcome' is part of every label already", "leave it out"),
+    "model feature unknown": (
+        "params: {n_estimators: 10}", "features: [chance, tensoin]",
+        "features names unknown feature 'tensoin'", "did you mean 'tension'?"),
+    "model feature twice": (
+        "params: {n_estimators: 10}", "features: [chance, chance]", "features names 'chance' twice", ""),
+    "estimator": (
+        "lightgbm.LGBMClassifier", "lightgbm.LGBMRegressor",
+        "estimator is 'lightgbm.LGBMRegressor'", "did you mean 'lightgbm.LGBMClassifier'?"),
+    "baseline no probability": (
+        "baseline: chance", "baseline: pressure_mean",
+        "baseline 'pressure_mean' has unit score", "a baseline is itself a probability"),
+    "slice": (
+        "slices: [region]", "slices: [regoin]", "slices names unknown label column 'regoin'",
+        "did you mean 'region'?"),
+    "cluster": (
+        "cluster: station_id", "cluster: station", "cluster names unknown label column 'station'",
+        "did you mean 'station_id'?"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "text", "hint"), CASES.values(), ids=CASES.keys())
+def test_each_fault_is_one_problem_on_its_line(rain: Path, edit: Edit, old: str, new: str, text: str, hint: str):
+    """One wrong line of system.yaml gives one problem, on that line, with what was probably meant."""
+    line = edit("system.yaml", old, new)
+    ((place, got, got_hint),) = told(rain)
+    assert got == text
+    assert got_hint == hint or (not hint and got_hint.startswith("allowed: "))
+    assert abs(int(place.removeprefix("system.yaml:")) - line) <= 1
+
+
+def test_a_column_may_not_hide_the_time_of_its_source(rain: Path, edit: Edit):
+    """Feature SQL sees event_at of a source: a column of that name with another meaning would be lost."""
+    column = "      told_at: {dtype: timestamp, unit: utc}\n"
+    edit("system.yaml", column, column + "      event_at: {dtype: timestamp, unit: utc}\n")
+    assert told(rain) == [
+        (
+            "system.yaml:25",
+            "column 'event_at' would be hidden by the source's own event_at",
+            "say event_at: event_at or rename the column",
+        )
+    ]
+
+
+def test_a_feature_stands_in_one_view(rain: Path, edit: Edit):
+    """The same name in a view and an on-demand group is two definitions of one feature."""
+    edit("features.py", '"tension"', '"pressure_mean"')
+    line = edit("system.yaml", "      tension: {dtype", "      pressure_mean: {dtype")
+    assert told(rain) == [
+        (f"system.yaml:{line}", "feature 'pressure_mean' stands in 'weather' already", "give it another name")
+    ]
+
+
+@pytest.mark.parametrize("taken", ["station_id", "predict_at", "outcome", "known_at", "region"])
+def test_a_feature_has_no_name_of_a_key_a_time_or_a_label_column(rain: Path, edit: Edit, taken: str):
+    """In a training row such a feature would be confused with the column of that name."""
+    edit("features.py", '"tension"', f'"{taken}"')
+    line = edit("system.yaml", "      tension: {dtype", f"      {taken}: {{dtype")
+    assert told(rain) == [
+        (
+            f"system.yaml:{line}",
+            f"feature {taken!r} has the name of a key, a time or a label column",
+            "give it another name",
+        )
+    ]
+
+
+def test_a_view_about_something_else_cannot_be_joined(rain: Path, edit: Edit):
+    """Keys of a view are keys of what predictions are about, or no row finds it."""
+    edit(
+        "system.yaml",
+        "    keys: {station_id: int64}\n",
+        "    keys: {station_id: int64}\n  city:\n    keys: {city_id: int64}\n",
+    )
+    line = edit("system.yaml", "    entity: station\n", "    entity: city\n")
+    edit("weather.sql", "AS station_id", "AS city_id")
+    assert told(rain) == [
+        (
+            f"system.yaml:{line}",
+            "entity 'city' has the key city_id, which 'station' has not",
+            "predictions are about 'station', declared first",
+        )
+    ]
+
+
+def test_columns_that_sql_gives_and_the_declaration_does_not_know(rain: Path, edit: Edit):
+    """A renamed output is told from both sides, on its line of the SQL file."""
+    line = edit("weather.sql", "AS chance", "AS chances")
+    found = told(rain)
+    assert found == [
+        ("weather.sql:11", "does not give column 'chance'", "did you mean 'chances'?"),
+        (f"weather.sql:{line}", "gives undeclared column 'chances'", "did you mean 'chance'?"),
+    ]
+
+
+def test_a_label_gives_its_outcome_and_times(rain: Path, edit: Edit):
+    """Without the outcome there is nothing to learn."""
+    edit("outcome.sql", "  days.rained AS outcome,\n", "")
+    ((place, text, _),) = told(rain)
+    assert (place.partition(":")[0], text) == ("outcome.sql", "does not give column 'outcome'")
+
+
+def test_one_wrong_column_of_a_with_part_is_told_once(rain: Path, edit: Edit):
+    """What reads the broken part does not echo the fault."""
+    line = edit("weather.sql", "    readings.station,\n", "    readings.staton,\n")
+    assert told(rain) == [(f"weather.sql:{line}", "reads unknown column 'readings.staton'", "did you mean 'station'?")]
+
+
+CODE: dict[str, tuple[str, str, list[tuple[str, str, str]]]] = {
+    "not Python": (
+        "def signals(", "def signals((", [("features.py:4", "is not Python: invalid syntax", "")]),
+    "positional": (
+        "(*, chance, pressure_mean)", "(chance, pressure_mean, /)",
+        [("features.py:4", "signals takes no argument chance, pressure_mean", "it takes none"),]),
+    "one more needed": (
+        "chance, pressure_mean)", "chance, pressure_mean, wind)",
+        [("features.py:4", "signals wants the argument wind", "it is given chance, pressure_mean")]),
+    "a neighbour": (
+        "import math", "import simulate",
+        [("features.py:1", "imports a file of its own folder", "a bundle carries one file: join them")]),
+    "a relative import": (
+        "import math", "from . import simulate",
+        [("features.py:1", "imports a file of its own folder", "a bundle carries one file: join them")]),
+    "a constant": (
+        "def signals(*, chance, pressure_mean):\n    return ", "signals = ",
+        [("system.yaml:45", "features.py has no function 'signals'", "define it with def")]),
+    "raises when loaded": (
+        "import math", "1 / 0",
+        [("system.yaml:45", "'features:signals' fails: ZeroDivisionError: division by zero",
+          "called with one plain number for each input")]),
+    "module is nowhere": (
+        "import math", "import a_module_that_is_nowhere",
+        [("system.yaml:45",
+          "'features:signals' fails: ModuleNotFoundError: No module named 'a_module_that_is_nowhere'",
+          "called with one plain number for each input")]),
+    "raises when called": (
+        "chance * pressure_mean", "chance[0]",
+        [("system.yaml:45", "'features:signals' fails: TypeError: 'float' object is not subscriptable",
+          "called with one plain number for each input")]),
+    "gives other features": (
+        '{"tension"', '{"tensoin"',
+        [("system.yaml:45", "'features:signals' does not give feature 'tension'", "did you mean 'tensoin'?"),
+         ("system.yaml:45", "'features:signals' gives undeclared feature 'tensoin'", "declare it")]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "expected"), CODE.values(), ids=CODE.keys())
+def test_on_demand_code_is_tried_when_the_definitions_load(
+    rain: Path, edit: Edit, old: str, new: str, expected: list[tuple[str, str, str]]
+):
+    """Code that cannot run, or runs and gives something else, is found before any data."""
+    edit("features.py", old, new)
+    assert told(rain) == expected
+
+
+def test_a_function_may_take_more_by_default_or_by_name(rain: Path, edit: Edit):
+    """Defaults and **others are no fault: the call with the declared inputs works."""
+    edit("features.py", "(*, chance, pressure_mean)", "(chance, pressure_mean, power=2, **others)")
+    assert load_system(rain).name == "rain"
+
+
+def test_a_simulator_is_read_and_not_run(rain: Path, edit: Edit):
+    """Its imports may be heavy or absent: only its text is looked at, and that strictly."""
+    line = edit("simulate.py", "def world(folder, *, seed, now, days=30):", "def world(folder, *, sead, now):")
+    assert told(rain) == [
+        (f"simulate.py:{line}", "world takes no argument seed", "it takes folder, sead, now"),
+        (f"simulate.py:{line}", "world wants the argument sead", "it is given seed, now"),
+    ]
