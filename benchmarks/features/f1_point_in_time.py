@@ -36,6 +36,7 @@ class Ours:
         self.reduced = reduced
 
     def reduce(self) -> None:
+        """Write each view's reduced rows, once."""
         with sql.connect(memory_limit=self.memory_limit) as connection:
             for number, (path, target) in enumerate(zip(self.world.views, self.files, strict=True)):
                 columns = sql.column_list(["k", "event_at", "known_at", *names(number)])
@@ -44,6 +45,7 @@ class Ours:
                 connection.execute(f"COPY (SELECT {columns} FROM ({rows}) ORDER BY k, usable_at) TO '{target}'")
 
     def __call__(self) -> pd.DataFrame:
+        """Join all views."""
         with sql.connect(
             memory_limit=self.memory_limit, temp_directory=self.world.labels.parent / "spill"
         ) as connection:
@@ -127,7 +129,8 @@ def main() -> None:
             }
             for name, measured in seconds.items()
         ]
-    title = f"point-in-time join: {options.rows:,} feature rows, {options.labels:,} labels, 30 features (reducing once: {once:.1f} s)"
+    size = f"{options.rows:,} feature rows, {options.labels:,} labels, 30 features"
+    title = f"point-in-time join: {size} (reducing once: {once:.1f} s)"
     print_table(title, table, packages=("duckdb", "pandas", "numpy"))
 
 

@@ -39,10 +39,12 @@ class OneRowPerValue:
         self.connection.execute("PRAGMA journal_mode = WAL")
         self.connection.execute("PRAGMA synchronous = NORMAL")
         self.connection.execute(
-            "CREATE TABLE v (entity INTEGER, feature TEXT, at INTEGER, value REAL, PRIMARY KEY (entity, feature)) WITHOUT ROWID"
+            "CREATE TABLE v (entity INTEGER, feature TEXT, at INTEGER, value REAL, PRIMARY KEY (entity, feature))"
+            " WITHOUT ROWID"
         )
 
     def write(self, view: OnlineView, rows: Rows) -> None:
+        """Store where nothing newer is."""
         flat = [(r[0], f, r[1], value) for r in rows for f, value in zip(view.features, r[3:], strict=True)]
         self.connection.execute("BEGIN")
         self.connection.executemany(
@@ -53,6 +55,7 @@ class OneRowPerValue:
         self.connection.execute("COMMIT")
 
     def read(self, entity: int) -> dict[str, float]:
+        """Everything of one entity."""
         return dict(self.connection.execute("SELECT feature, value FROM v WHERE entity = ?", (entity,)).fetchall())
 
 
@@ -63,6 +66,7 @@ class Dict:
         self.rows: dict[tuple[str, object], tuple[object, ...]] = {}
 
     def write(self, view: OnlineView, rows: Rows) -> None:
+        """Store where nothing newer is."""
         for row in rows:
             key = (view.name, row[0])
             stored = self.rows.get(key)
@@ -70,6 +74,7 @@ class Dict:
                 self.rows[key] = row
 
     def read(self, entity: int) -> list[tuple[object, ...]]:
+        """Everything of one entity."""
         return [self.rows[view.name, entity] for view in VIEWS]
 
 

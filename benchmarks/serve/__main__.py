@@ -84,9 +84,7 @@ def main() -> None:
         }
         for name, concurrency, start, rate, p50, p99 in measured
     ]  # fmt: skip
-    print_table(
-        "V1, V5, V7: one worker under wrk", rows, packages=("bentoml", "uvicorn", "lightgbm", "fastapi")
-    )
+    print_table("V1, V5, V7: one worker under wrk", rows, packages=("bentoml", "uvicorn", "lightgbm", "fastapi"))
 
 
 def _model_call(world: World) -> None:
@@ -132,9 +130,7 @@ def _free_port_and_clock() -> tuple[int, list[float]]:
         return int(found.getsockname()[1]), []
 
 
-def _while_served(
-    factory: str, home: Path, port: int, start: list[float], levels: list[int]
-) -> Iterator[int]:
+def _while_served(factory: str, home: Path, port: int, start: list[float], levels: list[int]) -> Iterator[int]:
     """Each concurrency while one server runs; its seconds to the first answer go to `start`."""
     with _served(factory, home, port) as seconds:
         start.append(seconds)

@@ -102,12 +102,9 @@ def _feature_set() -> FeatureSet:
         keys={"entity_id": "int64"},
         model_features=NAMES,
         features=tuple(
-            FeatureSpec(name, CONTRACT, view_of.get(name), 86_400.0 if name in view_of else None)
-            for name in NAMES
+            FeatureSpec(name, CONTRACT, view_of.get(name), 86_400.0 if name in view_of else None) for name in NAMES
         ),
-        views=tuple(
-            ViewSpec(name, ("entity_id",), 86_400.0, names, "0" * 64) for name, names in VIEWS.items()
-        ),
+        views=tuple(ViewSpec(name, ("entity_id",), 86_400.0, names, "0" * 64) for name, names in VIEWS.items()),
         on_demand=(OnDemandSpec("logs", "features:logs", ("x00",), (COMPUTED,)),),
         code={"features": CODE},
     )

@@ -31,9 +31,7 @@ def main() -> None:
         "Forecastle, KS + W1 + PSI + JS + Hellinger + tails + units": measure_seconds(
             lambda: drift_table(sketched, now), repeats=REPEATS
         ),
-        "Forecastle, every reference value kept": measure_seconds(
-            lambda: drift_table(complete, now), repeats=REPEATS
-        ),
+        "Forecastle, every reference value kept": measure_seconds(lambda: drift_table(complete, now), repeats=REPEATS),
         "SciPy ks_2samp": measure_seconds(
             lambda: [stats.ks_2samp(presorted[k], now[k], method="asymp") for k in now], repeats=REPEATS
         ),

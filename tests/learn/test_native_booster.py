@@ -114,9 +114,7 @@ def test_many_classes_are_refused():
     """A multiclass model has no single score, so it is refused at load."""
     generator = np.random.default_rng(0)
     data = lightgbm.Dataset(generator.normal(size=(200, 2)), generator.integers(0, 3, 200))
-    booster = lightgbm.train(
-        {"objective": "multiclass", "num_class": 3, "verbose": -1}, data, num_boost_round=2
-    )
+    booster = lightgbm.train({"objective": "multiclass", "num_class": 3, "verbose": -1}, data, num_boost_round=2)
     with pytest.raises(BundleError, match="3 classes"):
         native(booster.model_to_string().encode())
 
@@ -127,9 +125,7 @@ def test_the_lightgbm_package_is_not_imported():
         "import sys; from forecastle.learn import native_booster as n; n._library();"
         "print(sorted({'lightgbm','pandas','sklearn','scipy'} & set(sys.modules)))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_environment()
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_environment())
     assert done.stdout.strip() == "[]"
 
 

@@ -55,9 +55,7 @@ def test_jensen_shannon_and_hellinger_by_hand():
     """(1, 0) against (1/2, 1/2) with middle (3/4, 1/4), straight from the definitions."""
     found = divergence([4, 0], [2, 2])
     middle = np.array([0.75, 0.25])
-    bits = 0.5 * np.log2(1 / middle[0]) + 0.5 * (
-        0.5 * np.log2(0.5 / middle[0]) + 0.5 * np.log2(0.5 / middle[1])
-    )
+    bits = 0.5 * np.log2(1 / middle[0]) + 0.5 * (0.5 * np.log2(0.5 / middle[0]) + 0.5 * np.log2(0.5 / middle[1]))
     assert found.jensen_shannon == pytest.approx(np.sqrt(bits))
     assert found.hellinger == pytest.approx(np.sqrt(1 - np.sqrt(0.5)))
     # PSI: the empty cell counts as half a row of four, 0.125.
@@ -148,9 +146,7 @@ def test_equal_to_scipy_with_ties(left, right):
 
 
 @settings(max_examples=50, deadline=None)
-@given(
-    st.lists(st.integers(0, 50), min_size=2, max_size=8), st.lists(st.integers(0, 50), min_size=2, max_size=8)
-)
+@given(st.lists(st.integers(0, 50), min_size=2, max_size=8), st.lists(st.integers(0, 50), min_size=2, max_size=8))
 def test_divergences_are_bounded_and_symmetric(left, right):
     """JS and Hellinger stay in [0, 1]; all are symmetric and 0 for the same counts."""
     size = min(len(left), len(right))

@@ -61,9 +61,7 @@ def test_text_and_nulls_are_features():
     """A category that becomes common and a column that becomes null are both found; the same seed repeats."""
     rng = np.random.default_rng(5)
     before = pd.DataFrame({"c": rng.choice(["a", "b"], 600), "x": rng.normal(size=600)})
-    now = pd.DataFrame(
-        {"x": np.where(rng.random(600) < 0.5, np.nan, 0.1), "c": rng.choice(["a", "b", "c"], 600)}
-    )
+    now = pd.DataFrame({"x": np.where(rng.random(600) < 0.5, np.nan, 0.1), "c": rng.choice(["a", "b", "c"], 600)})
     first, second = domain_drift(before, now, seed=1), domain_drift(before, now, seed=1)
     assert first.auc > 0.8
     assert first.auc == second.auc

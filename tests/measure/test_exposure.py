@@ -68,9 +68,7 @@ def test_rerank_by_hand():
     # b is due at position 1; a's then lead until b is behind again: 1/(1+.63+.5) = .469 < .5 at position 3.
     assert found.order.tolist() == [[3, 0, 4]]
     weights = np.array([1, 1 / np.log2(3), 0.5])
-    assert found.utility_kept_ratio == pytest.approx(
-        (weights @ [0.6, 0.9, 0.5]) / (weights @ [0.9, 0.8, 0.7])
-    )
+    assert found.utility_kept_ratio == pytest.approx((weights @ [0.6, 0.9, 0.5]) / (weights @ [0.9, 0.8, 0.7]))
     shares = found.shares.set_index("group")
     assert shares.loc["b", "share_before"] == 0.0
     assert shares.loc["b", "share_after"] == pytest.approx(1.5 / weights.sum())
@@ -131,9 +129,7 @@ def test_real_impressions(real_data):
     """Open Bandit: under the random policy all item groups get the same exposure, within their intervals."""
     shown = pd.read_parquet(real_data / "streamrec/obd_impressions.parquet")
     shown = shown[(shown["policy"] == "random") & (shown["campaign"] == "men")]
-    table = exposure_equity(
-        shown["position"], shown["item_id"] % 3, clicks=shown["click"], seed=1, resamples=300
-    )
+    table = exposure_equity(shown["position"], shown["item_id"] % 3, clicks=shown["click"], seed=1, resamples=300)
     exposure = table[table["measure"] == "exposure"]
     overall = position_weight(shown["position"]).mean()
     assert ((exposure["low"] - 0.005 <= overall) & (overall <= exposure["high"] + 0.005)).all()

@@ -60,9 +60,7 @@ def test_intersections_join_in_order():
 def test_no_disparity_is_not_flagged():
     """16 groups of 200 at 0.2: gap .099, four-fifths flags 100 %, BH 4.8 %, omnibus 4.6 %."""
     rng = np.random.default_rng(20260601)
-    audits = [
-        disparity(equal_groups(rng, 16, 200, 0.2), metric="selection_rate", tolerance=0.0) for _ in range(300)
-    ]
+    audits = [disparity(equal_groups(rng, 16, 200, 0.2), metric="selection_rate", tolerance=0.0) for _ in range(300)]
     assert np.mean([a.gap for a in audits]) == pytest.approx(0.099, abs=0.004)
     assert np.mean([a.ratio < 0.8 for a in audits]) > 0.99
     assert np.mean([bool(a.reasons) for a in audits]) == pytest.approx(0.048, abs=0.035)
@@ -142,9 +140,7 @@ def test_limits_and_refusals():
 
 
 @settings(max_examples=50, deadline=None)
-@given(
-    st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1), st.sampled_from("abc")), min_size=1, max_size=60)
-)
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1), st.sampled_from("abc")), min_size=1, max_size=60))
 def test_equal_to_pandas(rows):
     """Rates equal an independent group-by, for every metric."""
     frame = pd.DataFrame(rows, columns=["y", "d", "g"])

@@ -72,9 +72,7 @@ def test_american_odds():
     """-200 / +180 is .651163 / .348837 after multiplicative removal (Choe & Ramdas notebook)."""
     odds = decimal_from_american([-200, 180])
     assert odds == pytest.approx([1.5, 2.8])
-    assert remove_margin(odds, method="multiplicative").probabilities == pytest.approx(
-        [0.651163, 0.348837], abs=1e-6
-    )
+    assert remove_margin(odds, method="multiplicative").probabilities == pytest.approx([0.651163, 0.348837], abs=1e-6)
     assert american_from_decimal([1.5, 2.8, 2.0]) == pytest.approx([-200, 180, 100])
 
 

@@ -117,6 +117,7 @@ def test_watch_adds_up_weak_days():
     assert watch.alarms == ("x",)
     assert watch.reset(("x",)).alarms == ()
     assert watch.days == day
+    assert DriftWatch.from_json(json.loads(json.dumps(watch.to_json()))) == watch
 
 
 def test_watch_of_real_tables():

@@ -59,9 +59,7 @@ def test_a_right_model_narrows_the_interval():
     """With the true reward rates DR has a narrower interval than IPS."""
     r, logged, target, second = simulated(2)
     q = np.where(second, 0.3, 0.1)
-    found = off_policy_value(
-        r, logged, target, predicted_logged=q, predicted_target=np.full(r.size, 0.24), seed=1
-    )
+    found = off_policy_value(r, logged, target, predicted_logged=q, predicted_target=np.full(r.size, 0.24), seed=1)
     assert found.dr.high - found.dr.low < found.ips.high - found.ips.low
 
 

@@ -100,9 +100,7 @@ def test_popularity_on_real_ratings(real_data):
     past, later = ratings.iloc[:80_000], ratings.iloc[80_000:]
     popular = past["item_id"].value_counts()
     users = later["user_id"].unique()[:40]
-    grid = pd.MultiIndex.from_product([users, popular.index], names=["user_id", "item_id"]).to_frame(
-        index=False
-    )
+    grid = pd.MultiIndex.from_product([users, popular.index], names=["user_id", "item_id"]).to_frame(index=False)
     grid["score"] = grid["item_id"].map(popular)
     seen = set(zip(later["user_id"], later["item_id"], strict=True))
     grid["gain"] = [float(pair in seen) for pair in zip(grid["user_id"], grid["item_id"], strict=True)]

@@ -37,7 +37,7 @@ def test_other_ratios_are_not(ratio):
         (60.0, "hours", "values look like minutes, contract says hours"),
         (3600.0, "hours", "values look like seconds, contract says hours"),
         (100.0, "usd", "values look like cents, contract says usd"),
-        (100.0, "ratio", "values look like pcts, contract says ratio"),
+        (100.0, "ratio", "values look like pct, contract says ratio"),
         (24.0, "day", "values look like hours, contract says day"),
         (7.0, "weeks", "values look like days, contract says weeks"),
     ],

@@ -84,11 +84,7 @@ def served(home: Path, *, workers: int = 1, log: Path | None = None, **environme
         main = home / "run_server.py"
         main.write_text(RUN)
         command = [sys.executable, str(main), str(home), str(port), str(workers)]
-    names = (
-        os.environ
-        | {"PYTHONPATH": str(PLATFORM), "FORECASTLE_NOW": "2026-06-01T12:00:00+00:00"}
-        | environment
-    )
+    names = os.environ | {"PYTHONPATH": str(PLATFORM), "FORECASTLE_NOW": "2026-06-01T12:00:00+00:00"} | environment
     with started(command, port=port, environment=names, log=log or home / "server.log", cwd=home) as server:
         yield server
 
@@ -97,9 +93,7 @@ def _until_ready(server: Server, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if server.process.poll() is not None:
-            raise AssertionError(
-                f"the server ended with {server.process.returncode}: {log.read_text()[-4000:]}"
-            )
+            raise AssertionError(f"the server ended with {server.process.returncode}: {log.read_text()[-4000:]}")
         try:
             if server.ask("GET", "/readyz")[0] == 200:
                 return

@@ -43,9 +43,7 @@ def test_a_receipt_says_everything(client):
     assert receipt["features"]["market_price"] == {
         "value": 0.4, "status": "REQUEST", "age_seconds": None, "event_at": None, "known_at": None,
     }  # fmt: skip
-    assert receipt["degraded"] == [
-        {"feature": "rank", "reason": "missing: no row in polls; the default is used"}
-    ]
+    assert receipt["degraded"] == [{"feature": "rank", "reason": "missing: no row in polls; the default is used"}]
     assert set(receipt["model"]) == {"name", "version", "bundle", "feature_set"}
 
 
@@ -97,10 +95,7 @@ def test_a_broken_contract_names_feature_value_and_rule(shared, body, feature, r
 
 def test_all_faults_come_at_once(shared):
     """Five different faults in one request are five details, with the request's id."""
-    body = (
-        text(market_price="2", days_left='"x"', colour="1", rank="1")[:-1]
-        + b', "request_id": "r", "extra": 1}'
-    )
+    body = text(market_price="2", days_left='"x"', colour="1", rank="1")[:-1] + b', "request_id": "r", "extra": 1}'
     answer = shared.predict(body)
     assert sorted(answer.rules) == [
         ("colour", "unknown"), ("days_left", "dtype"), ("extra", "unknown"), ("market_price", "max"),
@@ -309,9 +304,7 @@ def test_the_openapi_document_is_true(shared):
         "type": "number", "minimum": 0, "maximum": 1, "x-unit": "probability",
     }  # fmt: skip
     assert features["properties"]["poll_avg_7d"]["type"] == ["number", "null"]
-    assert {"200", "400", "401", "409", "413", "415", "422", "429", "500", "503", "504"} <= set(
-        operation["responses"]
-    )
+    assert {"200", "400", "401", "409", "413", "415", "422", "429", "500", "503", "504"} <= set(operation["responses"])
     receipt = shared.predict(ASK).json
     described = document["components"]["schemas"]["Receipt"]
     assert list(described["properties"]) == list(receipt)
@@ -345,8 +338,7 @@ def test_without_a_champion_nothing_is_predicted(settings):
     settings.home.champion("toy").unlink()
     with running(settings) as client:
         statuses = [
-            client.ask("GET", path).status
-            for path in ("/livez", "/readyz", "/healthz", "/model", "/openapi.json")
+            client.ask("GET", path).status for path in ("/livez", "/readyz", "/healthz", "/model", "/openapi.json")
         ]
         answer = client.predict(ASK)
     assert statuses == [200, 503, 200, 503, 200]

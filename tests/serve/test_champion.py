@@ -42,9 +42,7 @@ def _damage(home, bundle: str, name: str) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize(
-    "name", ["model.txt", "manifest.json", "feature_set.json", "calibrator.json", "golden.json"]
-)
+@pytest.mark.parametrize("name", ["model.txt", "manifest.json", "feature_set.json", "calibrator.json", "golden.json"])
 def test_a_damaged_bundle_never_serves(home, name):
     """One flipped bit in any file: the old champion stays, the reason is kept."""
     watch = watch_of(home, trial=no_trial)
@@ -72,9 +70,7 @@ def test_a_bundle_of_another_system_is_refused(home):
         load_champion(home.bundles("toy") / bundle, system="other", expected_hash=bundle)
 
 
-@pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"bundle": "none"}', '{"system": "toy"}', '{"bundle": "../../x"}']
-)
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"bundle": "none"}', '{"system": "toy"}', '{"bundle": "../../x"}'])
 def test_a_broken_pointer_keeps_the_champion(home, content):
     """Whatever the pointer file holds, the old champion answers on and the fault is told."""
     watch = watch_of(home, trial=no_trial)
@@ -135,9 +131,7 @@ def _with_model(home, source, model: bytes):
     from forecastle.learn.bundle import BundleParts, load_bundle, write_bundle
 
     bundle = load_bundle(source)
-    parts = BundleParts(
-        bundle.feature_set, model, bundle.calibrator, {}, bundle.golden, bundle.card, bundle.facts
-    )
+    parts = BundleParts(bundle.feature_set, model, bundle.calibrator, {}, bundle.golden, bundle.card, bundle.facts)
     return home.bundles("toy") / write_bundle(home.bundles("toy"), parts)
 
 

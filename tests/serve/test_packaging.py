@@ -58,9 +58,7 @@ def test_the_bento_holds_library_and_bundle(built):
         "forecastle/store/prediction_log.py",
         "forecastle/__init__.py",
     } <= set(built.files)
-    assert not [
-        file for file in built.files if file.endswith(".pyc") or file.startswith(("systems", "tests"))
-    ]
+    assert not [file for file in built.files if file.endswith(".pyc") or file.startswith(("systems", "tests"))]
     assert built.tag.startswith("forecastle:1-")
     assert built.path.is_dir()
 
@@ -123,9 +121,7 @@ def test_the_documented_command_builds(tmp_path):
     ]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     tag = done.stdout.strip().rpartition("__tag__:")[2]
-    assert (
-        tmp_path / "bentos" / tag.replace(":", "/") / "src" / "forecastle" / "serve" / "service.py"
-    ).is_file()
+    assert (tmp_path / "bentos" / tag.replace(":", "/") / "src" / "forecastle" / "serve" / "service.py").is_file()
 
 
 @pytest.mark.e2e
@@ -145,9 +141,7 @@ def test_the_bento_serves_in_a_clean_environment(built, tmp_path):
         health = server.ask("GET", "/healthz")[1]
     assert [status for status, _ in answers] == [200] * 16
     assert [receipt["probability"] for _, receipt in answers] == _offline(requests)
-    assert (
-        health["bundle"] == hashlib.sha256((built.path / "src/bundle/manifest.json").read_bytes()).hexdigest()
-    )
+    assert health["bundle"] == hashlib.sha256((built.path / "src/bundle/manifest.json").read_bytes()).hexdigest()
 
 
 def _clean_python(folder: Path) -> str:
@@ -165,9 +159,7 @@ def _clean_python(folder: Path) -> str:
         str(PLATFORM / REQUIREMENTS),
     ]
     subprocess.run(install, check=True)
-    absent = (
-        "import importlib.util as u; print([n for n in ('forecastle','pandas','dagster') if u.find_spec(n)])"
-    )
+    absent = "import importlib.util as u; print([n for n in ('forecastle','pandas','dagster') if u.find_spec(n)])"
     done = subprocess.run([python, "-c", absent], check=True, capture_output=True, text=True, cwd=folder)
     assert done.stdout.strip() == "[]"
     return python

@@ -78,9 +78,7 @@ def test_long_values_are_not_echoed_whole():
                for part in (fault.feature, fault.value, fault.text))  # fmt: skip
 
 
-values = st.dictionaries(
-    st.text(max_size=5), st.integers() | st.floats(allow_nan=False, allow_infinity=False)
-)
+values = st.dictionaries(st.text(max_size=5), st.integers() | st.floats(allow_nan=False, allow_infinity=False))
 
 
 @given(features=values, other=values)

@@ -19,9 +19,7 @@ from tests.serve.toy import DAY_US, GIVEN, NOW_US, ROW, StoredRow
 RESOLVER = Resolver(toy.feature_set())
 
 
-def rows(
-    *, prices_age_us: int = 0, polls_age_us: int = 0, **values: tuple[object, ...]
-) -> dict[str, StoredRow]:
+def rows(*, prices_age_us: int = 0, polls_age_us: int = 0, **values: tuple[object, ...]) -> dict[str, StoredRow]:
     found = ROW | values
     return {
         "prices": StoredRow(found["prices"], NOW_US - prices_age_us, NOW_US - prices_age_us + 5),
@@ -62,9 +60,7 @@ def test_a_request_overrides_the_store():
     assert features["poll_spread"].value == 0.4
 
 
-@pytest.mark.parametrize(
-    ("age_us", "status"), [(DAY_US - 1, "PRESENT"), (DAY_US, "STALE"), (DAY_US + 1, "STALE")]
-)
+@pytest.mark.parametrize(("age_us", "status"), [(DAY_US - 1, "PRESENT"), (DAY_US, "STALE"), (DAY_US + 1, "STALE")])
 def test_a_row_is_stale_from_the_moment_of_its_ttl(age_us, status):
     """event_at > now − ttl, exactly as in the join: a row aged its whole ttl is stale already."""
     resolution = resolve(stored=rows(prices_age_us=age_us))
@@ -102,9 +98,7 @@ def test_each_rule_for_an_unknown_entity():
 def test_an_unavailable_store_is_told_apart():
     """With no store at all every fallback gives that reason."""
     resolution = RESOLVER.resolve(GIVEN, None, now_us=NOW_US)
-    assert resolution.degraded == (
-        Degraded("rank", "missing: online store unavailable; the default is used"),
-    )
+    assert resolution.degraded == (Degraded("rank", "missing: online store unavailable; the default is used"),)
     assert resolution.refused == ()
 
 
@@ -123,9 +117,7 @@ def test_null_in_a_nullable_feature_is_a_value():
 def test_a_stored_value_that_breaks_its_contract_is_not_used():
     """A price of 40 (cents for dollars) in the store falls under the contract's rule, named with `max`."""
     resolution = resolve(stored=rows(prices=(40.0, 100.0, 10)))
-    assert [(fault.feature, fault.value, fault.rule) for fault in resolution.refused] == [
-        ("market_price", 40.0, "max")
-    ]
+    assert [(fault.feature, fault.value, fault.rule) for fault in resolution.refused] == [("market_price", 40.0, "max")]
 
 
 def test_a_computed_value_that_breaks_its_contract_is_refused():
@@ -158,8 +150,7 @@ def test_a_model_on_text_is_refused_at_load():
     """A string among the model's features is a BundleError, not a failing request."""
     features = toy.feature_set()
     text = [
-        replace(s, contract=Feature(dtype="string", unit="text")) if s.name == "rank" else s
-        for s in features.features
+        replace(s, contract=Feature(dtype="string", unit="text")) if s.name == "rank" else s for s in features.features
     ]
     with pytest.raises(BundleError, match="rank is string"):
         Resolver(replace(features, features=tuple(text)))

@@ -16,9 +16,7 @@ TOKEN = "0123456789abcdef0123456789abcdef"
 
 
 def environment_of(host: str, *, waive_token: bool = False, **environment: str) -> dict[str, str]:
-    return service_environment(
-        "toy", home=Path("/h"), host=host, environment=environment, waive_token=waive_token
-    )
+    return service_environment("toy", home=Path("/h"), host=host, environment=environment, waive_token=waive_token)
 
 
 @pytest.mark.parametrize(

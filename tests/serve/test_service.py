@@ -42,9 +42,7 @@ def test_a_kill_right_after_an_answer_loses_nothing(home):
         answered = [server.predict(ASK)[1]["prediction_id"] for _ in range(50)]
         os.kill(server.process.pid, signal.SIGKILL)
         server.process.wait()
-    logged = [
-        prediction.prediction_id for prediction in PredictionReader(home.prediction_log("toy")).since(0)
-    ]
+    logged = [prediction.prediction_id for prediction in PredictionReader(home.prediction_log("toy")).since(0)]
     assert logged == answered
 
 
@@ -111,9 +109,7 @@ def test_the_served_process_imports_nothing_heavy():
         "print(sorted(heavy & set(sys.modules)))"
     )
     environment = os.environ | {"PYTHONPATH": str(PLATFORM), "BENTOML_DO_NOT_TRACK": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 

@@ -31,12 +31,8 @@ CONTRACTS = {
     "market_price": Feature(dtype="float64", unit="probability", min=0, max=1),
     "volume_24h": Feature(dtype="float64", unit="usd", min=0, missing="default", default=0.0),
     "days_left": Feature(dtype="int64", unit="days", min=0, max=3650, missing="last"),
-    "poll_avg_7d": Feature(
-        dtype="float64", unit="probability", min=0, max=1, nullable=True, missing="default"
-    ),
-    "rank": Feature(
-        dtype="int64", unit="rank", allowed=[1, 2, 3], missing="default", default=3, request=False
-    ),
+    "poll_avg_7d": Feature(dtype="float64", unit="probability", min=0, max=1, nullable=True, missing="default"),
+    "rank": Feature(dtype="int64", unit="rank", allowed=[1, 2, 3], missing="default", default=3, request=False),
     "poll_spread": Feature(dtype="float64", unit="probability", nullable=True),
     "log_volume": Feature(dtype="float64", unit="log_usd", min=0),
 }
@@ -65,9 +61,7 @@ def feature_set(**code: str) -> FeatureSet:
             FeatureSpec(name, contract, view := view_of.get(name), ttl[view] if view else None)
             for name, contract in CONTRACTS.items()
         ),
-        views=tuple(
-            ViewSpec(name, ("market_id",), ttl[name], names, "0" * 64) for name, names in VIEWS.items()
-        ),
+        views=tuple(ViewSpec(name, ("market_id",), ttl[name], names, "0" * 64) for name, names in VIEWS.items()),
         on_demand=(
             OnDemandSpec(
                 "signals",

@@ -84,12 +84,12 @@ def test_composite_keys_find_their_row(store: SQLiteOnlineStore) -> None:
 events = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5), st.integers(0, 5)), max_size=25)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(events, st.randoms(), st.integers(1, 5))
 def test_the_newest_row_wins_in_any_order(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, int, int]], chance: random.Random, size: int
 ) -> None:
-    """Whatever the order and batches, and pushed twice, each entity holds its row with the latest event, then knowledge."""
+    """In any order and batches, and twice, each entity ends with its row of the latest event, then knowledge."""
     path = tmp_path_factory.mktemp("online") / "toy.sqlite"
     store = SQLiteOnlineStore(path)
     valued = [(*row, float(row[1] * 10 + row[2]), None, None) for row in rows]
@@ -213,7 +213,10 @@ def test_kill_9_leaves_whole_batches(store: SQLiteOnlineStore) -> None:
 
 def test_serving_pays_for_nothing_but_sqlite(tmp_path: Path) -> None:
     """Importing the online store brings neither pandas nor DuckDB nor Arrow."""
-    script = "import sys, forecastle.store.online; print([m for m in ('pandas', 'duckdb', 'pyarrow', 'deltalake', 'pydantic') if m in sys.modules])"
+    script = (
+        "import sys, forecastle.store.online\n"
+        "print([m for m in ('pandas', 'duckdb', 'pyarrow', 'deltalake', 'pydantic') if m in sys.modules])"
+    )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

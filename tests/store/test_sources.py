@@ -17,6 +17,8 @@ from forecastle.store.sources import QUARANTINE_COLUMNS, SourceRead, ingest, rea
 from forecastle.store.warehouse import Warehouse
 
 START = datetime(2026, 6, 1, tzinfo=UTC)
+NAIVE_JULY = datetime(2026, 7, 1, 12)  # noqa: DTZ001
+NAIVE_JANUARY = datetime(2026, 1, 1, 12)  # noqa: DTZ001
 
 COLUMNS: dict[str, Any] = {
     "id": {"dtype": "int64", "unit": "id"},
@@ -86,17 +88,9 @@ def test_rows_gain_event_and_knowledge_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "zone", "expected"),
     [
-        (pa.array([datetime(2026, 7, 1, 12)], pa.timestamp("ns")), "UTC", datetime(2026, 7, 1, 12, tzinfo=UTC)),  # noqa: DTZ001
-        (
-            pa.array([datetime(2026, 7, 1, 12)], pa.timestamp("ms")),
-            "Europe/London",
-            datetime(2026, 7, 1, 11, tzinfo=UTC),
-        ),  # noqa: DTZ001
-        (
-            pa.array([datetime(2026, 1, 1, 12)], pa.timestamp("s")),
-            "America/New_York",
-            datetime(2026, 1, 1, 17, tzinfo=UTC),
-        ),  # noqa: DTZ001
+        (pa.array([NAIVE_JULY], pa.timestamp("ns")), "UTC", datetime(2026, 7, 1, 12, tzinfo=UTC)),
+        (pa.array([NAIVE_JULY], pa.timestamp("ms")), "Europe/London", datetime(2026, 7, 1, 11, tzinfo=UTC)),
+        (pa.array([NAIVE_JANUARY], pa.timestamp("s")), "America/New_York", datetime(2026, 1, 1, 17, tzinfo=UTC)),
         (
             pa.array([datetime(2026, 7, 1, 12, tzinfo=UTC)], pa.timestamp("ns", tz="Asia/Tokyo")),
             "Europe/London",

@@ -22,7 +22,7 @@ from forecastle.contract.estimators import ESTIMATOR_PARAMS, SYNONYMS
 from forecastle.contract.faults import column_faults, feature_faults
 from forecastle.contract.findings import Findings
 from forecastle.contract.sql import ParsedSql, output_line, parse_select
-from forecastle.contract.system import Column, Entity, Feature, Freshness, KnownAt, OnDemand, Source, System
+from forecastle.contract.system import Column, Entity, Feature, Freshness, KnownFrom, OnDemand, Source, System
 
 TIME_COLUMNS: Final = ("event_at", "known_at")
 LABEL_COLUMNS: Final = ("predict_at", "outcome", "known_at")
@@ -92,8 +92,8 @@ class _Checker:
         for name, source in self.system.sources.items():
             place: Place = ("sources", name)
             yield from self._columns((*place, "columns"), source.columns)
-            known = None if isinstance(source.known_at, KnownAt) else source.known_at
-            for word, column in (("event_at", source.event_at), ("known_at", known)):
+            for word in TIME_COLUMNS:
+                column = source.time_columns().get(word)
                 yield from self._time_column((*place, word), source, column)
                 if word in source.columns and column != word:
                     text = f"column {word!r} would be hidden by the source's own {word}"
@@ -101,6 +101,39 @@ class _Checker:
             yield from self._names((*place, "key"), source.key, {*source.columns, *TIME_COLUMNS}, "column")
             yield from self._freshness((*place, "freshness"), source.freshness)
             yield from self._origin(place, source)
+            if isinstance(source.known_at, KnownFrom):
+                yield from self._known_from((*place, "known_at"), name, source.known_at)
+
+    def _known_from(self, place: Place, name: str, known: KnownFrom) -> Iterator[Problem]:
+        """The other source is there, has the columns, and does not wait for this one in turn."""
+        sources = self.system.sources
+        yield from self._names((*place, "latest"), [known.latest], sources, "source")
+        yield from self._names((*place, "on"), known.on, sources[name].columns, "column")
+        if known.latest not in sources:
+            return
+        if self._waits_for(known.latest, name):
+            text = f"known_at of {name!r} is taken from {known.latest!r}, which itself waits for {name!r}"
+            yield from self.at((*place, "latest"), text, "one source of a chain must know its own time")
+        here, there = sources[name].columns, sources[known.latest].columns
+        for index, column in enumerate(known.on):
+            spot = (*place, "on", index)
+            if column not in there:
+                text = f"on names column {column!r}, which {known.latest!r} has not"
+                yield from self.at(spot, text, did_you_mean(column, set(here) & set(there)))
+            elif column in here and here[column].dtype != there[column].dtype:
+                text = f"column {column!r} is {here[column].dtype}, in {known.latest!r} {there[column].dtype}"
+                yield from self.at(spot, text, "declare one dtype")
+
+    def _waits_for(self, source: str, other: str) -> bool:
+        """Does the knowledge time of `source` come, over any number of sources, from `other`?"""
+        passed: set[str] = set()
+        while source in self.system.sources and source not in passed and source != other:
+            passed.add(source)
+            known = self.system.sources[source].known_at
+            if not isinstance(known, KnownFrom):
+                return False
+            source = known.latest
+        return source == other
 
     def _origin(self, place: Place, source: Source) -> Iterator[Problem]:
         for name in _VARIABLE.findall(source.path):
@@ -119,9 +152,7 @@ class _Checker:
             text = f"{place[-1]} column {column!r} is {declared.dtype}"
             yield from self.at(place, text, "declare dtype timestamp or date")
 
-    def _names(
-        self, place: Place, names: Sequence[str], allowed: Iterable[str], what: str
-    ) -> Iterator[Problem]:
+    def _names(self, place: Place, names: Sequence[str], allowed: Iterable[str], what: str) -> Iterator[Problem]:
         """Names in a list (or alone) that must exist, each once."""
         known = set(allowed)
         for index, name in enumerate(names):
@@ -173,9 +204,7 @@ class _Checker:
             missing = sorted(set(entity.keys) - set(self.system.entity[about].keys))
             if missing:
                 text = f"entity {view.entity!r} has the key {', '.join(missing)}, which {about!r} has not"
-                yield from self.at(
-                    (*place, "entity"), text, f"predictions are about {about!r}, declared first"
-                )
+                yield from self.at((*place, "entity"), text, f"predictions are about {about!r}, declared first")
             yield from self._sql((*place, "sql"), view.sql, _view_columns(entity, view.features))
 
     def _sql(self, place: Place, file: str, wanted: set[str]) -> Iterator[Problem]:

@@ -91,9 +91,7 @@ def parse_document(text: str, *, file: str) -> Document:
         data = reader.document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        problem = Problem(
-            file, mark.line + 1 if mark else 1, f"is not YAML: {error.problem or error.context}"
-        )
+        problem = Problem(file, mark.line + 1 if mark else 1, f"is not YAML: {error.problem or error.context}")
         raise ContractError([*reader.problems, problem]) from error
     except yaml.YAMLError as error:
         line = text.count("\n", 0, getattr(error, "position", 0)) + 1

@@ -148,9 +148,7 @@ class FeatureSet:
                     for f in data["features"]
                 ),
                 views=tuple(
-                    ViewSpec(
-                        v["name"], tuple(v["keys"]), v["ttl_seconds"], tuple(v["features"]), v["sql_sha256"]
-                    )
+                    ViewSpec(v["name"], tuple(v["keys"]), v["ttl_seconds"], tuple(v["features"]), v["sql_sha256"])
                     for v in data["views"]
                 ),
                 on_demand=tuple(
@@ -172,9 +170,7 @@ class FeatureSet:
         for spec in self.on_demand:
             module, _, function = spec.function.partition(":")
             try:
-                found[spec.name] = getattr(
-                    load_module(module, self.code[module], origin=self.system), function
-                )
+                found[spec.name] = getattr(load_module(module, self.code[module], origin=self.system), function)
             except Exception as error:  # a bundle's own code may raise anything
                 raise BundleError(
                     f"{spec.function} of {self.system!r} cannot be loaded: {error!r}; build the bundle again"

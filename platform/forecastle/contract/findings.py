@@ -10,10 +10,10 @@ from __future__ import annotations
 import copy
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import NoneType
-from typing import Any, Final, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -134,9 +134,7 @@ def _problem(group: Sequence[_Item], document: Document) -> Problem:
     if first.is_type:
         return Problem(document.file, line, "is no mapping", "begin with system: NAME")
     if first.is_key:
-        return Problem(
-            document.file, line, f"{where} cannot be a name", PATTERN_HINTS[first.context["pattern"]]
-        )
+        return Problem(document.file, line, f"{where} cannot be a name", PATTERN_HINTS[first.context["pattern"]])
     return Problem(document.file, line, *_sentence(first, where))
 
 
@@ -203,9 +201,21 @@ def _model_at(location: Place) -> type[BaseModel] | None:
         elif get_origin(annotation) in {dict, list}:
             annotation = get_args(annotation)[-1]
         else:
-            # The location names the branch of a union that was tried.
-            annotation = next((a for a in get_args(annotation) if getattr(a, "__name__", "") == part), None)
+            # The location names the branch of a union that was tried, and before it the union where it has a tag.
+            named = (a for a in _branches(annotation) if getattr(a, "__name__", "") == part)
+            annotation = next(named, annotation)
     return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def _branches(annotation: Any) -> Iterator[Any]:
+    """What a union may be, unions and annotations inside it opened."""
+    if get_origin(annotation) is Annotated:
+        yield from _branches(get_args(annotation)[0])
+    elif get_origin(annotation) in {Union, UnionType}:
+        for branch in get_args(annotation):
+            yield from _branches(branch)
+    else:
+        yield annotation
 
 
 def _without_none(annotation: Any) -> Any:

@@ -52,9 +52,7 @@ class LoadedSystem:
             AttributeError: no such function.
         """
         module, _, function = path.partition(":")
-        loaded: Callable[..., Any] = getattr(
-            load_module(module, self.code[module], origin=self.name), function
-        )
+        loaded: Callable[..., Any] = getattr(load_module(module, self.code[module], origin=self.name), function)
         return loaded
 
     def lineage(self, file: str) -> Lineage:

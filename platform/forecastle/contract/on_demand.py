@@ -25,23 +25,30 @@ def on_demand_columns(feature_set: FeatureSet, columns: Mapping[str, FloatArray]
         columns: arrays (n,) of at least every declared input.
 
     Raises:
-        FeatureError: a function gives other features than it declares, or another number of rows.
+        FeatureError: a function fails, gives other features than it declares, or another number of rows.
     """
     made: dict[str, FloatArray] = {}
     functions = feature_set.functions()
     for spec in feature_set.on_demand:
         rows = len(columns[spec.inputs[0]])
-        given = functions[spec.name](**{name: columns[name] for name in spec.inputs})
+        try:
+            given = functions[spec.name](**{name: _read_only(columns[name]) for name in spec.inputs})
+        except Exception as error:  # a system's own code may raise anything
+            raise FeatureError(f"{spec.function} fails over {rows} rows: {error!r}") from error
         if set(given) != set(spec.outputs):
             raise FeatureError(
-                f"{spec.function} gives {', '.join(sorted(given))}; "
-                f"it is declared to give {', '.join(spec.outputs)}"
+                f"{spec.function} gives {', '.join(sorted(given))}; it is declared to give {', '.join(spec.outputs)}"
             )
         for name in spec.outputs:
             values = np.asarray(given[name], dtype=np.float64)
             if values.shape != (rows,):
-                raise FeatureError(
-                    f"{spec.function} gives {name} of shape {values.shape}; ({rows},) is expected"
-                )
+                raise FeatureError(f"{spec.function} gives {name} of shape {values.shape}; ({rows},) is expected")
             made[name] = values
     return made
+
+
+def _read_only(values: FloatArray) -> FloatArray:
+    """A function that changed its input in place would change the feature everybody else reads."""
+    view = values.view()
+    view.flags.writeable = False
+    return view

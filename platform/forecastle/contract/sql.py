@@ -153,9 +153,7 @@ def _tables(query: exp.Query, file: str, schema: Schema) -> Iterator[Problem]:
         name = cte.alias_or_name.lower()
         local.add(name)
         if name in schema:
-            yield Problem(
-                file, _line(cte), f"names a WITH part {name!r} like the source", "give it another name"
-            )
+            yield Problem(file, _line(cte), f"names a WITH part {name!r} like the source", "give it another name")
     for table in query.find_all(exp.Table):
         name = table.name.lower()
         if isinstance(table.this, exp.Identifier) and name not in local and name not in schema:
@@ -199,9 +197,7 @@ def _gives(source: exp.Expression | Scope, schema: Schema) -> set[str] | None:
     return {name.lower() for name in inner.named_selects} if isinstance(inner, exp.Query) else None
 
 
-def _column(
-    column: exp.Column, reach: Mapping[str, set[str] | None], scope: Scope, file: str
-) -> Iterator[Problem]:
+def _column(column: exp.Column, reach: Mapping[str, set[str] | None], scope: Scope, file: str) -> Iterator[Problem]:
     name, table = column.name.lower(), column.table.lower()
     known = {word for columns in reach.values() if columns is not None for word in columns}
     certain = None not in reach.values()
@@ -220,9 +216,7 @@ def _column(
         yield Problem(file, _line(column), f"reads unknown column {name!r}", did_you_mean(name, known))
 
 
-def _ambiguous(
-    column: exp.Column, reach: Mapping[str, set[str] | None], scope: Scope, file: str
-) -> Iterator[Problem]:
+def _ambiguous(column: exp.Column, reach: Mapping[str, set[str] | None], scope: Scope, file: str) -> Iterator[Problem]:
     name = column.name.lower()
     owners = [alias for alias in scope.selected_sources if name in (reach[alias.lower()] or ())]
     using = {i.name.lower() for join in scope.find_all(exp.Join) for i in join.args.get("using") or ()}

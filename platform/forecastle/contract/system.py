@@ -6,9 +6,9 @@ Does not belong here: reading files (`load.py`), checks that need two fields or 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from forecastle.contract.types import (
     Cron,
@@ -47,9 +47,7 @@ class Column(Declared):
 class Feature(Column):
     """The contract of one feature, with what to do when its value is missing or stale at request time."""
 
-    missing: MissingRule = Field(
-        "refuse", description="refuse the request, use the default, or the last value."
-    )
+    missing: MissingRule = Field("refuse", description="refuse the request, use the default, or the last value.")
     default: float | None = Field(None, description="Used by `missing: default`; null where nullable.")
     request: bool = Field(True, description="May a request give this value itself?")
 
@@ -74,26 +72,53 @@ class KnownAt(Declared):
     delay: Duration
 
 
+class KnownFrom(Declared):
+    """Knowledge time where only another source tells it: the latest one among its rows equal in `on`.
+
+    For rows that are stored in the last version seen: they may have been revised until that source last named
+    them. A row that it never named has no knowledge time and is quarantined.
+    """
+
+    latest: Name = Field(description="The source whose rows tell when a row was last seen.")
+    on: list[Name] = Field(min_length=1, description="Columns of both sources that must be equal.")
+
+
+def _way_to_know(given: Any) -> str:
+    """Which of the two mappings is meant, so that only its own keys are missed or unknown."""
+    keys = given.model_fields_set if isinstance(given, Declared) else given
+    return "KnownFrom" if isinstance(keys, dict | set) and {"latest", "on"} & set(keys) else "KnownAt"
+
+
 class Source(Declared):
     """Raw rows from outside, with a contract, an event time and a knowledge time."""
 
     kind: Literal["csv", "parquet"]
     path: str = Field(min_length=1, description="File or glob; ${DATA} is the data folder.")
-    event_at: Name = Field(description="Column that tells when the row was true in the world.")
-    known_at: Name | KnownAt = Field(
-        description="Column that tells when we could first know the row, or a delay."
+    event_at: Name = Field(
+        description="Column that tells when the row was true in the world, or known_at where another source tells that."
     )
-    key: list[Name] = Field(
-        min_length=1, description="Rows equal in these columns are one row: the first known stays."
-    )
+    known_at: (
+        Name
+        | Annotated[
+            Annotated[KnownAt, Tag("KnownAt")] | Annotated[KnownFrom, Tag("KnownFrom")], Discriminator(_way_to_know)
+        ]
+    ) = Field(description="Column that tells when we could first know the row, a delay, or another source.")
+    key: list[Name] = Field(min_length=1, description="Rows equal in these columns are one row: the first known stays.")
     time_zone: str = Field("UTC", description="Zone of times and dates that carry none.")
     optional: bool = Field(False, description="A missing file gives an empty table, said in the metadata.")
-    quarantine_limit: float = Field(
-        0.01, ge=0, le=1, description="Share of rows that may break the contract."
-    )
+    quarantine_limit: float = Field(0.01, ge=0, le=1, description="Share of rows that may break the contract.")
     freshness: Freshness | None = None
     description: str = ""
     columns: dict[Name, Column] = Field(min_length=1)
+
+    def time_columns(self) -> dict[str, str]:
+        """`event_at` and `known_at` → the column that tells it, where a column does."""
+        told: dict[str, str] = {}
+        if not (isinstance(self.known_at, KnownFrom) and self.event_at == "known_at"):
+            told["event_at"] = self.event_at
+        if isinstance(self.known_at, str):
+            told["known_at"] = self.known_at
+        return told
 
 
 class FeatureView(Declared):
@@ -123,9 +148,7 @@ class Label(Declared):
     """SQL that gives entity keys, predict_at, outcome and the outcome's known_at."""
 
     sql: SqlFile
-    matures: PositiveDuration = Field(
-        description="After this long an outcome that is still unknown counts as overdue."
-    )
+    matures: PositiveDuration = Field(description="After this long an outcome that is still unknown counts as overdue.")
     columns: dict[Name, Column] = Field(default_factory=dict, description="Further columns, for slices.")
     description: str = ""
 
@@ -147,25 +170,17 @@ class Split(Declared):
     """Time split: train on the oldest rows, calibrate on the next, test on the newest."""
 
     test: float = Field(0.25, gt=0, lt=1, description="Share of the newest rows kept for the test.")
-    calibrate: float = Field(
-        0.2, gt=0, lt=1, description="Share of the rest, newest, kept for the calibrator."
-    )
-    embargo: Duration = Field(
-        description="Gap between the newest label known in training and the first test row."
-    )
+    calibrate: float = Field(0.2, gt=0, lt=1, description="Share of the rest, newest, kept for the calibrator.")
+    embargo: Duration = Field(description="Gap between the newest label known in training and the first test row.")
 
 
 class Evaluate(Declared):
     """How a model is judged before it may serve."""
 
     split: Split
-    baseline: Name = Field(
-        description="The feature that is itself a probability and must be beaten or matched."
-    )
+    baseline: Name = Field(description="The feature that is itself a probability and must be beaten or matched.")
     slices: list[Name] = Field(default_factory=list)
-    cluster: Name | None = Field(
-        None, description="Column whose rows are resampled together; the entity by default."
-    )
+    cluster: Name | None = Field(None, description="Column whose rows are resampled together; the entity by default.")
 
 
 class Gates(Declared):
@@ -174,9 +189,7 @@ class Gates(Declared):
     brier_margin: float = Field(0.0, ge=0, description="Brier may exceed the baseline's by at most this.")
     champion_margin: float = Field(0.0, ge=0, description="Brier may exceed the champion's by at most this.")
     miscalibration_max: float = Field(gt=0, le=1, description="Largest miscalibration (CORP, Brier) allowed.")
-    suspicious_gain: float = Field(
-        gt=0, le=1, description="A Brier gain on the baseline above this means a leak."
-    )
+    suspicious_gain: float = Field(gt=0, le=1, description="A Brier gain on the baseline above this means a leak.")
     rows_min: int = Field(200, ge=1, description="Fewest test rows a decision may rest on.")
 
 
@@ -184,12 +197,8 @@ class Drift(Declared):
     """When a difference from training is worth waking somebody."""
 
     psi_tolerance: float = Field(0.1, gt=0, description="Population stability index nobody would act on.")
-    null_rate_tolerance: float = Field(
-        0.02, gt=0, lt=1, description="Change in the share of nulls, absolute."
-    )
-    tail_rate_tolerance: float = Field(
-        0.005, gt=0, lt=1, description="Change in the share beyond the extremes."
-    )
+    null_rate_tolerance: float = Field(0.02, gt=0, lt=1, description="Change in the share of nulls, absolute.")
+    tail_rate_tolerance: float = Field(0.005, gt=0, lt=1, description="Change in the share beyond the extremes.")
     alpha: float = Field(0.01, gt=0, lt=1, description="False alarms allowed over all tests of one look.")
     window: PositiveDuration = Field(description="The newest rows compared with the training reference.")
 
@@ -217,15 +226,11 @@ class System(Declared):
     gates: Gates
     drift: Drift
     retrain: Retrain
-    simulate: FunctionPath | None = Field(
-        None, description="Function that writes a seeded world of source files."
-    )
+    simulate: FunctionPath | None = Field(None, description="Function that writes a seeded world of source files.")
 
     def features(self) -> dict[str, Feature]:
         """Every feature of the system by name: views in order, then on-demand."""
-        groups = [v.features for v in self.feature_views.values()] + [
-            g.features for g in self.on_demand.values()
-        ]
+        groups = [v.features for v in self.feature_views.values()] + [g.features for g in self.on_demand.values()]
         return {name: feature for group in groups for name, feature in group.items()}
 
     def view_of(self, feature: str) -> str | None:

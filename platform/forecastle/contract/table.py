@@ -29,13 +29,14 @@ _PANDERA_RULES: Final = {
     "column_in_schema": "unknown",
     "column_in_dataframe": "missing",
 }
+_OF_COLUMN: Final = frozenset({"unknown", "missing", "dtype"})
+
+_Row = tuple[int | None, str, Any, str]
 
 
 def table_schema(columns: Mapping[str, Column]) -> pa.DataFrameSchema:
     """A strict, lazy pandera schema: every named column once, no other, order free."""
-    return pa.DataFrameSchema(
-        {name: _column(column) for name, column in columns.items()}, strict=True, ordered=False
-    )
+    return pa.DataFrameSchema({name: _column(column) for name, column in columns.items()}, strict=True, ordered=False)
 
 
 def violations(frame: pd.DataFrame, columns: Mapping[str, Column]) -> pd.DataFrame:
@@ -65,13 +66,16 @@ def _column(column: Column) -> pa.Column:
         checks.append(_check(_instances(column.dtype), "dtype"))
     if column.dtype == "float64":
         checks.append(_check(lambda values: ~np.isinf(values), "finite"))
-    whole = column.dtype == "int64"
-    if column.min is not None:
-        checks.append(pa.Check.ge(math.ceil(column.min) if whole else column.min, name="min"))
-    if column.max is not None:
-        checks.append(pa.Check.le(math.floor(column.max) if whole else column.max, name="max"))
+    low, high = column.min, column.max
+    if column.dtype == "int64":
+        # Compared as integers: as floats, neighbours above 2**53 are equal.
+        low, high = None if low is None else math.ceil(low), None if high is None else math.floor(high)
+    if low is not None:
+        checks.append(pa.Check.ge(low, error="min"))
+    if high is not None:
+        checks.append(pa.Check.le(high, error="max"))
     if column.allowed is not None:
-        checks.append(pa.Check.isin(column.allowed, name="allowed"))
+        checks.append(pa.Check.isin(column.allowed, error="allowed"))
     return pa.Column(
         _PANDAS_DTYPE.get(column.dtype),
         checks=checks,
@@ -81,7 +85,7 @@ def _column(column: Column) -> pa.Column:
 
 
 def _check(rule: Callable[[pd.Series[Any]], Any], name: str) -> pa.Check:
-    return pa.Check(rule, name=name, ignore_na=True)
+    return pa.Check(rule, error=name, ignore_na=True)
 
 
 def _whole(values: pd.Series[Any]) -> pd.Series[bool]:
@@ -99,33 +103,38 @@ def _instances(dtype: str) -> Callable[[pd.Series[Any]], pd.Series[bool]]:
 
     def check(values: pd.Series[Any]) -> pd.Series[bool]:
         # A datetime is a date to Python, and no date to us.
-        return values.map(lambda v: isinstance(v, kinds[dtype]) and not isinstance(v, dt.datetime)).astype(
-            bool
-        )
+        return values.map(lambda v: isinstance(v, kinds[dtype]) and not isinstance(v, dt.datetime)).astype(bool)
 
     return check
 
 
 def _tidy(cases: pd.DataFrame, columns: Mapping[str, Column]) -> pd.DataFrame:
     """The cases of pandera with our words: one row per value, in the order of columns and rows."""
-    rows = []
-    for case in cases.to_dict("records"):
-        check = str(case["check"])
-        rule = "dtype" if check.startswith("dtype") else _PANDERA_RULES.get(check, check)
-        whole_column = rule in {"unknown", "missing"} or pd.isna(case["index"])
-        name = str(case["failure_case"] if rule in {"unknown", "missing"} else case["column"])
-        value = None if rule in {"unknown", "missing"} else case["failure_case"]
-        rows.append((None if whole_column else int(case["index"]), name, value, rule))
+    rows = [_row(case) for case in cases.to_dict("records")]
     retyped = {name for row, name, _, rule in rows if row is None and rule == "dtype"}
-    rows = [row for row in rows if row[1] not in retyped or (row[0] is None and row[3] == "dtype")]
+    # A check that broke off on values of another dtype has no position: the dtype is the fault, and it is told.
+    rows = [r for r in rows if r[3] in _OF_COLUMN or (r[0] is not None and r[1] not in retyped)]
     order = {name: position for position, name in enumerate(columns)}
     rank = {rule: position for position, rule in enumerate(RULES)}
     rows.sort(key=lambda r: (order.get(r[1], len(order)), -1 if r[0] is None else r[0], rank.get(r[3], -1)))
-    first = {(name, row): (row, name, value, rule) for row, name, value, rule in reversed(rows)}
-    return _frame(list(first.values())[::-1])
+    first: dict[tuple[str, int | None], _Row] = {}
+    for row in rows:
+        first.setdefault((row[1], row[0]), row)
+    return _frame(list(first.values()))
 
 
-def _frame(rows: list[tuple[int | None, str, Any, str]]) -> pd.DataFrame:
+def _row(case: Mapping[Any, Any]) -> _Row:
+    check, failure, index = str(case["check"]), case["failure_case"], case["index"]
+    if check.startswith("dtype("):
+        # The column as a whole: pandera may still name the first value it could not convert.
+        return None, str(case["column"]), None, "dtype"
+    rule = _PANDERA_RULES.get(check, check)
+    if rule in {"unknown", "missing"}:
+        return None, str(failure), None, rule
+    return None if pd.isna(index) else int(index), str(case["column"]), failure, rule
+
+
+def _frame(rows: list[_Row]) -> pd.DataFrame:
     columns = list(zip(*rows, strict=True)) or [()] * len(VIOLATION_COLUMNS)
     dtypes = ("Int64", "str", "object", "str")
     return pd.DataFrame(

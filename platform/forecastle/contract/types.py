@@ -112,9 +112,7 @@ def check_cron(value: str) -> str:
     """
     fields = value.split()
     if len(fields) != len(_CRON_FIELDS):
-        raise ValueError(
-            f'got {value!r}; a schedule is minute, hour, day, month, weekday, such as "0 6 * * *"'
-        )
+        raise ValueError(f'got {value!r}; a schedule is minute, hour, day, month, weekday, such as "0 6 * * *"')
     for text, (name, low, high, words) in zip(fields, _CRON_FIELDS, strict=True):
         if not all(_is_cron_part(part, low, high, words) for part in text.lower().split(",")):
             raise ValueError(f"got {value!r}; {name} is {text!r}, which is not * or {low} to {high}")

@@ -6,8 +6,10 @@ Does not belong here: any of the steps themselves, promotion (`promote.py`).
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -71,20 +73,20 @@ def build_model(
         dagster_run_id: the run that asked, for lineage.
 
     Raises:
-        LearnError: the rows cannot give a model.
+        LearnError: the rows cannot give a model; bundles and registered versions stay as they were.
     """
     declared = system.declaration
     feature_set = system.feature_set(name)
-    cluster = cluster_column(system)
     trained = train_model(
         frame,
         name=name,
         model=declared.models[name],
         features=feature_set.model_features,
         split=declared.evaluate.split,
-        cluster=cluster,
+        cluster=cluster_column(system),
     )
     evaluation = evaluate_test(system, frame.iloc[trained.split.test], trained.test_probability, champion=None)
+    references = _references(frame.iloc[trained.split.train], system, trained.features)
     tags = {
         "system": declared.system,
         "feature_set": feature_set.hash,
@@ -94,33 +96,24 @@ def build_model(
     }
     with tracking.run(declared.system, name=name, tags=tags) as run:
         facts = {
-            "model": name,
-            "estimator": declared.models[name].estimator,
+            **_facts(name, trained, identity, estimator=declared.models[name].estimator),
             "feature_set": feature_set.hash,
-            "training_set_hash": identity.content_hash,
-            "training_set_version": identity.version,
-            "knowledge_until": identity.knowledge_until.isoformat(),
-            "calibrate_from": trained.split.calibrate_from.isoformat(),
-            "test_from": trained.split.test_from.isoformat(),
             "trained_at": trained_at.isoformat(),
             "mlflow_run_id": run.run_id,
             "dagster_run_id": dagster_run_id,
         }
         card = model_card(system, trained, evaluation, facts=facts, lineage=feature_lineage(system))
-        model_uri = _log(tracking, frame, trained, evaluation, identity, declared.system)
-        version = tracking.register(declared.system, run_id=run.run_id, model_uri=model_uri, tags=tags)
+        model_uri = _log(trained, evaluation, frame, identity=identity, tracking=tracking)
         parts = BundleParts(
             feature_set=feature_set,
             model_bytes=trained.model_bytes,
             calibrator=trained.calibrator,
-            reference=_references(frame.iloc[trained.split.train], system, trained.features),
+            reference=references,
             golden=trained.golden,
             card=card,
-            facts={**facts, "model_version": version},
+            facts=facts,
         )
-        bundle = write_bundle(bundles, parts)
-        tracking.log_files(bundles / bundle, under="bundle")
-        tracking.tag(run.run_id, {"bundle": bundle, "model_version": version})
+        version, bundle = _register(parts, model_uri=model_uri, tags=tags, tracking=tracking, bundles=bundles)
     return BuiltModel(name, bundle, version, run.run_id, trained, evaluation, card)
 
 
@@ -167,14 +160,28 @@ def feature_lineage(system: LoadedSystem) -> dict[str, tuple[tuple[str, str], ..
     return found
 
 
+def _facts(name: str, trained: TrainedModel, identity: TrainingSetIdentity, *, estimator: str) -> dict[str, Any]:
+    """What the bundle says of its own origin."""
+    return {
+        "model": name,
+        "estimator": estimator,
+        "training_set_hash": identity.content_hash,
+        "training_set_version": identity.version,
+        "knowledge_until": identity.knowledge_until.isoformat(),
+        "calibrate_from": trained.split.calibrate_from.isoformat(),
+        "test_from": trained.split.test_from.isoformat(),
+    }
+
+
 def _log(
-    tracking: Tracking,
-    frame: pd.DataFrame,
     trained: TrainedModel,
     evaluation: Evaluation,
+    frame: pd.DataFrame,
+    *,
     identity: TrainingSetIdentity,
-    system: str,
+    tracking: Tracking,
 ) -> str:
+    """Everything of the run but its files; returns the logged model's URI."""
     tracking.log_training(
         frame[[*trained.features, "outcome"]],
         name="training_set",
@@ -188,10 +195,23 @@ def _log(
     return tracking.log_model(trained.model_bytes, example=example)
 
 
+def _register(
+    parts: BundleParts, *, model_uri: str, tags: Mapping[str, str], tracking: Tracking, bundles: Path
+) -> tuple[str, str]:
+    """Version and bundle of a model; when one step fails, the steps before it are taken back."""
+    system, run_id = parts.feature_set.system, str(parts.facts["mlflow_run_id"])
+    with ExitStack() as undo:
+        version = tracking.register(system, run_id=run_id, model_uri=model_uri, tags=tags)
+        undo.callback(tracking.withdraw, system, version=version)
+        bundle = write_bundle(bundles, replace(parts, facts={**parts.facts, "model_version": version}))
+        undo.callback(shutil.rmtree, bundles / bundle)
+        tracking.log_files(bundles / bundle, under="bundle")
+        tracking.tag(run_id, {"bundle": bundle, "model_version": version})
+        undo.pop_all()
+    return version, bundle
+
+
 def _references(train: pd.DataFrame, system: LoadedSystem, features: tuple[str, ...]) -> Mapping[str, Any]:
-    """What each feature looked like in training; a feature that was always null has nothing to compare with."""
+    """What each feature looked like in training."""
     contracts = system.declaration.features()
-    return {
-        name: reference(train[name], unit=contracts[name].unit or "", points=1_000).to_json()
-        for name in features
-    }
+    return {name: reference(train[name], unit=contracts[name].unit or "", points=1_000).to_json() for name in features}

@@ -1,8 +1,7 @@
 """The bundle: model, calibrator, feature set, reference statistics and card under one hash, moved as one.
 
 Belongs here: writing a bundle, and reading one so that no parser sees a byte before its checksum has been compared.
-Does not belong here: training (`train.py`), running the model (`native_booster.py`), choosing a champion (`registry.py`).
-Served: imports nothing heavier than NumPy and pydantic.
+Does not belong here: training (`train.py`), running the model (`native_booster.py`), choosing (`registry.py`). Served: imports nothing heavier than NumPy and pydantic.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +28,7 @@ CALIBRATOR: Final = "calibrator.json"
 REFERENCE: Final = "reference.json"
 GOLDEN: Final = "golden.json"
 CARD: Final = "card.md"
+GOLDEN_ROWS_MIN: Final = 16
 FILES: Final = (FEATURE_SET, MODEL, CALIBRATOR, REFERENCE, GOLDEN, CARD)
 
 
@@ -74,6 +74,9 @@ def write_bundle(folder: Path, parts: BundleParts) -> str:
     """Write a bundle below `folder` under its hash and return the hash; the same parts give the same bytes.
 
     The folder appears whole or not at all (temporary folder, fsync, rename); an equal bundle is left as it is.
+
+    Raises:
+        BundleError: a number of the parts is not finite, so that JSON cannot hold it.
     """
     contents = {
         FEATURE_SET: canonical_json(parts.feature_set.to_json()),
@@ -106,7 +109,8 @@ def load_bundle(folder: Path, *, expected_hash: str | None = None) -> Bundle:
 
     Args:
         folder: the folder that holds `manifest.json`.
-        expected_hash: the hash that the promotion recorded; without it the folder's own name is the claim.
+        expected_hash: the hash that the promotion recorded. Without it the manifest is believed: only for a
+            bundle that is packed with the code that reads it, and so is as trustworthy as that code.
 
     Raises:
         BundleError: naming the part that is missing, changed or does not fit.
@@ -115,23 +119,30 @@ def load_bundle(folder: Path, *, expected_hash: str | None = None) -> Bundle:
     digest = _sha256(manifest_bytes)
     if expected_hash is not None and digest != expected_hash:
         raise BundleError(
-            f"bundle {folder.name[:12]}: {MANIFEST} has hash {digest[:12]}, the promotion recorded {expected_hash[:12]}; "
-            "restore the bundle or promote another"
+            f"bundle {folder.name[:12]}: {MANIFEST} has hash {digest[:12]}, the promotion recorded "
+            f"{expected_hash[:12]}; restore the bundle or promote another"
         )
     manifest = _json(manifest_bytes, MANIFEST)
-    if manifest.get("format") != FORMAT or set(manifest.get("files", ())) != set(FILES):
+    files = manifest.get("files")
+    if manifest.get("format") != FORMAT or not isinstance(files, dict) or set(files) != set(FILES):
         raise BundleError(f"bundle {digest[:12]}: {MANIFEST} is not of format {FORMAT}; build the bundle again")
-    contents = {name: _verified(folder, name, manifest["files"][name]) for name in FILES}
-    return _assemble(digest, manifest, contents)
+    try:
+        contents = {name: _verified(folder, name, files[name]) for name in FILES}
+        return _assemble(digest, manifest, contents)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"bundle {digest[:12]} does not fit together: {error!r}; build the bundle again") from error
 
 
 def canonical_json(value: Any) -> bytes:
     """JSON bytes with sorted keys and no NaN, so that equal values have equal hashes.
 
     Raises:
-        ValueError: a number is not finite.
+        BundleError: a number is not finite.
     """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    try:
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    except ValueError as error:
+        raise BundleError(f"a bundle holds finite numbers only: {error}") from error
     return text.encode()
 
 
@@ -139,10 +150,12 @@ def _assemble(digest: str, manifest: Mapping[str, Any], contents: Mapping[str, b
     feature_set = FeatureSet.from_json(_json(contents[FEATURE_SET], FEATURE_SET))
     if feature_set.system != manifest["system"]:
         raise BundleError(f"bundle {digest[:12]}: {FEATURE_SET} is of system {feature_set.system!r}")
-    golden = _json(contents[GOLDEN], GOLDEN)
+    golden = _golden(_json(contents[GOLDEN], GOLDEN))
     width = len(feature_set.model_features)
-    if any(len(row) != width for row in golden["rows"]):
+    if any(len(row) != width for row in golden.rows):
         raise BundleError(f"bundle {digest[:12]}: {GOLDEN} has rows that are not {width} features wide")
+    if not len(golden.rows) == len(golden.raw) == len(golden.probability) >= GOLDEN_ROWS_MIN:
+        raise BundleError(f"bundle {digest[:12]}: {GOLDEN} lacks rows or scores; {GOLDEN_ROWS_MIN} are the least")
     return Bundle(
         hash=digest,
         system=feature_set.system,
@@ -151,14 +164,15 @@ def _assemble(digest: str, manifest: Mapping[str, Any], contents: Mapping[str, b
         model_sha256=manifest["files"][MODEL]["sha256"],
         calibrator=calibrator_from_json(_json(contents[CALIBRATOR], CALIBRATOR)),
         reference=_json(contents[REFERENCE], REFERENCE),
-        golden=Golden(_rows(golden["rows"]), tuple(golden["raw"]), tuple(golden["probability"])),
+        golden=golden,
         card=contents[CARD].decode(),
         facts=manifest["facts"],
     )
 
 
-def _rows(rows: Sequence[Sequence[float | None]]) -> tuple[tuple[float | None, ...], ...]:
-    return tuple(tuple(row) for row in rows)
+def _golden(data: Mapping[str, Any]) -> Golden:
+    rows = tuple(tuple(row) for row in data["rows"])
+    return Golden(rows, tuple(data["raw"]), tuple(data["probability"]))
 
 
 def _verified(folder: Path, name: str, recorded: Mapping[str, Any]) -> bytes:
@@ -200,11 +214,22 @@ def _write_whole(folder: Path, target: Path, contents: Mapping[str, bytes]) -> N
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-        staging.chmod(0o700)
+        _flush(staging)
         try:
             staging.rename(target)
         except OSError:
+            # Another process wrote the same bundle meanwhile.
             if not target.exists():
                 raise
+        _flush(folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _flush(folder: Path) -> None:
+    """Names in a folder reach the disk only with the folder itself."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

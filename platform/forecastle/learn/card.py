@@ -74,9 +74,7 @@ def _window(asked_from: datetime, known_before: datetime) -> str:
     return f"asked from {asked_from:%Y-%m-%d}, outcome known before {known_before:%Y-%m-%d}"
 
 
-def _features(
-    system: LoadedSystem, trained: TrainedModel, lineage: Mapping[str, Sequence[tuple[str, str]]]
-) -> str:
+def _features(system: LoadedSystem, trained: TrainedModel, lineage: Mapping[str, Sequence[tuple[str, str]]]) -> str:
     contracts = system.declaration.features()
     gain = dict(zip(trained.importances["feature"], trained.importances["importance"], strict=True))
     lines = ["| feature | unit | allowed | missing | share of gain | from |", "|---|---|---|---|---|---|"]
@@ -92,7 +90,7 @@ def _features(
 
 def _limits(system: LoadedSystem, trained: TrainedModel) -> str:
     lines = [
-        f"- Scores hold for the window above; they say nothing of a world that changed after {trained.split.test_from:%Y-%m-%d}.",
+        f"- Scores hold up to {trained.split.last_at:%Y-%m-%d}; they say nothing of a world that changed since.",
         "- Rows of one cluster settle together: effective sample sizes are smaller than row counts.",
     ]
     contracts = system.declaration.features()

@@ -43,9 +43,7 @@ class NativeBooster:
         """
         digest = hashlib.sha256(model_bytes).hexdigest()
         if digest != expected_sha256:
-            raise BundleError(
-                f"model has SHA-256 {digest}, expected {expected_sha256}; restore the bundle's files"
-            )
+            raise BundleError(f"model has SHA-256 {digest}, expected {expected_sha256}; restore the bundle's files")
         if b"\0" in model_bytes:
             raise BundleError("model text holds a zero byte; write it again with `Booster.model_to_string`")
         self._handle = ctypes.c_void_p()
@@ -121,9 +119,7 @@ class NativeBooster:
             BundleError: no rows, or a score differs, by the single-row or by the matrix path.
         """
         if not rows or len(rows) != len(scores):
-            raise BundleError(
-                f"got {len(rows)} golden rows and {len(scores)} scores; equal numbers above 0 are needed"
-            )
+            raise BundleError(f"got {len(rows)} golden rows and {len(scores)} scores; equal numbers above 0 are needed")
         many = self.predict(np.array(rows, dtype=np.float64))
         for index, (row, expected) in enumerate(zip(rows, scores, strict=True)):
             one = self.predict_one(row)

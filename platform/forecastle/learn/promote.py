@@ -6,13 +6,17 @@ Does not belong here: the gates (`gates.py`), the rows kept (`registry.py`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from forecastle.contract.errors import BundleError
 from forecastle.learn.bundle import load_bundle
 from forecastle.learn.evaluate import Evaluation
 from forecastle.learn.gates import Decision
-from forecastle.learn.registry import Promotion, Registry, write_pointer
+from forecastle.learn.golden import golden_faults
+from forecastle.learn.registry import Promotion, Registry, publish_pointer
 from forecastle.learn.tracking import Tracking
 
 
@@ -29,45 +33,76 @@ class Candidate:
 def settle(
     candidate: Candidate,
     decision: Decision,
-    evaluation: Evaluation,
+    evaluation: Evaluation | None,
     *,
     registry: Registry,
     tracking: Tracking,
     bundles: Path,
     pointer: Path,
     expected: Promotion | None,
+    approved_by: str = "gates",
 ) -> Promotion | None:
     """Record a decision and, when it says so, make the candidate champion; returns the new promotion or None.
 
-    `expected` is the champion the decision was made against.
+    `evaluation` is the evidence (None where a person decided, as in a rollback), `expected` the champion the
+    decision was made against, `approved_by` who or what said so. Pointer and alias are set to the registry's
+    champion whatever the decision: a run that was killed between them is mended by the next.
 
     Raises:
-        BundleError: the bundle on disk is not the one that was evaluated; nothing is recorded.
+        BundleError: the bundle on disk is not the one that was evaluated, or does not give its golden rows.
+        LearnError: MLflow does not know the candidate's version. Nothing is recorded in either case.
         ConflictError: another promotion came first; the decision stays recorded, the champion stays.
     """
-    load_bundle(bundles / candidate.bundle, expected_hash=candidate.bundle)
-    decision_id = registry.record_decision(
+    evidence = {"gates": decision.evidence(), "metrics": _finite(evaluation) if evaluation else {}}
+    _check(candidate, tracking=tracking, bundles=bundles)
+    decision_id = _record(registry, candidate, decision, evidence)
+    try:
+        if not decision.promote:
+            return None
+        return registry.promote(
+            candidate.system,
+            bundle=candidate.bundle,
+            model_version=candidate.model_version,
+            approved_by=approved_by,
+            expected=expected,
+            decision_id=decision_id,
+        )
+    finally:
+        _announce(candidate.system, registry=registry, tracking=tracking, pointer=pointer)
+
+
+def rollback(reason: str) -> Decision:
+    """The decision of a person who wants an older bundle back; `settle` applies it like any other."""
+    return Decision(promote=True, reasons=(reason,), gates=())
+
+
+def _check(candidate: Candidate, *, tracking: Tracking, bundles: Path) -> None:
+    """All that can refuse a bundle, before anything is recorded."""
+    bundle = load_bundle(bundles / candidate.bundle, expected_hash=candidate.bundle)
+    faults = golden_faults(bundle)
+    if bundle.system != candidate.system:
+        faults = (f"it is of system {bundle.system!r}, asked was {candidate.system!r}", *faults)
+    if faults:
+        raise BundleError(f"bundle {bundle.hash[:12]} may not answer: {'; '.join(faults[:3])}; train again")
+    tracking.require_version(candidate.system, version=candidate.model_version)
+
+
+def _record(registry: Registry, candidate: Candidate, decision: Decision, evidence: Mapping[str, Any]) -> int:
+    return registry.record_decision(
         candidate.system,
         model=candidate.model,
         bundle=candidate.bundle,
         model_version=candidate.model_version,
         promote=decision.promote,
         reasons=decision.reasons,
-        evidence={"gates": decision.evidence(), "metrics": _finite(evaluation)},
+        evidence=evidence,
     )
-    if not decision.promote:
-        return None
-    promotion = registry.promote(
-        candidate.system,
-        bundle=candidate.bundle,
-        model_version=candidate.model_version,
-        approved_by="gates",
-        expected=expected,
-        decision_id=decision_id,
-    )
-    write_pointer(pointer, promotion)
-    tracking.alias(candidate.system, version=candidate.model_version)
-    return promotion
+
+
+def _announce(system: str, *, registry: Registry, tracking: Tracking, pointer: Path) -> None:
+    champion = publish_pointer(pointer, registry, system=system)
+    if champion is not None:
+        tracking.alias(system, version=champion.model_version)
 
 
 def _finite(evaluation: Evaluation) -> dict[str, float]:

@@ -6,6 +6,7 @@ Does not belong here: the conditions (`gates.py`), MLflow's catalogue (`tracking
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sqlite3
@@ -37,7 +38,15 @@ create trigger if not exists decisions_stay before update on decisions begin sel
 create trigger if not exists promotions_stay before update on promotions begin select raise(abort, 'immutable'); end;
 create trigger if not exists decisions_kept before delete on decisions begin select raise(abort, 'immutable'); end;
 create trigger if not exists promotions_kept before delete on promotions begin select raise(abort, 'immutable'); end;
+-- `insert or replace` deletes without asking delete triggers.
+create trigger if not exists decisions_new before insert on decisions
+  when new.decision_id in (select decision_id from decisions) begin select raise(abort, 'immutable'); end;
+create trigger if not exists promotions_new before insert on promotions
+  when new.promotion_id in (select promotion_id from promotions) begin select raise(abort, 'immutable'); end;
 """
+
+_PROMOTION = "promotion_id, system, bundle, model_version, promoted_at, approved_by, previous_id, decision_id"
+_DECISION = "decision_id, system, model, bundle, model_version, decided_at, promote, reasons, evidence"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,21 +131,19 @@ class Registry:
         """
         previous = expected.promotion_id if expected else None
         row = (system, bundle, model_version, self._clock().isoformat(), approved_by, previous, decision_id)
-        try:
-            with self._connect() as connection:
-                connection.execute(
-                    "insert into promotions (system, bundle, model_version, promoted_at, approved_by, previous_id,"
-                    " decision_id) values (?,?,?,?,?,?,?)",
-                    row,
-                )
-        except sqlite3.IntegrityError as error:
-            raise ConflictError(
-                f"{system}: another promotion came first; look at the new champion and decide again"
-            ) from error
-        champion = self.champion(system)
-        if champion is None:
-            raise ConflictError(f"{system}: the promotion was not kept")
-        return champion
+        with self._connect() as connection:
+            # One statement looks and writes: SQLite lets no other writer in between.
+            cursor = connection.execute(
+                "insert into promotions (system, bundle, model_version, promoted_at, approved_by, previous_id,"
+                " decision_id) select ?,?,?,?,?,?,?"
+                " where (select max(promotion_id) from promotions where system = ?) is ?"
+                f" returning {_PROMOTION}",
+                (*row, system, previous),
+            )
+            made = cursor.fetchone()
+        if made is None:
+            raise ConflictError(f"{system}: another promotion came first; look at the new champion and decide again")
+        return _promotion(made)
 
     def champion(self, system: str) -> Promotion | None:
         """The newest promotion of a system."""
@@ -146,27 +153,18 @@ class Registry:
         """Promotions of a system, newest first; with `at`, only those made by then."""
         with self._connect() as connection:
             rows = connection.execute(
-                "select promotion_id, system, bundle, model_version, promoted_at, approved_by, previous_id, decision_id"
-                " from promotions where system = ? order by promotion_id desc",
-                (system,),
+                f"select {_PROMOTION} from promotions where system = ? order by promotion_id desc", (system,)
             ).fetchall()
-        found = [Promotion(*row[:4], datetime.fromisoformat(row[4]), *row[5:]) for row in rows]
+        found = [_promotion(row) for row in rows]
         return [p for p in found if at is None or p.promoted_at <= at]
 
     def decisions(self, system: str) -> list[RecordedDecision]:
         """Decisions of a system, newest first."""
         with self._connect() as connection:
             rows = connection.execute(
-                "select decision_id, system, model, bundle, model_version, decided_at, promote, reasons, evidence"
-                " from decisions where system = ? order by decision_id desc",
-                (system,),
+                f"select {_DECISION} from decisions where system = ? order by decision_id desc", (system,)
             ).fetchall()
-        return [
-            RecordedDecision(
-                *row[:5], datetime.fromisoformat(row[5]), bool(row[6]), tuple(json.loads(row[7])), json.loads(row[8])
-            )
-            for row in rows
-        ]
+        return [_decision(row) for row in rows]
 
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
@@ -175,11 +173,26 @@ class Registry:
         try:
             connection.execute("pragma journal_mode=wal")
             connection.execute("pragma synchronous=full")
+            connection.execute("pragma foreign_keys=on")
             connection.executescript(_SCHEMA)
             with connection:
                 yield connection
         finally:
             connection.close()
+
+
+def publish_pointer(path: Path, registry: Registry, *, system: str) -> Promotion | None:
+    """Let the pointer file name the champion that the registry names now; returns it.
+
+    Of several processes the last one reads the newest promotion, so the pointer never goes back to an older one.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (path.parent / f".{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        champion = registry.champion(system)
+        if champion is not None and _pointed(path) != champion.promotion_id:
+            write_pointer(path, champion)
+        return champion
 
 
 def write_pointer(path: Path, promotion: Promotion) -> None:
@@ -196,8 +209,40 @@ def write_pointer(path: Path, promotion: Promotion) -> None:
     )
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".pointer-")
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(temporary).replace(path)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _pointed(path: Path) -> int | None:
+    """Id of the promotion that a pointer file names; None where there is no such file or it cannot be read."""
+    try:
+        found: int = json.loads(path.read_text())["promotion_id"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found
+
+
+def _promotion(row: Sequence[Any]) -> Promotion:
+    number, system, bundle, version, at, approved_by, previous, decision = row
+    return Promotion(number, system, bundle, version, datetime.fromisoformat(at), approved_by, previous, decision)
+
+
+def _decision(row: Sequence[Any]) -> RecordedDecision:
+    number, system, model, bundle, version, at, promote, reasons, evidence = row
+    return RecordedDecision(
+        decision_id=number,
+        system=system,
+        model=model,
+        bundle=bundle,
+        model_version=version,
+        decided_at=datetime.fromisoformat(at),
+        promote=bool(promote),
+        reasons=tuple(json.loads(reasons)),
+        evidence=json.loads(evidence),
+    )

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from forecastle.contract.errors import LearnError
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -43,8 +45,9 @@ class Tracking:
     def run(self, system: str, *, name: str, tags: Mapping[str, str]) -> Iterator[Run]:
         """Open a run of the system's experiment; it ends FINISHED, or FAILED when the body raises."""
         mlflow = self._mlflow()
-        if mlflow.get_experiment_by_name(system) is None:
-            mlflow.create_experiment(system, artifact_location=(self._folder / "artifacts" / system).as_uri())
+        artifacts = (self._folder / "artifacts" / system).absolute().as_uri()
+        with _unless_there():
+            mlflow.create_experiment(system, artifact_location=artifacts)
         mlflow.set_experiment(system)
         with mlflow.start_run(run_name=name, tags=dict(tags)) as run:
             yield Run(run.info.run_id)
@@ -92,10 +95,27 @@ class Tracking:
     def register(self, system: str, *, run_id: str, model_uri: str, tags: Mapping[str, str]) -> str:
         """Register the logged model under the system's name and return its version."""
         client = self._client()
-        if not client.search_registered_models(f"name = '{system}'"):
+        with _unless_there():
             client.create_registered_model(system)
         version = client.create_model_version(system, source=model_uri, run_id=run_id, tags=dict(tags))
         return str(version.version)
+
+    def withdraw(self, system: str, *, version: str) -> None:
+        """Take a version back that was registered for a build that failed afterwards."""
+        self._client().delete_model_version(system, version)
+
+    def require_version(self, system: str, *, version: str) -> None:
+        """Nothing happens when MLflow answers and knows the version.
+
+        Raises:
+            LearnError: it does not answer, or knows no such version.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client().get_model_version(system, version)
+        except MlflowException as error:
+            raise LearnError(f"MLflow has no version {version} of {system}: {error}; train again") from error
 
     def alias(self, system: str, *, version: str) -> None:
         """Point the alias `champion` at a version."""
@@ -134,3 +154,15 @@ class Tracking:
             mlflow.set_tracking_uri(self.uri)
             mlflow.set_registry_uri(self.uri)
         return mlflow
+
+
+@contextmanager
+def _unless_there() -> Iterator[None]:
+    """Whoever creates a thing second finds it there, which is just as good; other refusals pass through."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise

@@ -128,9 +128,7 @@ def _calibrate(
     return choice.calibrator, choice.reasons, choice.table
 
 
-def _require_knowledge(
-    model: Model, importances: pd.DataFrame, matrix: FloatArray, features: Sequence[str]
-) -> None:
+def _require_knowledge(model: Model, importances: pd.DataFrame, matrix: FloatArray, features: Sequence[str]) -> None:
     """A model without one split says the base rate to everybody: that is a fault upstream, not a model."""
     if importances["importance"].sum() > 0:
         return

@@ -42,9 +42,7 @@ class Divergence:
     cells: int
 
 
-def divergence(
-    reference_counts: ArrayLike, current_counts: ArrayLike, *, tolerance: float = 0.1
-) -> Divergence:
+def divergence(reference_counts: ArrayLike, current_counts: ArrayLike, *, tolerance: float = 0.1) -> Divergence:
     """Population stability index with its tests, Jensen-Shannon and Hellinger distance of two cell counts.
 
     Raises:

@@ -42,7 +42,7 @@ class DomainDrift:
     reason: str
 
 
-def domain_drift(  # noqa: PLR0913 -- two frames and five options of one test
+def domain_drift(
     reference: pd.DataFrame,
     current: pd.DataFrame,
     *,

@@ -93,9 +93,7 @@ class DriftTable:
     def reasons(self) -> tuple[str, ...]:
         """One line for each alarming test: `feature: reason`."""
         loud = self.tests[self.tests["alarm"]]
-        return tuple(
-            f"{name}: {reason}" for name, reason in zip(loud["feature"], loud["reason"], strict=True)
-        )
+        return tuple(f"{name}: {reason}" for name, reason in zip(loud["feature"], loud["reason"], strict=True))
 
 
 def drift_table(
@@ -181,9 +179,7 @@ def _numeric(ref: Reference, ordered: FloatArray, tolerance: Tolerance) -> tuple
     return numbers, [shape, _tails(ref, ordered, tolerance, numbers), unit]
 
 
-def _category(
-    ref: Reference, counts: dict[str, int], tolerance: Tolerance
-) -> tuple[dict[str, Any], list[_Test]]:
+def _category(ref: Reference, counts: dict[str, int], tolerance: Tolerance) -> tuple[dict[str, Any], list[_Test]]:
     n, m = ref.n, sum(counts.values())
     known = set(ref.categories)
     unseen = {name: count for name, count in counts.items() if name not in known}

@@ -87,7 +87,7 @@ class Effect:
     reasons: tuple[str, ...]
 
 
-def estimate_effect(  # noqa: PLR0913 -- two models and four options of one estimate
+def estimate_effect(
     outcomes: Any,
     treated: Any,
     covariates: Any,
@@ -170,7 +170,7 @@ def aipw(outcomes: Any, treated: Any, nuisance: Nuisance, *, level: float = 0.95
     return _estimate("aipw", float(score.mean()), float(error), t.size, level)
 
 
-def cross_fit(  # noqa: PLR0913 -- three arrays and three options
+def cross_fit(
     outcomes: FloatArray,
     treated: FloatArray,
     covariates: FloatArray,
@@ -255,9 +255,7 @@ class _Study:
     level: float
 
 
-def _study(
-    outcomes: Any, treated: Any, covariates: Any, folds: int, level: float
-) -> tuple[_Study, tuple[str, ...]]:
+def _study(outcomes: Any, treated: Any, covariates: Any, folds: int, level: float) -> tuple[_Study, tuple[str, ...]]:
     y, t = _arms(outcomes, treated)
     x = np.asarray(covariates, dtype=np.float64)
     if x.ndim != 2 or x.shape[0] != t.size or x.shape[1] == 0 or not np.isfinite(x).all():
@@ -280,8 +278,7 @@ def _arms(outcomes: Any, treated: Any) -> tuple[FloatArray, FloatArray]:
     same_length(outcome=y, treated=t)
     if min(t.sum(), t.size - t.sum()) < 2:
         raise MeasureError(
-            f"treated: got {int(t.sum())} treated of {t.size} rows; "
-            "at least two treated and two untreated are needed"
+            f"treated: got {int(t.sum())} treated of {t.size} rows; at least two treated and two untreated are needed"
         )
     return y, t
 
@@ -363,10 +360,7 @@ def _e_values(y: FloatArray, robust: EffectEstimate, nuisance: Nuisance) -> tupl
 
 
 def _comparison(naive: EffectEstimate, robust: EffectEstimate) -> str:
-    return (
-        f"naive lift {naive.estimate:.4g}, doubly robust {robust.estimate:.4g} "
-        f"[{robust.low:.4g}, {robust.high:.4g}]"
-    )
+    return f"naive lift {naive.estimate:.4g}, doubly robust {robust.estimate:.4g} [{robust.low:.4g}, {robust.high:.4g}]"
 
 
 def _objections(placebo: EffectEstimate, spread: Overlap, balance: pd.DataFrame) -> tuple[str, ...]:

@@ -80,7 +80,7 @@ def estimate_performance(
     )
 
 
-def estimate_by_chunk(  # noqa: PLR0913 -- the options of estimate_performance
+def estimate_by_chunk(
     probabilities: Any,
     chunks: Any,
     *,
@@ -117,9 +117,7 @@ def _intervals(found: EstimatedPerformance) -> list[tuple[str, Interval]]:
 
 
 def _mean_interval(expected: FloatArray, variances: FloatArray, level: float) -> Interval:
-    return _interval(
-        float(expected.mean()), float(np.sqrt(variances.sum())) / expected.size, level, expected.size
-    )
+    return _interval(float(expected.mean()), float(np.sqrt(variances.sum())) / expected.size, level, expected.size)
 
 
 def _auc_interval(p: FloatArray, ranking: FloatArray, level: float) -> Interval | None:

@@ -58,14 +58,12 @@ def position_weight(positions: Any) -> FloatArray:
     """
     place = as_finite(positions, name="position")
     if place.min() < 1:
-        raise MeasureError(
-            f"position: got {place.min():g}; the first position is 1; add 1 to positions from 0"
-        )
+        raise MeasureError(f"position: got {place.min():g}; the first position is 1; add 1 to positions from 0")
     weight: FloatArray = 1 / np.log2(1 + place)
     return weight
 
 
-def exposure_equity(  # noqa: PLR0913 -- independent options of one table
+def exposure_equity(
     positions: Any,
     groups: Any,
     *,
@@ -114,18 +112,15 @@ def rerank(utilities: Any, groups: Any, *, minimum_share: Mapping[Hashable, floa
     left is passed over.
 
     Raises:
-        MeasureError: wrong shapes, negative or missing utilities, k outside 1..candidates, shares outside [0,
-            1] or
-            summing above 1, or a group that has no candidate anywhere.
+        MeasureError: wrong shapes, negative or missing utilities, k outside 1..candidates, shares outside
+            [0, 1] or summing above 1, or a group that has no candidate anywhere.
     """
     merit = _utilities(utilities, k)
     codes, names, shares = _minimum_shares(groups, minimum_share, merit.shape)
     weights = position_weight(np.arange(1, k + 1))
     best = np.argsort(-merit, axis=1, kind="stable")[:, :k]
     order, short = _greedy(merit, codes, shares, weights)
-    before, after = (
-        _shares(np.take_along_axis(codes, top, axis=1), weights, len(names)) for top in (best, order)
-    )
+    before, after = (_shares(np.take_along_axis(codes, top, axis=1), weights, len(names)) for top in (best, order))
     kept, most = (float((np.take_along_axis(merit, top, axis=1) @ weights).sum()) for top in (order, best))
     table = pd.DataFrame(dict(zip(SHARE_COLUMNS, (names, shares, before, after, short), strict=True)))
     return Reranked(order=order, utility_kept_ratio=kept / most if most > 0 else 1.0, shares=table)
@@ -148,9 +143,7 @@ def _shown_columns(positions: Any, utility: Any | None, clicks: Any | None) -> d
     if utility is not None:
         columns["utility"] = as_finite(utility, name="utility")
         if columns["utility"].min() < 0:
-            raise MeasureError(
-                "utility: got a negative value; merit is at least 0; pass a probability or a gain"
-            )
+            raise MeasureError("utility: got a negative value; merit is at least 0; pass a probability or a gain")
     if clicks is not None:
         columns["clicks"] = as_outcomes(clicks, name="click")
     return columns
@@ -161,9 +154,7 @@ def _totals(
 ) -> tuple[list[tuple[int, str]], FloatArray]:
     """Sums by resampled unit of each column in each group, (units, groups x columns), and their names."""
     cells, width = units * groups + codes, (int(units.max()) + 1) * groups
-    sums = [
-        np.bincount(cells, weights=values, minlength=width).reshape(-1, groups) for values in columns.values()
-    ]
+    sums = [np.bincount(cells, weights=values, minlength=width).reshape(-1, groups) for values in columns.values()]
     names = [(group, name) for name in columns for group in range(groups)]
     return names, np.concatenate(sums, axis=1)
 
@@ -184,9 +175,7 @@ def _minimum_shares(
 ) -> tuple[IntArray, list[str], FloatArray]:
     labels = np.asarray(groups)
     if labels.shape not in (shape, shape[1:]):
-        raise MeasureError(
-            f"groups: got shape {labels.shape}, allowed {shape} or {shape[1:]}; label every candidate"
-        )
+        raise MeasureError(f"groups: got shape {labels.shape}, allowed {shape} or {shape[1:]}; label every candidate")
     codes, known = as_codes(np.broadcast_to(labels, shape).ravel(), name="group")
     unknown = [label for label in minimum_share if label not in known]
     wanted = list(minimum_share.values())
@@ -199,9 +188,7 @@ def _minimum_shares(
     return codes.reshape(shape), [str(label) for label in known], shares
 
 
-def _greedy(
-    merit: FloatArray, codes: IntArray, shares: FloatArray, weights: FloatArray
-) -> tuple[IntArray, IntArray]:
+def _greedy(merit: FloatArray, codes: IntArray, shares: FloatArray, weights: FloatArray) -> tuple[IntArray, IntArray]:
     """Positions (lists, k), and for each group the lists that lacked a candidate when it was due."""
     left, rows = merit.copy(), np.arange(merit.shape[0])
     members = codes[:, None, :] == np.arange(shares.size)[None, :, None]
@@ -224,7 +211,5 @@ def _greedy(
 
 
 def _shares(codes: NDArray[np.int64], weights: FloatArray, groups: int) -> FloatArray:
-    handed_out = np.bincount(
-        codes.ravel(), weights=np.broadcast_to(weights, codes.shape).ravel(), minlength=groups
-    )
+    handed_out = np.bincount(codes.ravel(), weights=np.broadcast_to(weights, codes.shape).ravel(), minlength=groups)
     return np.asarray(handed_out / handed_out.sum(), dtype=np.float64)

@@ -77,9 +77,7 @@ def intersections(groups: Mapping[str, Any]) -> NDArray[np.object_]:
         raise MeasureError("got no groupings; give at least one name with a label for each row")
     coded = {name: as_codes(labels, name=name) for name, labels in groups.items()}
     same_length(**{name: codes for name, (codes, _) in coded.items()})
-    parts = [
-        np.array([str(label) for label in labels], dtype=object)[codes] for codes, labels in coded.values()
-    ]
+    parts = [np.array([str(label) for label in labels], dtype=object)[codes] for codes, labels in coded.values()]
     joined = parts[0]
     for part in parts[1:]:
         joined = joined + " × " + part
@@ -102,9 +100,7 @@ def group_rates(
     codes, labels = as_codes(groups, name="group")
     same_length(outcome=y, decision=chosen, group=codes)
     # Four cells a group: neither, selected only, positive only, both.
-    cells = np.bincount(codes * 4 + (2 * y + chosen).astype(np.int64), minlength=4 * len(labels)).reshape(
-        -1, 4
-    )
+    cells = np.bincount(codes * 4 + (2 * y + chosen).astype(np.int64), minlength=4 * len(labels)).reshape(-1, 4)
     neither, false_positive, missed, hit = cells.T
     counted = {
         "selection_rate": (false_positive + hit, cells.sum(axis=1)),
@@ -119,9 +115,7 @@ def group_rates(
     return table.assign(is_small=table["n"] < minimum_rows)
 
 
-def group_auc(
-    outcomes: Any, scores: Any, groups: Any, *, level: float = 0.95, minimum_rows: int = 100
-) -> pd.DataFrame:
+def group_auc(outcomes: Any, scores: Any, groups: Any, *, level: float = 0.95, minimum_rows: int = 100) -> pd.DataFrame:
     """AUC by group with DeLong interval, one row a group, columns `AUC_COLUMNS`.
 
     `is_small`: fewer than `minimum_rows` rows. A group with fewer than two rows of either class has no AUC

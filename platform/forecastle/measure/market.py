@@ -74,16 +74,13 @@ def remove_margin(decimal_odds: Any, *, method: MarginMethod = "shin") -> FairPr
 
     Raises:
         MeasureError: missing odds, odds of at most 1, fewer than two outcomes, an unknown method, or a long
-            shot
-            that the additive method makes negative.
+            shot that the additive method makes negative.
     """
     if method not in get_args(MarginMethod):
         raise MeasureError(f"method: got {method!r}; {did_you_mean(str(method), get_args(MarginMethod))}")
     odds = np.asarray(decimal_odds, dtype=np.float64)
     if odds.ndim not in (1, 2) or odds.shape[-1] < 2:
-        raise MeasureError(
-            f"decimal odds: got shape {odds.shape}; (outcomes,) or (markets, outcomes >= 2) is allowed"
-        )
+        raise MeasureError(f"decimal odds: got shape {odds.shape}; (outcomes,) or (markets, outcomes >= 2) is allowed")
     prices = 1 / _as_odds(odds.ravel(), "decimal odds").reshape(-1, odds.shape[-1])
     margin = prices.sum(axis=1) - 1
     fair, parameter = _METHODS[method](prices)
@@ -116,7 +113,7 @@ def value(probabilities: Any, decimal_odds: Any) -> FloatArray:
     return p * odds - 1
 
 
-def kelly(  # noqa: PLR0913 -- the caps a careful stake needs
+def kelly(
     probabilities: Any,
     decimal_odds: Any,
     *,
@@ -131,7 +128,8 @@ def kelly(  # noqa: PLR0913 -- the caps a careful stake needs
     fraction, and pull p by `shrink` (0 to 1) towards the market's fair probability.
 
     Raises:
-        MeasureError: as `value`; fraction, cap or shrink outside [0, 1]; shrink without market probabilities.
+        MeasureError: as `value`; fraction, cap or shrink outside [0, 1]; shrink without market
+            probabilities.
     """
     p, odds = _bet(probabilities, decimal_odds)
     if not (0 <= fraction <= 1 and 0 <= cap <= 1 and 0 <= shrink <= 1):
@@ -221,9 +219,7 @@ def _bet(probabilities: Any, decimal_odds: Any) -> tuple[FloatArray, FloatArray]
 def _as_odds(values: Any, name: str) -> FloatArray:
     odds = as_finite(values, name=name)
     if odds.min() <= 1:
-        raise MeasureError(
-            f"{name}: got {odds.min():g}; decimal odds are above 1; decimal_from_american converts"
-        )
+        raise MeasureError(f"{name}: got {odds.min():g}; decimal odds are above 1; decimal_from_american converts")
     return odds
 
 

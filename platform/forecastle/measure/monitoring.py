@@ -20,7 +20,7 @@ from forecastle.measure.confidence_sequence import SequenceState
 from forecastle.measure.scores import normal_quantile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 MATURITY_COLUMNS = ("delay_seconds", "arrived_share", "low", "high", "at_risk")
 
@@ -105,9 +105,7 @@ def start_risk_monitor(
     """
     low, high = bounds
     if not (math.isfinite(high - low) and high > low):
-        raise MeasureError(
-            f"bounds: got {bounds}; (smallest, largest) possible loss, both finite, is allowed"
-        )
+        raise MeasureError(f"bounds: got {bounds}; (smallest, largest) possible loss, both finite, is allowed")
     centre = (low + high) / 2
     # One end of a two-sided interval at level 1 - alpha is a bound at alpha / 2.
     empty = SequenceState(width=high - low, level=1 - alpha, v_opt=v_opt)
@@ -162,10 +160,18 @@ class DriftWatch:
         """Features whose statistic is at the alarm level now."""
         return tuple(name for name, value in self.log_statistics if value >= self.log_level)
 
-    def reset(self, features: tuple[str, ...]) -> DriftWatch:
+    def reset(self, features: Collection[str]) -> DriftWatch:
         """The watch with these features started again, after somebody has acted on them."""
-        kept = tuple((name, -math.inf if name in features else value) for name, value in self.log_statistics)
-        return replace(self, log_statistics=kept)
+        return replace(self, log_statistics=tuple(kept for kept in self.log_statistics if kept[0] not in features))
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready dictionary; `from_json` gives the equal watch back."""
+        return {**asdict(self), "log_statistics": dict(self.log_statistics)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> DriftWatch:
+        """The watch written by `to_json`."""
+        return cls(**{**data, "log_statistics": tuple(data["log_statistics"].items())})
 
 
 def log_e_value(p_value: float) -> float:
@@ -212,9 +218,7 @@ def maturity_curve(arrived_seconds: Any, pending_seconds: Any = (), *, level: fl
     arrived = as_finite(arrived_seconds, name="arrived_seconds")
     waiting = as_finite(pending_seconds, name="pending_seconds") if len(pending_seconds) else np.empty(0)
     if min(arrived.min(), waiting.min(initial=0.0)) < 0:
-        raise MeasureError(
-            "delays: got a label older than its prediction; a delay is at least 0; check the time zones"
-        )
+        raise MeasureError("delays: got a label older than its prediction; a delay is at least 0; check the time zones")
     delays, counts = np.unique(arrived, return_counts=True)
     everyone = np.sort(np.concatenate([arrived, waiting]))
     at_risk = everyone.size - np.searchsorted(everyone, delays, side="left")
@@ -225,9 +229,7 @@ def maturity_curve(arrived_seconds: Any, pending_seconds: Any = (), *, level: fl
     return MaturityCurve(curve=curve, arrived=arrived.size, pending=waiting.size, level=level)
 
 
-def _log_log_bounds(
-    left: FloatArray, counts: Any, at_risk: Any, level: float
-) -> tuple[FloatArray, FloatArray]:
+def _log_log_bounds(left: FloatArray, counts: Any, at_risk: Any, level: float) -> tuple[FloatArray, FloatArray]:
     """Bounds of a survival share; a share of 0 has none but itself."""
     alive = left > 0
     steps = np.divide(counts, at_risk * (at_risk - counts), out=np.zeros(left.size), where=at_risk > counts)

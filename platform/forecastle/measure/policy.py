@@ -42,7 +42,7 @@ class PolicyValue:
     reasons: tuple[str, ...]
 
 
-def off_policy_value(  # noqa: PLR0913 -- the three columns of a log and the options of one estimate
+def off_policy_value(
     rewards: Any,
     logging_probabilities: Any,
     target_probabilities: Any,
@@ -61,8 +61,7 @@ def off_policy_value(  # noqa: PLR0913 -- the three columns of a log and the opt
 
     Raises:
         MeasureError: missing or mismatched input, a logging probability of 0, only one of the two
-            predictions, or a
-            target policy that never takes a logged action.
+            predictions, or a target policy that never takes a logged action.
     """
     r, w = _weights(rewards, logging_probabilities, target_probabilities)
     options: dict[str, Any] = {"clusters": clusters, "level": level, "seed": seed}
@@ -91,9 +90,7 @@ def _weights(rewards: Any, logging: Any, target: Any) -> tuple[FloatArray, Float
             "had a probability above 0; log it with the action"
         )
     if wanted.max() <= 0:
-        raise MeasureError(
-            "target probability: got 0 in every row; the target policy never takes a logged action"
-        )
+        raise MeasureError("target probability: got 0 in every row; the target policy never takes a logged action")
     return r, wanted / logged
 
 
@@ -115,13 +112,9 @@ def _doubly_robust(
 def _objections(w: FloatArray, ess: float) -> tuple[str, ...]:
     against = []
     if ess < ESS_LIMIT_ROWS:
-        against.append(
-            f"the logs are worth {ess:.0f} rows to the target policy: it does what was hardly ever tried"
-        )
+        against.append(f"the logs are worth {ess:.0f} rows to the target policy: it does what was hardly ever tried")
     # E[w] is 1 where the logging policy tries everything the target wants.
     error = float(w.std(ddof=1)) / np.sqrt(w.size) if w.size > 1 else 0.0
     if abs(w.mean() - 1) > 4 * error + 1e-9:
-        against.append(
-            f"weights average {w.mean():.3f} instead of 1: propensities are wrong or actions are missing"
-        )
+        against.append(f"weights average {w.mean():.3f} instead of 1: propensities are wrong or actions are missing")
     return tuple(against)

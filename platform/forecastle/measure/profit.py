@@ -41,7 +41,7 @@ class ProfitCurve:
     longest_drawdown_bets: int
 
 
-def profit_curve(  # noqa: PLR0913 -- a bet has three sides, the read-out four options
+def profit_curve(
     stakes: Any,
     decimal_odds: Any,
     won: Any,
@@ -58,8 +58,7 @@ def profit_curve(  # noqa: PLR0913 -- a bet has three sides, the read-out four o
 
     Raises:
         MeasureError: empty, missing or mismatched input, a negative stake, odds of at most 1, or a bankroll
-            not
-            above 0.
+            not above 0.
     """
     stake, profit = _settled(stakes, decimal_odds, won)
     if bankroll <= 0:
@@ -91,9 +90,7 @@ def _settled(stakes: Any, decimal_odds: Any, won: Any) -> tuple[FloatArray, Floa
     return stake, stake * np.where(result == 1, odds - 1, -1.0)
 
 
-def _return(
-    profit: FloatArray, stake: FloatArray, clusters: Any | None, level: float, seed: int
-) -> Interval | None:
+def _return(profit: FloatArray, stake: FloatArray, clusters: Any | None, level: float, seed: int) -> Interval | None:
     staked = stake > 0
     units = np.arange(stake.size) if clusters is None else as_codes(clusters, name="cluster")[0]
     same_length(stake=stake, cluster=units)

@@ -43,9 +43,7 @@ def rank_users(users: Any, scores: Any, gains: Any, *, k: Sequence[int]) -> pd.D
     ranking, gain = as_finite(scores, name="score"), as_finite(gains, name="gain")
     same_length(user=codes, score=ranking, gain=gain)
     if gain.min() < 0 or not k or min(k) < 1:
-        raise MeasureError(
-            f"got smallest gain {gain.min():g} and k {list(k)}; gains are >= 0 and every k >= 1"
-        )
+        raise MeasureError(f"got smallest gain {gain.min():g} and k {list(k)}; gains are >= 0 and every k >= 1")
     sizes = np.bincount(codes)
     relevant = np.bincount(codes, weights=gain > 0).astype(np.float64)
     discount = np.concatenate(([0.0], np.cumsum(1 / np.log2(np.arange(2, int(sizes.max()) + 2)))))

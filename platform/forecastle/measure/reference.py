@@ -77,14 +77,13 @@ class Reference:
         names = {field.name for field in fields(cls)}
         if set(data) != names:
             raise MeasureError(
-                f"a reference has the keys {sorted(names)}, got {sorted(data)}; "
-                "rebuild it with `reference(values)`"
+                f"a reference has the keys {sorted(names)}, got {sorted(data)}; rebuild it with `reference(values)`"
             )
         arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
         return cls(**arguments)
 
 
-def reference(  # noqa: PLR0913 -- each is an independent option of the record
+def reference(
     values: Any,
     *,
     kind: Kind | None = None,
@@ -103,8 +102,7 @@ def reference(  # noqa: PLR0913 -- each is an independent option of the record
 
     Raises:
         MeasureError: no rows, more than one dimension, dates, text where numbers are wanted, fewer than 2
-            bins,
-            fewer than 100 points.
+            bins, fewer than 100 points.
     """
     if bins < 2 or points < 100 or max_categories < 1:
         raise MeasureError(
@@ -134,9 +132,7 @@ def sorted_values(values: Any) -> tuple[NDArray[np.float64], int]:
     try:
         array = column.to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError) as error:
-        raise MeasureError(
-            f"numbers are needed, got {column.dtype} values ({error}); pass kind='category'"
-        ) from None
+        raise MeasureError(f"numbers are needed, got {column.dtype} values ({error}); pass kind='category'") from None
     usable = array[np.abs(array) <= LARGEST]
     usable.sort()
     return usable, array.size
@@ -171,16 +167,12 @@ def as_column(values: Any) -> Any:
     import pandas as pd
 
     if np.ndim(values) != 1:
-        raise MeasureError(
-            f"got values of shape {np.shape(values)}; one column is needed; pass features one by one"
-        )
+        raise MeasureError(f"got values of shape {np.shape(values)}; one column is needed; pass features one by one")
     column = values if isinstance(values, pd.Series) else pd.Series(values)
     if column.size == 0:
         raise MeasureError("got no rows; a distribution needs at least one; check the window and the filter")
     if column.dtype.kind in "mM":
-        raise MeasureError(
-            f"got {column.dtype} values; moments always drift; pass the seconds before the prediction"
-        )
+        raise MeasureError(f"got {column.dtype} values; moments always drift; pass the seconds before the prediction")
     return column
 
 

@@ -19,8 +19,8 @@ _SIZES = (
         "days": 86_400.0,
         "weeks": 604_800.0,
     },
-    {"ratios": 1.0, "pcts": 0.01, "percents": 0.01},
-    {"usds": 1.0, "dollars": 1.0, "cents": 0.01},
+    {"ratio": 1.0, "pct": 0.01},
+    {"usd": 1.0, "cents": 0.01},
     {"metres": 1.0, "kilometres": 1000.0},
 )
 _RATIO_BAND = 0.2  # relative; medians of a changed unit also drift a little
@@ -47,11 +47,10 @@ def unit_sentence(factor: float, *, unit: str) -> str:
 
 def _unit_behind(factor: float, unit: str) -> str | None:
     """A quantity written in a unit 60 times smaller gives values 60 times larger."""
-    plural = unit if unit.endswith("s") else f"{unit}s"
     for sizes in _SIZES:
-        if plural in sizes:
-            wanted = sizes[plural] / factor
-            return next(
-                (name for name, size in sizes.items() if math.isclose(size, wanted, rel_tol=1e-9)), None
-            )
+        # "second" and "seconds" are the same word.
+        declared = next((size for name, size in sizes.items() if name.rstrip("s") == unit.rstrip("s")), None)
+        if declared is not None:
+            wanted = declared / factor
+            return next((name for name, size in sizes.items() if math.isclose(size, wanted, rel_tol=1e-9)), None)
     return None

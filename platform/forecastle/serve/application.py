@@ -144,9 +144,7 @@ class Application:
 class Front:
     """ASGI middleware that hands every HTTP request to an `Application` and everything else (lifespan) on."""
 
-    def __init__(
-        self, app: Callable[[Scope, Receive, Send], Awaitable[None]], *, application: Application
-    ) -> None:
+    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], *, application: Application) -> None:
         self._app, self._application = app, application
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -266,9 +264,7 @@ def _model(running: _Running) -> _Answer:
 
 
 def _health(running: _Running) -> dict[str, Any]:
-    return health(
-        running.settings.system, running.watch, online=running.reader.available, pending=running.log.pending
-    )
+    return health(running.settings.system, running.watch, online=running.reader.available, pending=running.log.pending)
 
 
 def _openapi(running: _Running) -> dict[str, Any]:

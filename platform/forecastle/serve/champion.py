@@ -59,9 +59,7 @@ def load_champion(
     """
     bundle = load_bundle(folder, expected_hash=expected_hash)
     if bundle.system != system:
-        raise BundleError(
-            f"bundle {bundle.hash[:12]} is of system {bundle.system!r}; this service is {system!r}"
-        )
+        raise BundleError(f"bundle {bundle.hash[:12]} is of system {bundle.system!r}; this service is {system!r}")
     booster = NativeBooster(bundle.model_bytes, expected_sha256=bundle.model_sha256)
     names = bundle.feature_set.model_features
     if booster.width != len(names):
@@ -169,8 +167,6 @@ class ChampionWatch:
         elif self._packed is not None:
             folder = self._packed
         else:
-            raise BundleError(
-                f"system {self._system!r} has no champion: promote a bundle; {pointer} is not there"
-            )
+            raise BundleError(f"system {self._system!r} has no champion: promote a bundle; {pointer} is not there")
         self._trial(folder, system=self._system, expected_hash=expected)
         return load_champion(folder, system=self._system, expected_hash=expected, promotion=promotion)

@@ -40,12 +40,8 @@ class Metrics:
             buckets=_LATENCY_SECONDS,
             **known,
         )
-        self._status = Counter(
-            "forecastle_features_total", "Features by where they came from.", ["status"], **known
-        )
-        self._degraded = Counter(
-            "forecastle_degraded_total", "Features served by fallback.", ["feature"], **known
-        )
+        self._status = Counter("forecastle_features_total", "Features by where they came from.", ["status"], **known)
+        self._degraded = Counter("forecastle_degraded_total", "Features served by fallback.", ["feature"], **known)
         self._age = Histogram(
             "forecastle_feature_age_seconds",
             "Age of the oldest stored feature used.",
@@ -54,9 +50,12 @@ class Metrics:
         )
         self._swaps = Counter("forecastle_swaps_total", "Champion changes by outcome.", ["outcome"], **known)
         self._champion = Gauge(
-            "forecastle_champion_info", "1 for the bundle in use, 0 for former ones.", ["bundle", "model_version"],
-            multiprocess_mode="livemax", **known,
-        )  # fmt: skip
+            "forecastle_champion_info",
+            "1 for the bundle in use, 0 for former ones.",
+            ["bundle", "model_version"],
+            multiprocess_mode="livemax",
+            **known,
+        )
         self._pending = Gauge(
             "forecastle_log_pending",
             "Predictions waiting for the disk.",

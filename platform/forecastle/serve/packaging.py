@@ -35,7 +35,7 @@ class BuiltBento:
     files: tuple[str, ...]
 
 
-def build_bento(  # noqa: PLR0913  each names one thing that goes in
+def build_bento(
     *,
     bundle_folder: Path,
     bentofile: Path,
@@ -63,14 +63,10 @@ def build_bento(  # noqa: PLR0913  each names one thing that goes in
         built_labels = {"system": bundle.system, "bundle": bundle.hash[:63], **labels}
         tag, path = _build(bentofile, version=_LABEL.sub("-", version), labels=built_labels, context=context,
                            bento_home=bento_home)  # fmt: skip
-    files = tuple(
-        sorted(str(file.relative_to(path / "src")) for file in (path / "src").rglob("*") if file.is_file())
-    )
+    files = tuple(sorted(str(file.relative_to(path / "src")) for file in (path / "src").rglob("*") if file.is_file()))
     lacking = sorted(set(_NEEDED) - set(files))
     if lacking:
-        raise BundleError(
-            f"Bento {tag} lacks {', '.join(lacking)}; look at include and exclude in {bentofile}"
-        )
+        raise BundleError(f"Bento {tag} lacks {', '.join(lacking)}; look at include and exclude in {bentofile}")
     load_bundle(path / "src" / "bundle", expected_hash=bundle.hash)
     return BuiltBento(tag, path, files)
 
@@ -97,7 +93,7 @@ def _build(
         "BENTOML_DO_NOT_TRACK": "1",
         "PYTHONPATH": str(context),
     }
-    done = subprocess.run(  # noqa: S603  our own arguments, no shell
+    done = subprocess.run(
         [*command, "--output", "tag", str(context)],
         env=environment, cwd=context, capture_output=True, text=True, check=False,
     )  # fmt: skip

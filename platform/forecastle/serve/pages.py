@@ -60,8 +60,7 @@ def model_card(champion: Champion) -> Json:
         "entity": {"name": features.entity, "keys": features.keys},
         "model_features": features.model_features,
         "features": {
-            spec.name: spec.contract.model_dump(mode="json")
-            | {"view": spec.view, "ttl_seconds": spec.ttl_seconds}
+            spec.name: spec.contract.model_dump(mode="json") | {"view": spec.view, "ttl_seconds": spec.ttl_seconds}
             for spec in features.features
         },
         "card": bundle.card,
@@ -71,12 +70,8 @@ def model_card(champion: Champion) -> Json:
 def openapi(settings: Settings, champion: Champion | None) -> Json:
     """The OpenAPI document; request ranges are those of the bundle in use."""
     paths: Json = {path: {"get": _get(text, path)} for path, text in _PAGES.items()}
-    paths["/metrics"] = {
-        "get": {"summary": "Prometheus metrics", "responses": {"200": _content("text/plain")}}
-    }
-    paths["/docs"] = {
-        "get": {"summary": "This document as a page", "responses": {"200": _content("text/html")}}
-    }
+    paths["/metrics"] = {"get": {"summary": "Prometheus metrics", "responses": {"200": _content("text/plain")}}}
+    paths["/docs"] = {"get": {"summary": "This document as a page", "responses": {"200": _content("text/html")}}}
     if champion is not None:
         features = champion.bundle.feature_set
         paths["/predict"] = {"post": _predict(features, settings)}
@@ -105,9 +100,7 @@ def docs_page(document: Json) -> bytes:
         for method, operation in operations.items()
     )
     body = document["paths"].get("/predict", {}).get("post", {}).get("requestBody")
-    schema = (
-        body["content"]["application/json"]["schema"]["properties"]["features"]["properties"] if body else {}
-    )
+    schema = body["content"]["application/json"]["schema"]["properties"]["features"]["properties"] if body else {}
     features = "".join(_feature_line(name, rules) for name, rules in schema.items())
     title = html.escape(document["info"]["title"])
     return (
@@ -122,11 +115,7 @@ def docs_page(document: Json) -> bytes:
 
 def _feature_line(name: str, rules: Json) -> str:
     kind = rules.get("type", "")
-    span = (
-        f"{rules.get('minimum', '')} … {rules.get('maximum', '')}"
-        if rules.keys() & {"minimum", "maximum"}
-        else ""
-    )
+    span = f"{rules.get('minimum', '')} … {rules.get('maximum', '')}" if rules.keys() & {"minimum", "maximum"} else ""
     cells = (name, kind if isinstance(kind, str) else " or ".join(kind), rules.get("x-unit", ""), span,
              rules.get("description", ""))  # fmt: skip
     return "<tr>" + "".join(f"<td>{html.escape(str(cell))}" for cell in cells)
@@ -136,9 +125,7 @@ def _predict(features: FeatureSet, settings: Settings) -> Json:
     made = {name for group in features.on_demand for name in group.outputs}
     givable = [spec for spec in features.features if spec.name not in made and spec.contract.request]
     given = {spec.name: _value_schema(spec) for spec in givable}
-    keys: Json = {
-        name: {"type": "integer" if dtype == "int64" else "string"} for name, dtype in features.keys.items()
-    }
+    keys: Json = {name: {"type": "integer" if dtype == "int64" else "string"} for name, dtype in features.keys.items()}
     entity = {"type": "object", "properties": keys, "required": list(keys), "additionalProperties": False}
     schema = {
         "type": "object",

@@ -47,9 +47,7 @@ def parse_request(body: bytes, *, keys: Mapping[str, str]) -> tuple[PredictReque
     except (ValueError, RecursionError) as error:
         raise Refusal("not_json", f"the body is not JSON: {_reason(error)}") from error
     if not isinstance(data, dict):
-        raise Refusal(
-            "not_json", f"the body is a JSON {_kind(data)}; an object with {', '.join(KEYS)} is needed"
-        )
+        raise Refusal("not_json", f"the body is a JSON {_kind(data)}; an object with {', '.join(KEYS)} is needed")
     violations = _repeats(data)
     for name in data:
         if name not in KEYS:
@@ -62,9 +60,7 @@ def parse_request(body: bytes, *, keys: Mapping[str, str]) -> tuple[PredictReque
     return PredictRequest(entity, features, _request_id(data, violations)), violations
 
 
-def _entity(
-    data: Mapping[str, Any], keys: Mapping[str, str], violations: list[Violation]
-) -> dict[str, Any] | None:
+def _entity(data: Mapping[str, Any], keys: Mapping[str, str], violations: list[Violation]) -> dict[str, Any] | None:
     if "entity" not in data:
         return None
     entity = _object(data, "entity", violations)
@@ -84,9 +80,7 @@ def _object(data: Mapping[str, Any], name: str, violations: list[Violation]) -> 
         return None
     value = data[name]
     if not isinstance(value, dict):
-        violations.append(
-            Violation(name, shown(value), "dtype", f"{name} is a {_kind(value)}; an object is needed")
-        )
+        violations.append(Violation(name, shown(value), "dtype", f"{name} is a {_kind(value)}; an object is needed"))
         return None
     violations += _repeats(value)
     return value
@@ -120,9 +114,7 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _repeats(data: Mapping[str, Any]) -> list[Violation]:
     names = data.names if isinstance(data, _Repeated) else ()
-    return [
-        Violation(shown(name), None, "duplicate", f"{shown(name)} is given more than once") for name in names
-    ]
+    return [Violation(shown(name), None, "duplicate", f"{shown(name)} is given more than once") for name in names]
 
 
 def _unknown(name: str, allowed: Any, text: str) -> Violation:

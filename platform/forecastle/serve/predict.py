@@ -72,9 +72,7 @@ class Predictor:
             refusal.request_id = request.request_id
             raise
         except StoreError as error:
-            unlogged = Refusal(
-                "log_unavailable", "the prediction log cannot be written; nothing was predicted"
-            )
+            unlogged = Refusal("log_unavailable", "the prediction log cannot be written; nothing was predicted")
             unlogged.request_id = request.request_id
             raise unlogged from error
 

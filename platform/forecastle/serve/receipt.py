@@ -54,9 +54,7 @@ def features_json(resolution: Resolution, *, now_us: int) -> str:
             name: {
                 "value": feature.value,
                 "status": feature.status,
-                "age_seconds": None
-                if feature.event_at_us is None
-                else (now_us - feature.event_at_us) / MICROSECONDS,
+                "age_seconds": None if feature.event_at_us is None else (now_us - feature.event_at_us) / MICROSECONDS,
                 "event_at": None if feature.event_at_us is None else iso(feature.event_at_us),
                 "known_at": None if feature.known_at_us is None else iso(feature.known_at_us),
             }

@@ -86,9 +86,7 @@ class Resolver:
         for name in feature_set.model_features:
             dtype = feature_set.spec(name).contract.dtype
             if dtype not in NUMERIC_DTYPES:
-                raise BundleError(
-                    f"model feature {name} is {dtype}; numbers are served: {sorted(NUMERIC_DTYPES)}"
-                )
+                raise BundleError(f"model feature {name} is {dtype}; numbers are served: {sorted(NUMERIC_DTYPES)}")
         self._made = {name for group in feature_set.on_demand for name in group.outputs}
         self._places = {
             feature: (view.name, index, int(view.ttl_seconds * MICROSECONDS))
@@ -96,6 +94,7 @@ class Resolver:
             for index, feature in enumerate(view.features)
         }
         self._stored = tuple(spec for spec in feature_set.features if spec.name not in self._made)
+        self._givable = {spec.name: spec.contract for spec in self._stored if spec.contract.request}
         functions = feature_set.functions()
         self._groups = tuple((group, functions[group.name]) for group in feature_set.on_demand)
 
@@ -103,16 +102,15 @@ class Resolver:
         """Every rule that given features break; `complete` when there is no entity to look others up for."""
         violations = []
         for name, value in given.items():
-            fault = self._check_one(name, value)
+            contract = self._givable.get(name)
+            fault = self._not_givable(name, value) if contract is None else check_value(name, value, contract)
             if fault is not None:
                 violations.append(fault)
         if complete:
             violations += [
-                Violation(
-                    spec.name, None, "missing", f"{spec.name} is missing; without an entity it must be given"
-                )
-                for spec in self._stored
-                if spec.name not in given and spec.contract.request
+                Violation(name, None, "missing", f"{name} is missing; without an entity it must be given")
+                for name in self._givable
+                if name not in given
             ]
         return violations
 
@@ -145,16 +143,13 @@ class Resolver:
         values = [features[name].value for name in self.feature_set.model_features]
         return [math.nan if value is None else float(value) for value in values]
 
-    def _check_one(self, name: str, value: Any) -> Violation | None:
-        spec = self.feature_set.by_name.get(name)
-        if spec is None:
+    def _not_givable(self, name: str, value: Any) -> Violation:
+        if name not in self.feature_set.by_name:
             hint = did_you_mean(name, [s.name for s in self._stored]) if len(name) <= 80 else ""
             return Violation(shown(name), shown(value), "unknown", f"no feature {shown(name)!r} ({hint})")
         if name in self._made:
             return Violation(name, shown(value), "computed", f"{name} is computed; leave it out")
-        if not spec.contract.request:
-            return Violation(name, shown(value), "request", f"{name} comes from the store only; leave it out")
-        return check_value(name, value, spec.contract)
+        return Violation(name, shown(value), "request", f"{name} comes from the store only; leave it out")
 
     def _look_up(self, spec: FeatureSpec, rows: Rows | None, now_us: int) -> ResolvedFeature | _Fault:
         if rows is None:
@@ -221,9 +216,7 @@ def _fall_back(
         features[spec.name] = fault.last
         degraded.append(Degraded(spec.name, f"{fault.rule}: {fault.reason}; the last value is used"))
     else:
-        refused.append(
-            Violation(spec.name, fault.value, fault.rule, f"{spec.name} is {fault.rule}: {fault.reason}")
-        )
+        refused.append(Violation(spec.name, fault.value, fault.rule, f"{spec.name} is {fault.rule}: {fault.reason}"))
 
 
 def _as_declared(value: Any, spec: FeatureSpec) -> Any:

@@ -25,7 +25,7 @@ LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
 SHUTDOWN_SECONDS: Final = 10
 
 
-def serve(  # noqa: PLR0913  the command line's options, one to one
+def serve(
     system: str,
     *,
     home: Path,
@@ -47,9 +47,7 @@ def serve(  # noqa: PLR0913  the command line's options, one to one
     Raises:
         ForecastleError: the address is open to others and no token is set.
     """
-    environment = service_environment(
-        system, home=home, host=host, environment=os.environ, waive_token=waive_token
-    )
+    environment = service_environment(system, home=home, host=host, environment=os.environ, waive_token=waive_token)
     raise_file_limit()
     if workers > 1:
         environment["PROMETHEUS_MULTIPROC_DIR"] = str(_fresh_folder(home / "metrics" / f"{system}-{port}"))

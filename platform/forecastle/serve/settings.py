@@ -51,9 +51,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
     packed = packed_bundle()
     system = environment.get("FORECASTLE_SYSTEM") or (_system_of(packed) if packed else None)
     if not system:
-        raise ForecastleError(
-            "no system to serve: set FORECASTLE_SYSTEM, or serve a Bento that holds a bundle"
-        )
+        raise ForecastleError("no system to serve: set FORECASTLE_SYSTEM, or serve a Bento that holds a bundle")
     try:
         clock = clock_from(environment.get("FORECASTLE_NOW"))
     except ValueError as error:

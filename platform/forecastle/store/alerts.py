@@ -1,7 +1,8 @@
-"""The alert log: what the platform noticed, once a cause, with what to do about it.
+"""The alert log: what the platform noticed, with what to do about it.
 
-Belongs here: recording alerts durably and telling a new one from one already said.
-Does not belong here: deciding what is alarming (asset checks, sensors), sending. Standard library only.
+Belongs here: recording alerts durably, reading the newest.
+Does not belong here: deciding what is alarming and what was said before (asset checks, sensors), sending.
+Standard library only.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 from forecastle.contract.clock import Clock
 
@@ -26,12 +28,15 @@ create table if not exists alerts (
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One thing worth a person's time: about which asset, why, how bad, and what to do first."""
+    """One thing worth a person's time: about which asset, why, how bad, and what to do first.
+
+    `raised_at` (UTC) is the log's own: an alert that is handed in has none.
+    """
 
     system: str
     asset: str
     cause: str
-    severity: str
+    severity: Literal["warn", "error"]
     message: str
     runbook: str
     raised_at: datetime | None = None
@@ -57,12 +62,13 @@ class AlertLog:
         )  # fmt: skip
         with self._connect() as connection:
             connection.execute(
-                "insert into alerts (raised_at, system, asset, cause, severity, message, runbook) values (?,?,?,?,?,?,?)",
+                "insert into alerts (raised_at, system, asset, cause, severity, message, runbook)"
+                " values (?,?,?,?,?,?,?)",
                 row,
             )
 
     def newest(self, count: int = 50) -> list[Alert]:
-        """The newest alerts first."""
+        """The newest `count` alerts, newest first."""
         with self._connect() as connection:
             rows = connection.execute(
                 "select system, asset, cause, severity, message, runbook, raised_at from alerts"

@@ -111,16 +111,10 @@ def read_version(folder: Path, name: TableName, version: int) -> TableVersion:
     except FileNotFoundError as error:
         raise StoreError(f"{name} has no version {version}; list them with versions()") from error
     except ValueError as error:
-        raise CorruptionError(
-            f"{name}: commit {version} is not JSON ({error}); restore {path.name}"
-        ) from error
-    sealed: dict[str, Any] = next(
-        (a["commitInfo"].get(RECORD) or {} for a in actions if "commitInfo" in a), {}
-    )
+        raise CorruptionError(f"{name}: commit {version} is not JSON ({error}); restore {path.name}") from error
+    sealed: dict[str, Any] = next((a["commitInfo"].get(RECORD) or {} for a in actions if "commitInfo" in a), {})
     if not sealed:
-        raise StoreError(
-            f"{name}: version {version} has no checksums, so another tool wrote it; publish a new version"
-        )
+        raise StoreError(f"{name}: version {version} has no checksums, so another tool wrote it; publish a new version")
     added = [a["add"]["path"] for a in actions if "add" in a]
     record = sealed.get("record", {})
     if sealed.get("sha256") != _digest(record) or added != [record.get("file")]:

@@ -75,10 +75,7 @@ def leakage_check(
     Raises:
         StoreError: a table is not there, or the SQL cannot run.
     """
-    views = {
-        name: warehouse.resolve(_input(training, KIND, system, name))
-        for name in system.declaration.feature_views
-    }
+    views = {name: warehouse.resolve(_input(training, KIND, system, name)) for name in system.declaration.feature_views}
     differences: list[tuple[object, ...]] = []
     rows = values = 0
     with warehouse.connect() as connection:
@@ -146,9 +143,7 @@ def _compare(
     view = system.declaration.feature_views[name]
     keys = tuple(system.declaration.entity[view.entity].keys)
     _given(connection, name, view, keys, at)
-    joined = point_in_time_join(
-        connection, "__given", [_join(name, "__derived", view, keys)], output="__compared"
-    )
+    joined = point_in_time_join(connection, "__given", [_join(name, "__derived", view, keys)], output="__compared")
     found: list[tuple[object, ...]] = []
     entity = f"row({column_list(keys)})::VARCHAR"
     for feature in view.features:
@@ -169,12 +164,9 @@ def _given(
     """Table `__given`: training rows at `at`, and every training entity joined to the published view then."""
     when = f"{instant(at)} AS predict_at"
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE __entities AS SELECT DISTINCT {column_list(keys)}, {when} FROM "
-        "__training"
+        f"CREATE OR REPLACE TEMP TABLE __entities AS SELECT DISTINCT {column_list(keys)}, {when} FROM __training"
     )
-    point_in_time_join(
-        connection, "__entities", [_join(name, f"__published_{name}", view, keys)], output="__asked"
-    )
+    point_in_time_join(connection, "__entities", [_join(name, f"__published_{name}", view, keys)], output="__asked")
     columns = ", ".join(
         [
             column_list(keys),

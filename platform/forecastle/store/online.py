@@ -108,9 +108,7 @@ class SQLiteOnlineStore:
     pushed again. A read-only store never creates or changes the file.
     """
 
-    def __init__(
-        self, path: Path, *, read_only: bool = False, timeout_seconds: float = TIMEOUT_SECONDS
-    ) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         """Open the store.
 
         Raises:
@@ -222,9 +220,7 @@ class SQLiteOnlineStore:
                 return None
             absent = [column for column in (*view.keys, *view.features) if column not in stored]
             if absent:
-                raise StoreError(
-                    f"view {view.name} is stored without {', '.join(absent)}; push the view again"
-                )
+                raise StoreError(f"view {view.name} is stored without {', '.join(absent)}; push the view again")
             columns = ", ".join(_quote(c) for c in (*TIMES, *view.features))
             where = " AND ".join(f"{_quote(k)} = ?" for k in view.keys)
             booleans = tuple(i for i, f in enumerate(view.features) if stored[f] == _SQLITE_TYPE["bool"])
@@ -239,8 +235,7 @@ class SQLiteOnlineStore:
         fields += [f"{_quote(f)} {_SQLITE_TYPE[d]}" for f, d in view.feature_dtypes.items()]
         keys = ", ".join(_quote(k) for k in view.keys)
         connection.execute(
-            f"CREATE TABLE IF NOT EXISTS {_quote(view.name)} ({', '.join(fields)}, PRIMARY KEY ({keys})) "
-            "WITHOUT ROWID"
+            f"CREATE TABLE IF NOT EXISTS {_quote(view.name)} ({', '.join(fields)}, PRIMARY KEY ({keys})) WITHOUT ROWID"
         )
         stored = connection.execute(f"PRAGMA table_info({_quote(view.name)})").fetchall()
         found = tuple(row[1] for row in sorted((r for r in stored if r[5]), key=lambda r: r[5]))
@@ -259,9 +254,7 @@ class SQLiteOnlineStore:
     def _one(self, view: str, columns: str) -> tuple[Any, ...] | None:
         with self._told(f"read of {view}"):
             connection = self._connection()
-            found = connection.execute(
-                "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (view,)
-            )
+            found = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (view,))
             if found.fetchone() is None:
                 return None
             row: tuple[Any, ...] = connection.execute(f"SELECT {columns} FROM {_quote(view)}").fetchone()
@@ -274,13 +267,11 @@ class SQLiteOnlineStore:
             yield
         except sqlite3.OperationalError as error:
             raise StoreError(
-                f"online store {self.path.name}: {what} failed: {error}; push the view again, or check file "
-                "and disk"
+                f"online store {self.path.name}: {what} failed: {error}; push the view again, or check file and disk"
             ) from error
         except sqlite3.DatabaseError as error:
             raise CorruptionError(
-                f"online store {self.path.name}: {what} failed: {error}; remove the file and push the views "
-                "again"
+                f"online store {self.path.name}: {what} failed: {error}; remove the file and push the views again"
             ) from error
 
 
@@ -307,10 +298,7 @@ def _upsert(view: OnlineView) -> str:
     changes = ", ".join(f"{_quote(c)} = excluded.{_quote(c)}" for c in (*TIMES, *view.features))
     # Equal times store again: the same row of a view whose SQL was mended must not stay as it was.
     newer = f"(excluded.event_at_us, excluded.known_at_us) >= ({table}.event_at_us, {table}.known_at_us)"
-    return (
-        f"INSERT INTO {table} ({names}) VALUES ({values})"
-        f" ON CONFLICT ({keys}) DO UPDATE SET {changes} WHERE {newer}"
-    )
+    return f"INSERT INTO {table} ({names}) VALUES ({values}) ON CONFLICT ({keys}) DO UPDATE SET {changes} WHERE {newer}"
 
 
 def _quote(name: str) -> str:

@@ -80,8 +80,7 @@ def point_in_time_join(
     columns = describe(connection, f"SELECT * FROM {quote_ident(labels)}")
     _check(connection, columns, views, predict_at=predict_at, as_of=as_of)
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE __labels AS SELECT row_number() OVER () AS {ROW}, * FROM "
-        f"{quote_ident(labels)}"
+        f"CREATE OR REPLACE TEMP TABLE __labels AS SELECT row_number() OVER () AS {ROW}, * FROM {quote_ident(labels)}"
     )
     joins, chosen, matches = [], [f"l.{quote_ident(c)}" for c in columns], []
     for number, view in enumerate(views):

@@ -27,17 +27,20 @@ def population(
 ) -> pd.DataFrame:
     """Every answerable entity at `now` and, with a window, at each week before within it.
 
-    Columns: entity keys, predict_at, every feature, and the times of each view's row; sorted by keys and predict_at.
+    Columns: entity keys, predict_at (UTC), every feature, and the times of each view's row; sorted by keys and
+    predict_at. Features are those known at `predict_at`, also for the weeks before.
 
     Raises:
         StoreError: a feature view was never published.
     """
     instants = [now - EVERY * weeks for weeks in range(window // EVERY + 1)]
-    keys = tuple(system.declaration.entity_of_label().keys)
+    declared = system.declaration
+    keys = tuple(declared.entity_of_label().keys)
     with warehouse.connect() as connection:
         tables = {
             f"__keys_{name}": TableName(system.name, FEATURES, name)
-            for name in system.declaration.feature_views
+            for name, view in declared.feature_views.items()
+            if set(keys) <= set(declared.entity[view.entity].keys)
         }
         warehouse.attach(connection, tables)
         connection.execute(f"CREATE OR REPLACE TEMP TABLE __asked AS {_grid(list(tables), keys, instants)}")
@@ -51,4 +54,6 @@ def _grid(tables: Sequence[str], keys: Sequence[str], instants: Sequence[datetim
     by = column_list(keys)
     entities = " UNION ".join(f"SELECT {by} FROM {table}" for table in tables)
     moments = ", ".join(f"({instant(at)})" for at in instants)
-    return f"SELECT {by}, predict_at FROM ({entities}), (VALUES {moments}) AS asked(predict_at) ORDER BY {by}, predict_at"
+    return (
+        f"SELECT {by}, predict_at FROM ({entities}), (VALUES {moments}) AS asked(predict_at) ORDER BY {by}, predict_at"
+    )

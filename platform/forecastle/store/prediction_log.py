@@ -126,9 +126,7 @@ class PredictionReader:
             connection = getattr(self._local, "connection", None)
             if connection is None:
                 if not self._path.is_file():
-                    raise StoreError(
-                        f"prediction log {self._path} is not there; no prediction was served yet"
-                    )
+                    raise StoreError(f"prediction log {self._path} is not there; no prediction was served yet")
                 connection = self._local.connection = _connect(self._path)
                 connection.execute("PRAGMA query_only=ON")
             return list(connection.execute(sql, values))

@@ -110,15 +110,11 @@ def _check_columns(found: Mapping[str, str], columns: Mapping[str, str], what: s
             hint = did_you_mean(name, set(found) - set(columns))
             problems.append(f"column {name}: expected {dtype}, the SQL does not give it ({hint})")
         elif dtype == "timestamp" and not is_zoned(found[name]):
-            problems.append(
-                f"column {name}: expected a time with zone, found {found[name]}; CAST(… AS TIMESTAMPTZ)"
-            )
+            problems.append(f"column {name}: expected a time with zone, found {found[name]}; CAST(… AS TIMESTAMPTZ)")
         elif not takes(dtype, found[name]):
             problems.append(f"column {name}: expected {dtype}, found {found[name]}; cast it in the SQL")
     problems += [
-        f"column {name}: not declared ({did_you_mean(name, columns)})"
-        for name in found
-        if name not in columns
+        f"column {name}: not declared ({did_you_mean(name, columns)})" for name in found if name not in columns
     ]
     if problems:
         listed = "".join(f"\n  {problem}" for problem in problems)

@@ -35,28 +35,35 @@ def simulated_data(system: LoadedSystem, folder: Path, *, now: datetime) -> Path
     """
     declared = system.declaration.simulate
     if declared is None:
-        raise SourceError(
-            f"{system.name} has no simulator: set FORECASTLE_DATA to the folder of its source files"
-        )
+        raise SourceError(f"{system.name} has no simulator: set FORECASTLE_DATA to the folder of its source files")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     target = folder / system.name
     with (folder / f".{system.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if _is_current(target, now):
             return folder
+        # Under the lock nobody else is writing: what stands there was left by a process that was killed.
+        _sweep(folder, system.name)
         staging = Path(tempfile.mkdtemp(prefix=f".{system.name}-", dir=folder))
-        system.function(declared)(staging, seed=SEED, now=now)
-        (staging / _MARK).write_text(json.dumps({"seed": SEED, "now": now.isoformat()}))
-        if target.exists():
-            target.rename(staging.with_name(staging.name + "-old"))
-        staging.rename(target)
-        shutil.rmtree(staging.with_name(staging.name + "-old"), ignore_errors=True)
+        try:
+            system.function(declared)(staging, seed=SEED, now=now)
+            (staging / _MARK).write_text(json.dumps({"seed": SEED, "now": now.isoformat()}))
+            if target.exists():
+                target.rename(staging.with_name(staging.name + "-old"))
+            staging.rename(target)
+        finally:
+            _sweep(folder, system.name)
     return folder
+
+
+def _sweep(folder: Path, system: str) -> None:
+    for left in folder.glob(f".{system}-*"):
+        shutil.rmtree(left)
 
 
 def _is_current(target: Path, now: datetime) -> bool:
     try:
         made = datetime.fromisoformat(json.loads((target / _MARK).read_text())["now"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return False
     return timedelta(0) <= now - made < RENEW_AFTER

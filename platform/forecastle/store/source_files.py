@@ -24,8 +24,7 @@ from forecastle.store.table_file import file_sha256
 
 DATA_PREFIX: Final = "${DATA}/"
 _CSV_OPTIONS: Final = (
-    "auto_detect = false, header = true, strict_mode = true, nullstr = '', "
-    "delim = ',', quote = '\"', escape = '\"'"
+    "auto_detect = false, header = true, strict_mode = true, nullstr = '', delim = ',', quote = '\"', escape = '\"'"
 )
 # A text carries its own zone when one stands behind a time of day; the last part of a bare date is none.
 _ZONED: Final = r"'\d{1,2}:\d{2}.*(Z|z|UTC|[+-]\d{2}(:?\d{2})?)$'"
@@ -68,9 +67,7 @@ def source_paths(name: str, path: str, *, data: Path) -> list[Path]:
     found = sorted(p for p in root.glob(pattern) if p.is_file())
     outside = [p for p in found if not p.resolve().is_relative_to(root)]
     if outside:
-        raise SourceError(
-            f"source {name}: {outside[0]} leads out of the data folder {root}; copy the file into it"
-        )
+        raise SourceError(f"source {name}: {outside[0]} leads out of the data folder {root}; copy the file into it")
     return found
 
 
@@ -162,15 +159,11 @@ def _parquet(connection: duckdb.DuckDBPyConnection, path: Path) -> tuple[str, di
     return relation, {name: (f'"{name}"', kind) for name, kind in found.items()}
 
 
-def _fault(
-    column: str, declared: Column, found: Mapping[str, tuple[str, str]], added: tuple[str, ...]
-) -> str:
+def _fault(column: str, declared: Column, found: Mapping[str, tuple[str, str]], added: tuple[str, ...]) -> str:
     if column in found:
         return f"column {column}: expected {declared.dtype}, found {found[column][1]}"
     hint = did_you_mean(column, added)
-    return f"column {column}: expected {declared.dtype}, found no such column" + (
-        f" ({hint})" if hint else ""
-    )
+    return f"column {column}: expected {declared.dtype}, found no such column" + (f" ({hint})" if hint else "")
 
 
 def _first_line(error: Exception) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 import duckdb
 
 from forecastle.contract.errors import SourceError
-from forecastle.contract.system import Column, KnownAt, Source
+from forecastle.contract.system import Column, KnownAt, KnownFrom, Source
 from forecastle.store.delta_log import TableName, TableVersion
 from forecastle.store.rules import describe_violation, rule_case
 from forecastle.store.source_files import (
@@ -26,10 +26,11 @@ from forecastle.store.source_files import (
     source_paths,
     typed_value,
 )
-from forecastle.store.sql import SQL_TYPE, check_name, one_row, quote_ident, quote_text
+from forecastle.store.sql import SQL_TYPE, check_name, column_list, one_row, quote_ident, quote_text
 from forecastle.store.warehouse import Warehouse
 
 TIMES: Final = ("event_at", "known_at")
+UNSEEN: Final = Column(dtype="timestamp")
 QUARANTINE_COLUMNS: Final = ("file", "row_number", "column", "value", "rule")
 
 
@@ -81,29 +82,32 @@ def ingest(warehouse: Warehouse, system: str, name: str, source: Source, *, data
         StoreError: see `Warehouse.publish`.
     """
     with warehouse.connect() as connection:
-        read = read_source(name, source, data=data, connection=connection)
+        seen, facts = _seen(warehouse, system, source, connection)
+        read = read_source(name, source, data=data, connection=connection, seen=seen)
+        facts |= read.facts()
         quarantine = warehouse.publish(
             TableName(system, "quarantine", name),
             f"SELECT * FROM {read.quarantine}",
             connection=connection,
-            facts=read.facts(),
+            facts=facts,
         )
         published = warehouse.publish(
             TableName(system, "source", name),
             f"SELECT * FROM {read.table}",
             connection=connection,
-            facts=read.facts(),
+            facts=facts,
         )
     return Ingested(read, published, quarantine)
 
 
 def read_source(
-    name: str, source: Source, *, data: Path, connection: duckdb.DuckDBPyConnection
+    name: str, source: Source, *, data: Path, connection: duckdb.DuckDBPyConnection, seen: str | None = None
 ) -> SourceRead:
     """Read the files of a source into two tables of `connection`: good rows and quarantine.
 
     Good rows carry the contract's columns plus `event_at` and `known_at` (UTC). Of rows equal in `key` the
-    first known stays. Same files, same tables, in the same order.
+    first known stays. Same files, same tables, in the same order. `seen` is the relation of the source that
+    `known_at` is taken from, where it is.
 
     Raises:
         SourceError: no file (unless optional), an unreadable file, columns that do not fit, a file that
@@ -114,8 +118,7 @@ def read_source(
     paths = source_paths(name, source.path, data=data)
     if not paths and not source.optional:
         raise SourceError(
-            f"source {name}: no file matches {source.path} below {data}; put it there, or declare optional: "
-            "true"
+            f"source {name}: no file matches {source.path} below {data}; put it there, or declare optional: true"
         )
     reader = _Reader(name, source, connection)
     files = [fingerprint(path, data=data) for path in paths]
@@ -123,9 +126,8 @@ def read_source(
     added = [c for path, file in zip(paths, files, strict=True) for c in reader.insert(path, file.path)]
     changed = [f.path for p, f in zip(paths, files, strict=True) if fingerprint(p, data=data) != f]
     if changed:
-        raise SourceError(
-            f"source {name}: {changed[0]} changed while it was read; wait for its writer and run again"
-        )
+        raise SourceError(f"source {name}: {changed[0]} changed while it was read; wait for its writer and run again")
+    reader.know(seen)
     total, broken = reader.counts()
     reader.quarantine(total, broken)
     rows = reader.deduplicate()
@@ -142,6 +144,18 @@ def read_source(
     )
 
 
+def _seen(
+    warehouse: Warehouse, system: str, source: Source, connection: duckdb.DuckDBPyConnection
+) -> tuple[str | None, dict[str, str]]:
+    """The relation that a knowledge time is taken from, and which version it is, for the commit."""
+    if not isinstance(source.known_at, KnownFrom):
+        return None, {}
+    latest = source.known_at.latest
+    versions = warehouse.attach(connection, {f"__seen_{latest}": TableName(system, "source", latest)})
+    (version,) = versions.values()
+    return quote_ident(f"__seen_{latest}"), {f"input.{latest}": f"{version.name}@{version.version}"}
+
+
 class _Reader:
     """The three tables of one source in one connection: everything read, what broke a rule, what is good."""
 
@@ -152,14 +166,12 @@ class _Reader:
         self.raw = quote_ident(f"__raw_{name}")
         self.table = quote_ident(f"__source_{name}")
         self.quarantined = quote_ident(f"__quarantine_{name}")
-        known = None if isinstance(source.known_at, KnownAt) else source.known_at
-        self.time_columns = {"event_at": source.event_at} | ({"known_at": known} if known else {})
+        self.time_columns = source.time_columns()
         self.required = {*source.key, *self.time_columns.values()}
         for time in TIMES:
             if time in source.columns and self.time_columns.get(time) != time:
                 raise SourceError(
-                    f"source {name}: column {time} is declared but is not the source's {time}; rename the "
-                    "column"
+                    f"source {name}: column {time} is declared but is not the source's {time}; rename the column"
                 )
 
     @property
@@ -193,12 +205,8 @@ class _Reader:
         values, texts = [], []
         for name, declared in self.source.columns.items():
             column, found = columns.columns[name]
-            values.append(
-                f"{typed_value(column, declared.dtype, found, kind=kind, zone=zone)} AS {quote_ident(name)}"
-            )
-            texts.append(
-                f"{column} AS {quote_ident(f'__text_{name}')}" if kind == "csv" else f"NULL AS __text_{name}"
-            )
+            values.append(f"{typed_value(column, declared.dtype, found, kind=kind, zone=zone)} AS {quote_ident(name)}")
+            texts.append(f"{column} AS {quote_ident(f'__text_{name}')}" if kind == "csv" else f"NULL AS __text_{name}")
         times = [self._time(time) for time in TIMES]
         inner = f"SELECT __row, {', '.join([*values, *texts])} FROM {columns.relation}"
         return f"SELECT {quote_text(file)}, *, {', '.join(times)} FROM ({inner})"
@@ -208,7 +216,9 @@ class _Reader:
         if time == "known_at" and isinstance(source.known_at, KnownAt):
             seconds = int(source.known_at.delay.total_seconds())
             return f"{self._time('event_at')} + INTERVAL {seconds} SECOND"
-        column = self.time_columns[time]
+        column = self.time_columns.get(time)
+        if column is None:
+            return "NULL::TIMESTAMPTZ"
         return instant_value(quote_ident(column), source.columns[column].dtype, source.time_zone)
 
     def _rule(self, name: str, column: Column) -> str:
@@ -220,10 +230,35 @@ class _Reader:
             unparsed=unparsed if self.source.kind == "csv" else None,
         )
 
+    def know(self, seen: str | None) -> None:
+        """Take the knowledge time of every row from the rows of relation `seen`, where it is declared so."""
+        known = self.source.known_at
+        if not isinstance(known, KnownFrom):
+            return
+        if seen is None:
+            raise SourceError(f"source {self.name}: known_at is taken from {known.latest}; read {known.latest} first")
+        latest = f"SELECT {column_list(known.on)}, max(known_at) AS __seen_at FROM {seen} GROUP BY ALL"
+        same = " AND ".join(f"{self.raw}.{c} = __latest.{c}" for c in map(quote_ident, known.on))
+        told = [f"__{time} = __seen_at" for time in TIMES if time not in self.time_columns]
+        self.connection.execute(f"UPDATE {self.raw} SET {', '.join(told)} FROM ({latest}) AS __latest WHERE {same}")
+
+    @property
+    def _rules(self) -> dict[str, tuple[str, str]]:
+        """Column → SQL of the rule that its value breaks, SQL of that value as text."""
+        rules = {
+            name: (
+                self._rule(name, column),
+                f"coalesce({quote_ident(f'__text_{name}')}, {quote_ident(name)}::VARCHAR)",
+            )
+            for name, column in self.source.columns.items()
+        }
+        if isinstance(self.source.known_at, KnownFrom):
+            rules["known_at"] = (rule_case("__known_at", UNSEEN), "__known_at::VARCHAR")
+        return rules
+
     @property
     def _broken(self) -> str:
-        rules = ", ".join(self._rule(name, column) for name, column in self.source.columns.items())
-        return f"coalesce({rules}, NULL) IS NOT NULL"
+        return f"coalesce({', '.join(rule for rule, _ in self._rules.values())}, NULL) IS NOT NULL"
 
     def counts(self) -> tuple[int, int]:
         """Rows read, and how many of them break a rule."""
@@ -233,11 +268,10 @@ class _Reader:
 
     def quarantine(self, total: int, broken: int) -> None:
         parts = []
-        for position, (name, column) in enumerate(self.source.columns.items()):
-            text = f"coalesce({quote_ident(f'__text_{name}')}, {quote_ident(name)}::VARCHAR)"
+        for position, (name, (rule, text)) in enumerate(self._rules.items()):
             parts.append(
                 f"SELECT __file AS file, __row AS row_number, '{name}' AS \"column\", {text} AS value,"
-                f" {self._rule(name, column)} AS rule, {position} AS position FROM {self.raw} WHERE "
+                f" {rule} AS rule, {position} AS position FROM {self.raw} WHERE "
                 f"{self._broken}"
             )
         self.connection.execute(
@@ -256,8 +290,9 @@ class _Reader:
             f'SELECT "column", rule, count(*), any_value(value), min(file) FROM {self.quarantined}'
             " GROUP BY ALL ORDER BY 3 DESC, 1, 2"
         ).fetchall()
+        columns = {"known_at": UNSEEN, **self.source.columns}
         return "".join(
-            f"\n  {file}: {describe_violation(name, self.source.columns[name], rule, count, example)}"
+            f"\n  {file}: {describe_violation(name, columns[name], rule, count, example)}"
             for name, rule, count, example, file in rows
         )
 

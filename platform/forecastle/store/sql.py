@@ -54,9 +54,7 @@ def quote_ident(name: str) -> str:
         StoreError: the name is not one of lower-case letters, digits and underscores.
     """
     if not _INTERNAL_NAME.fullmatch(name):
-        raise StoreError(
-            f"got the identifier {name!r}; lower-case letters, digits and _ are allowed; rename it"
-        )
+        raise StoreError(f"got the identifier {name!r}; lower-case letters, digits and _ are allowed; rename it")
     return f'"{name}"'
 
 

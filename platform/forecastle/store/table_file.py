@@ -44,14 +44,11 @@ def write_table_file(
     try:
         target = f"{sql.quote_text(str(path))} (FORMAT parquet, COMPRESSION zstd)"
         (rows,) = sql.one_row(connection, f"COPY ({select}) TO {target}")
-        schema = connection.sql(
-            f"SELECT * FROM read_parquet({sql.quote_text(str(path))}) LIMIT 0"
-        ).to_arrow_table()
+        schema = connection.sql(f"SELECT * FROM read_parquet({sql.quote_text(str(path))}) LIMIT 0").to_arrow_table()
     except (duckdb.IOException, OSError) as error:
         path.unlink(missing_ok=True)
         raise StoreError(
-            f"{what} could not be written to disk: {error}; the old version stays; free space and run it "
-            "again"
+            f"{what} could not be written to disk: {error}; the old version stays; free space and run it again"
         ) from error
     except duckdb.Error as error:
         path.unlink(missing_ok=True)
@@ -105,9 +102,7 @@ def _storable(connection: duckdb.DuckDBPyConnection, query: str, what: str) -> s
         elif kind == '"NULL"':
             problems.append(f"{name} has no type; cast it")
         identifier = sql.quote_ident(name)
-        chosen.append(
-            identifier if kind in _KEPT or wide is None else f"{identifier}::{wide} AS {identifier}"
-        )
+        chosen.append(identifier if kind in _KEPT or wide is None else f"{identifier}::{wide} AS {identifier}")
     if problems:
         raise StoreError(f"{what}: {'; '.join(problems)}")
     return ", ".join(chosen)

@@ -86,9 +86,7 @@ class Warehouse:
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """A connection with this warehouse's memory limit, threads and spill folder."""
-        return sql.connect(
-            memory_limit=self.memory_limit, threads=self.threads, temp_directory=self.temp_directory
-        )
+        return sql.connect(memory_limit=self.memory_limit, threads=self.threads, temp_directory=self.temp_directory)
 
     def publish(
         self,
@@ -180,13 +178,9 @@ class Warehouse:
         if row_id is None:
             return f"SELECT * FROM read_parquet({path})"
         number = f"file_row_number AS {sql.quote_ident(row_id)}"
-        return (
-            f"SELECT * EXCLUDE (file_row_number), {number} FROM read_parquet({path}, file_row_number = true)"
-        )
+        return f"SELECT * EXCLUDE (file_row_number), {number} FROM read_parquet({path}, file_row_number = true)"
 
-    def resolve(
-        self, table: TableName | TableVersion | str, *, as_of: datetime | None = None
-    ) -> TableVersion:
+    def resolve(self, table: TableName | TableVersion | str, *, as_of: datetime | None = None) -> TableVersion:
         """The version meant: itself, the one a text `system/kind/name@version` names, else the newest (at
         `as_of`).
 
@@ -317,7 +311,7 @@ class Warehouse:
                 raise StoreError("got SQL without the connection to run it on; pass connection=")
             yield connection, data
             return
-        rows = pa.Table.from_pandas(data, preserve_index=False) if isinstance(data, pd.DataFrame) else data
+        rows = _arrow(data) if isinstance(data, pd.DataFrame) else data
         with self.connect() as own:
             own.register("__rows", rows)
             yield own, "SELECT * FROM __rows"
@@ -361,6 +355,11 @@ class Warehouse:
         except ConflictError:
             draft.path.unlink(missing_ok=True)
             raise
+
+
+def _arrow(frame: pd.DataFrame) -> pa.Table:
+    """A frame's columns, NaN as null. Column by column: as a whole, pyarrow drops zones on a path pandas warns of."""
+    return pa.table({name: pa.chunked_array(frame[name]) for name in frame.columns})
 
 
 def _table(name: TableName | str) -> TableName:

@@ -33,9 +33,7 @@ def watermark(warehouse: Warehouse, table: TableName | TableVersion | str) -> Wa
     version = warehouse.resolve(table)
     missing = [time for time in ("event_at", "known_at") if time not in version.columns]
     if missing:
-        raise StoreError(
-            f"{version.name} has no {' and '.join(missing)}; only sources and feature views have both"
-        )
+        raise StoreError(f"{version.name} has no {' and '.join(missing)}; only sources and feature views have both")
     with warehouse.connect() as connection:
         rows = warehouse.relation(version)
         event_at, known_at = one_row(connection, f"SELECT max(event_at), max(known_at) FROM ({rows})")
