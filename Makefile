@@ -35,7 +35,7 @@ format: $(STAMP)  ## what a machine can mend
 
 lock: $(STAMP)  ## resolve both lock files anew
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-strip-extras --no-emit-index-url --no-emit-find-links --output-file requirements.lock
-	$(BIN)/uv pip compile requirements-serve.in --constraint requirements.lock --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-strip-extras --no-emit-index-url --no-emit-find-links --output-file requirements-serve.lock
+	$(BIN)/uv pip compile requirements-serve.in --constraint requirements.lock --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-strip-extras --no-emit-index-url --no-emit-find-links --output-file platform/requirements-serve.lock
 
 clean:  ## remove the environment and all state of the demo
 	rm -rf $(VENV) .forecastle .mypy_cache .ruff_cache .hypothesis

@@ -9,6 +9,7 @@ import dagster as dg
 from assets.describe import attributes, column_schema, key, told_plainly, version_metadata
 from assets.freshness import FRESHNESS_CHECK, event_time_freshness
 from forecastle.contract.load import LoadedSystem
+from forecastle.contract.system import KnownFrom, Source
 from forecastle.store.sources import ingest
 from resources.platform import Platform
 
@@ -27,6 +28,7 @@ def build_source(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
             name,
             description=source.description or f"Rows of {source.path}.",
             kinds={source.kind, "duckdb"},
+            deps=_waits_for(system, source),
             freshness=source.freshness,
             metadata={**column_schema(source.columns, TIMES), "path": source.path},
         ),
@@ -51,3 +53,9 @@ def build_source(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
         return dg.MaterializeResult(metadata={**version_metadata(ingested.source), **read.facts()}, check_results=[contract, fresh])
 
     return source_asset
+
+
+def _waits_for(system: LoadedSystem, source: Source) -> list[dg.AssetKey]:
+    """The source that the knowledge time is taken from."""
+    known = source.known_at
+    return [key(system, "source", known.latest)] if isinstance(known, KnownFrom) else []

@@ -70,9 +70,11 @@ def naive(world: World) -> pd.DataFrame:
     with sql.connect(memory_limit="8GB", temp_directory=world.labels.parent / "spill") as connection:
         parts = []
         for number, path in enumerate(world.views):
-            best = ", ".join(f"arg_max_null({c}, (event_at, known_at)) AS {c}" for c in names(number))
+            order = "(event_at, known_at, v.file_row_number)"
+            best = ", ".join(f"arg_max_null({c}, {order}) AS {c}" for c in names(number))
             parts.append(
-                f"SELECT l.n, {best} FROM read_parquet('{world.labels}') l LEFT JOIN read_parquet('{path}') v"
+                f"SELECT l.n, {best} FROM read_parquet('{world.labels}') l"
+                f" LEFT JOIN read_parquet('{path}', file_row_number = true) v"
                 f" ON l.k = v.k AND v.known_at <= l.predict_at AND v.event_at <= l.predict_at"
                 f" AND v.event_at > l.predict_at - INTERVAL {TTL_DAYS[number]} DAY GROUP BY l.n"
             )

@@ -112,9 +112,10 @@ CASES: dict[str, tuple[str, str, str, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("old", "new", "text", "hint"), CASES.values(), ids=CASES.keys())
-def test_each_fault_is_one_problem_on_its_line(rain: Path, edit: Edit, old: str, new: str, text: str, hint: str):
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_each_fault_is_one_problem_on_its_line(rain: Path, edit: Edit, case: tuple[str, str, str, str]):
     """One wrong line of system.yaml gives one problem, on that line, with what was probably meant."""
+    old, new, text, hint = case
     line = edit("system.yaml", old, new)
     ((place, got, got_hint),) = told(rain)
     assert got == text
@@ -133,6 +134,43 @@ def test_a_column_may_not_hide_the_time_of_its_source(rain: Path, edit: Edit):
             "say event_at: event_at or rename the column",
         )
     ]
+
+
+KNOWN_FROM = {
+    "whole": ("{latest: days, on: [station]}", []),
+    "unknown source": (
+        "{latest: day, on: [station]}",
+        [("latest names unknown source 'day'", "did you mean 'days'?")],
+    ),
+    "unknown column": (
+        "{latest: days, on: [staton]}",
+        [
+            ("on names unknown column 'staton'", "did you mean 'station'?"),
+            ("on names column 'staton', which 'days' has not", "did you mean 'station'?"),
+        ],
+    ),
+    "itself": (
+        "{latest: readings, on: [station]}",
+        [
+            (
+                "known_at of 'readings' is taken from 'readings', which itself waits for 'readings'",
+                "one source of a chain must know its own time",
+            )
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("known_at", "expected"), KNOWN_FROM.values(), ids=KNOWN_FROM.keys())
+def test_a_knowledge_time_told_by_another_source(
+    rain: Path, edit: Edit, known_at: str, expected: list[tuple[str, str]]
+):
+    """The other source exists, shares the columns, and does not wait for this one."""
+    edit("system.yaml", "{delay: 5m}", known_at)
+    if expected:
+        assert [(text, hint) for _, text, hint in told(rain)] == expected
+    else:
+        assert load_system(rain).declaration.sources["readings"].known_at.latest == "days"
 
 
 def test_a_feature_stands_in_one_view(rain: Path, edit: Edit):
@@ -204,7 +242,7 @@ CODE: dict[str, tuple[str, str, list[tuple[str, str, str]]]] = {
         "def signals(", "def signals((", [("features.py:4", "is not Python: invalid syntax", "")]),
     "positional": (
         "(*, chance, pressure_mean)", "(chance, pressure_mean, /)",
-        [("features.py:4", "signals takes no argument chance, pressure_mean", "it takes none"),]),
+        [("features.py:4", "signals takes no argument chance, pressure_mean", "it takes none")]),
     "one more needed": (
         "chance, pressure_mean)", "chance, pressure_mean, wind)",
         [("features.py:4", "signals wants the argument wind", "it is given chance, pressure_mean")]),

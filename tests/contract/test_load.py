@@ -123,9 +123,10 @@ UNKNOWN_KEYS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("old", "new", "key", "above"), UNKNOWN_KEYS, ids=[k[2] for k in UNKNOWN_KEYS])
-def test_an_unknown_key_is_refused_at_every_level(rain: Path, edit: Edit, old: str, new: str, key: str, above: str):
+@pytest.mark.parametrize("case", UNKNOWN_KEYS, ids=[k[2] for k in UNKNOWN_KEYS])
+def test_an_unknown_key_is_refused_at_every_level(rain: Path, edit: Edit, case: tuple[str, str, str, str]):
     """No level of the declaration takes a key that it does not know, and each names the keys it does."""
+    old, new, key, above = case
     edit("system.yaml", old, new)
     (problem,) = problems(rain)
     assert problem.text == f"unknown key {key!r}" + (f" in {above}" if above else "")

@@ -42,8 +42,7 @@ def told(text: str) -> list[str]:
         "SELECT mid AS k, COUNT(*) AS n FROM quotes GROUP BY k HAVING n > 1 ORDER BY n",
         "SELECT mid AS k, k + 1 AS l FROM quotes",
         "SELECT (SELECT MAX(p.pct) FROM polls AS p WHERE p.mid = q.mid) AS m FROM quotes AS q",
-        "WITH RECURSIVE r AS (SELECT mid, 1 AS n FROM quotes UNION ALL SELECT r.mid, r.n + 1 AS n FROM r WHERE r.n < 3)"
-        " SELECT r.mid, r.n FROM r",
+        "WITH RECURSIVE r AS (SELECT mid, 1 AS n FROM quotes UNION ALL SELECT r.mid, r.n + 1 FROM r) SELECT r.n FROM r",
         "SELECT x.a FROM (SELECT mid AS a FROM quotes) AS x UNION ALL SELECT polls.mid AS a FROM polls",
         "SELECT RANK() OVER w AS r FROM quotes WINDOW w AS (PARTITION BY mid ORDER BY value)",
         "SELECT LIST_TRANSFORM([1], x -> x + mid) AS y FROM quotes",

@@ -183,6 +183,18 @@ class Evaluate(Declared):
     cluster: Name | None = Field(None, description="Column whose rows are resampled together; the entity by default.")
 
 
+class Backtest(Declared):
+    """How past forecasts are made again: at each cut by a model that knew only what was known then."""
+
+    model: Name | None = Field(
+        None, description="The model that is trained at each cut; the first declared one when absent."
+    )
+    every: PositiveDuration = Field(timedelta(weeks=4), description="Time from one cut to the next.")
+    history: PositiveDuration | None = Field(
+        None, description="Only cuts of this newest part of the history; all of it when absent."
+    )
+
+
 class Gates(Declared):
     """Conditions for promotion; every comparison carries an interval."""
 
@@ -223,6 +235,7 @@ class System(Declared):
     label: Label
     models: dict[Name, Model] = Field(min_length=1)
     evaluate: Evaluate
+    backtest: Backtest = Backtest()
     gates: Gates
     drift: Drift
     retrain: Retrain

@@ -1,7 +1,8 @@
 """The bundle: model, calibrator, feature set, reference statistics and card under one hash, moved as one.
 
 Belongs here: writing a bundle, and reading one so that no parser sees a byte before its checksum has been compared.
-Does not belong here: training (`train.py`), running the model (`native_booster.py`), choosing (`registry.py`). Served: imports nothing heavier than NumPy and pydantic.
+Does not belong here: training (`train.py`), running the model (`native_booster.py`), choosing (`registry.py`).
+Served: imports nothing heavier than NumPy and pydantic.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def calibration_of(system: LoadedSystem, rows: pd.DataFrame, *, excluded_rows: i
         rows["probability"].to_numpy(np.float64),
         at=rows["predict_at"],
         segments={name: rows[name].astype(str) for name in declared.slices},
-        clusters=clusters if (clusters != clusters.iloc[0]).any() else None,
+        clusters=clusters if clusters.min() != clusters.max() else None,
         baselines=baselines,
         options=ReportOptions(recalibrate=True, minimum_rows=SEGMENT_ROWS_MIN, excluded_rows=excluded_rows),
         seed=0,

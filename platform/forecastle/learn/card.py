@@ -83,7 +83,7 @@ def _features(system: LoadedSystem, trained: TrainedModel, lineage: Mapping[str,
         low = "" if c.min is None else f"{c.min:g}"
         high = "" if c.max is None else f"{c.max:g}"
         origin = ", ".join(f"{t}.{column}" for t, column in lineage.get(name, ())) or "on-demand"
-        span = f"{low}…{high}" + (", null" if c.nullable else "")
+        span = (f"{low}…{high}" if low or high else "any") + (", null" if c.nullable else "")
         lines.append(f"| {name} | {c.unit} | {span} | {c.missing} | {gain[name]:.3f} | {origin} |")
     return "\n".join(lines)
 
@@ -95,5 +95,5 @@ def _limits(system: LoadedSystem, trained: TrainedModel) -> str:
     ]
     contracts = system.declaration.features()
     nullable = [name for name in trained.features if contracts[name].nullable]
-    lines += [f"- {name} may be null: {contracts[name].description}" for name in nullable]
+    lines += [f"- {name} may be null. {contracts[name].description}".rstrip() for name in nullable]
     return "\n".join(lines)

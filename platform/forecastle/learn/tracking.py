@@ -64,7 +64,12 @@ class Tracking:
     ) -> None:
         """Log the training set as a data set input, the parameters and every finite metric."""
         mlflow = self._mlflow()
-        dataset = mlflow.data.from_pandas(frame, source=source, targets="outcome", name=name, digest=digest[:36])
+        from mlflow.data.sources import LocalArtifactDatasetSource
+
+        # Named by its class, for MLflow finds two classes that fit the text; as floats, for integers cannot be null.
+        told = LocalArtifactDatasetSource(source)
+        rows = frame.astype("float64")
+        dataset = mlflow.data.from_pandas(rows, source=told, targets="outcome", name=name, digest=digest[:36])
         mlflow.log_input(dataset, context="training")
         mlflow.log_params({k: str(v) for k, v in params.items()})
         mlflow.log_metrics({k: float(v) for k, v in metrics.items() if v is not None and math.isfinite(v)})

@@ -30,8 +30,7 @@ NO_VERSION: Final = -1
 """`expected_version` of a table that must not exist yet."""
 
 _LOG: Final = "_delta_log"
-# `as_of` needs every commit, and a vacuum by another engine must not take a version that retention here still
-# keeps.
+# `as_of` needs every commit, and another engine's vacuum must not take a version that our retention keeps.
 _CONFIGURATION: Final = {
     "delta.enableExpiredLogCleanup": "false",
     "delta.logRetentionDuration": "interval 36500 days",

@@ -62,10 +62,8 @@ def run_view(
     `event_at`. Commit facts name the SHA-256 of the SQL and the version of every source read.
 
     Raises:
-        StoreError: the SQL or its columns do not fit, a value breaks its contract, a key or time is null, or
-        two rows
-            share keys, `event_at` and `known_at` (which of them would win is undefined). The old version
-            stays.
+        StoreError: the SQL or its columns do not fit, a value breaks its contract, a key or time is null, or two rows
+            share keys, `event_at` and `known_at` (which of them would win is undefined). The old version stays.
     """
     columns = view_columns(view, entity)
     keys = tuple(entity.keys)

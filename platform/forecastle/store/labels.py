@@ -37,9 +37,8 @@ def run_label(
     own `known_at`.
 
     Raises:
-        StoreError: the SQL or its columns do not fit, an outcome is not 0 or 1, a key or time is null, or two
-        rows share
-            keys, `predict_at` and `known_at`. The old version stays.
+        StoreError: the SQL or its columns do not fit, an outcome is not 0 or 1, a key or time is null, or two rows
+            share keys, `predict_at` and `known_at`. The old version stays.
     """
     columns = label_columns(label, entity)
     keys = tuple(entity.keys)

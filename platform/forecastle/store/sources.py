@@ -110,9 +110,8 @@ def read_source(
     `known_at` is taken from, where it is.
 
     Raises:
-        SourceError: no file (unless optional), an unreadable file, columns that do not fit, a file that
-        changed while
-            it was read, or a share of broken rows above `quarantine_limit`.
+        SourceError: no file (unless optional), an unreadable file, columns that do not fit, a file that changed
+            while it was read, or a share of broken rows above `quarantine_limit`.
     """
     check_name(name)
     paths = source_paths(name, source.path, data=data)

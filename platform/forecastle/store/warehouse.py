@@ -181,8 +181,7 @@ class Warehouse:
         return f"SELECT * EXCLUDE (file_row_number), {number} FROM read_parquet({path}, file_row_number = true)"
 
     def resolve(self, table: TableName | TableVersion | str, *, as_of: datetime | None = None) -> TableVersion:
-        """The version meant: itself, the one a text `system/kind/name@version` names, else the newest (at
-        `as_of`).
+        """The version meant: itself, the one that `system/kind/name@version` names, else the newest (at `as_of`).
 
         Raises:
             StoreError: the table has no (such) version.

@@ -10,19 +10,10 @@ WITH versions AS (
     LEAD(quotes.known_at) OVER (PARTITION BY quotes.mid, quotes.value_date ORDER BY quotes.known_at) AS restated_at
   FROM quotes
 ),
-closes AS (
-  -- close_ts is stored in its last version without a knowledge time. The last question set that lists the market is
-  -- the latest moment at which it can have been revised: before that, the days left are unknown.
-  SELECT markets.mid, markets.close_ts, MAX(snapshots.freeze_datetime) AS known_at
-  FROM markets
-  INNER JOIN snapshots ON snapshots.mid = markets.mid
-  WHERE markets.close_ts IS NOT NULL
-  GROUP BY markets.mid, markets.close_ts
-),
 knowledge AS (
   SELECT versions.mid, versions.known_at, versions.value_date FROM versions
   UNION ALL
-  SELECT closes.mid, closes.known_at, CAST(NULL AS DATE) AS value_date FROM closes
+  SELECT markets.mid, markets.known_at, CAST(NULL AS DATE) AS value_date FROM markets
 ),
 instants AS (
   SELECT
@@ -55,6 +46,6 @@ SELECT
   weeks.known_at AS known_at,
   weeks.market_price AS market_price,
   weeks.price_volatility_7d AS price_volatility_7d,
-  (EPOCH(closes.close_ts) - EPOCH(weeks.known_at)) / 86400.0 AS days_to_resolution
+  (EPOCH(markets.close_ts) - EPOCH(weeks.known_at)) / 86400.0 AS days_to_resolution
 FROM weeks
-LEFT JOIN closes ON closes.mid = weeks.mid AND closes.known_at <= weeks.known_at
+LEFT JOIN markets ON markets.mid = weeks.mid AND markets.known_at <= weeks.known_at

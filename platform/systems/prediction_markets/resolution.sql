@@ -1,5 +1,6 @@
--- One row per resolved market, weekly instant and version of its outcome.
--- The instants start at the first known price and end before any outcome was known, right or wrong; a corrected
+-- One row per resolved market, Monday 00:00 UTC and version of its outcome.
+-- The Mondays are the same for all markets, as live questions are, so that the first ones of a market are asked at no
+-- special age. They lie after the first known price and before any outcome was known, right or wrong; a corrected
 -- outcome is a further row with its own known_at, so training sees what was believed at its time.
 WITH listings AS (
   SELECT
@@ -33,7 +34,9 @@ weekly AS (
     outcomes.resolved_to,
     outcomes.known_at,
     UNNEST(GENERATE_SERIES(
-      listings.first_known_at, outcomes.first_resolved_at - INTERVAL 1 MICROSECOND, INTERVAL 7 DAY
+      DATE_TRUNC('week', listings.first_known_at) + INTERVAL 7 DAY,
+      outcomes.first_resolved_at - INTERVAL 1 MICROSECOND,
+      INTERVAL 7 DAY
     )) AS predict_at
   FROM outcomes
   INNER JOIN listings ON listings.mid = outcomes.mid
