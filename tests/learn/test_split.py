@@ -29,9 +29,78 @@ def rows(asked: list[float], known_after: list[float] | float = 0.0, outcome: li
 def test_shares_are_cut_where_the_arithmetic_says() -> None:
     """Of 100 daily rows known at once, a quarter tests; of the other 75 a fifth calibrates; an embargo of 2 days purges."""
     split = time_split(rows([float(day) for day in range(100)]), Split(test=0.25, calibrate=0.2, embargo=2 * DAY))
-    # Test from day 100 * 0.75 = 75. Usable: known by day 75 - 2 = 73, so days 0..73, 74 rows.
-    # Calibrate from the row at 74 * 0.8 = 59.2, day 59. Train: known by day 59 - 2 = 57, days 0..57.
+    # Test from row 100 · 0.75 = 75. Usable: known by day 75 − 2 = 73, so days 0…73, 74 rows.
+    # Calibrate from row 74 · 0.8 = 59.2, day 59. Train: known by day 59 − 2 = 57, so days 0…57.
     assert split.test.tolist() == list(range(75, 100))
     assert split.calibrate.tolist() == list(range(59, 74))
     assert split.train.tolist() == list(range(58))
-    assert split.purged == 3  # days 58 and 74 fall into the embargoes, as does ... 58: one, 74: one, see below
+    assert split.purged == 2  # days 58 and 74 lie in the embargoes: 58 + 15 + 25 + 2 = 100
+    assert split.test_from == START + 75 * DAY
+    assert split.calibrate_from == START + 59 * DAY
+    assert (split.first_at, split.last_at) == (START, START + 99 * DAY)
+
+
+def test_an_outcome_known_late_trains_nothing() -> None:
+    """A row asked on the first day whose outcome became known after the boundary is purged, not learned."""
+    late = [0.0] * 100
+    late[3] = 90.0
+    split = time_split(rows([float(day) for day in range(100)], late), Split(embargo=DAY))
+    assert 3 not in {*split.train, *split.calibrate, *split.test}
+    assert 2 in split.train
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    asked=st.lists(st.integers(0, 400), min_size=120, max_size=160),
+    lags=st.lists(st.floats(0, 60), min_size=160, max_size=160),
+    embargo=st.integers(0, 5),
+    seed=st.integers(0, 100),
+)
+def test_nothing_learns_from_what_was_not_known(asked: list[int], lags: list[float], embargo: int, seed: int) -> None:
+    """Every row is in one part or purged; each part's outcomes were known an embargo before the next part begins."""
+    frame = rows([float(day) for day in asked], lags[: len(asked)])
+    frame = frame.sample(frac=1, random_state=seed).reset_index(drop=True)
+    try:
+        split = time_split(frame, Split(test=0.25, calibrate=0.3, embargo=embargo * DAY))
+    except LearnError as error:
+        assert "required" in str(error)
+        return
+    parts = [split.train, split.calibrate, split.test]
+    assert len(set(np.concatenate(parts))) == sum(map(len, parts)) == len(frame) - split.purged
+    known, at = frame["known_at"], frame["predict_at"]
+    assert (known.iloc[split.train] <= split.calibrate_from - embargo * DAY).all()
+    assert (known.iloc[split.calibrate] <= split.test_from - embargo * DAY).all()
+    assert (at.iloc[split.train] < split.calibrate_from).all()
+    assert (at.iloc[split.calibrate] >= split.calibrate_from).all()
+    assert (at.iloc[split.calibrate] < split.test_from).all()
+    assert (at.iloc[split.test] >= split.test_from).all()
+
+
+def test_order_of_rows_changes_no_part() -> None:
+    """The same rows in another order fall into the same parts."""
+    frame = rows([float(day) for day in range(100)])
+    shuffled = frame.sample(frac=1, random_state=1)
+    one, other = time_split(frame, Split(embargo=DAY)), time_split(shuffled.reset_index(drop=True), Split(embargo=DAY))
+    for name in ("train", "calibrate", "test"):
+        at = shuffled["predict_at"].iloc[getattr(other, name)]
+        assert sorted(at) == sorted(frame["predict_at"].iloc[getattr(one, name)])
+
+
+@pytest.mark.parametrize(
+    ("frame", "told"),
+    [
+        (rows([]), "no rows"),
+        (rows([float(day) for day in range(40)]), "at least 20 are required"),
+        (rows([float(day) for day in range(200)], outcome=[1] * 200), "only outcome 1"),
+        (rows([float(day) for day in range(200)], outcome=[0] * 160 + [0, 1] * 20), "train part has only outcome 0"),
+        (rows([float(day) for day in range(200)], 500.0), "the train part has 0 rows"),
+        (rows([1.0] * 200), "the train part has 0 rows"),
+        (rows([float(day) for day in range(200)]).assign(outcome=0.5), "must be 0 or 1, got 0.5 in 200 rows"),
+        (rows([float(day) for day in range(200)]).assign(outcome=np.nan), "200 training rows have no outcome"),
+        (rows([float(day) for day in range(200)]).assign(known_at=pd.NaT), "200 training rows have no known_at"),
+    ],
+)
+def test_rows_that_cannot_be_split_say_why(frame: pd.DataFrame, told: str) -> None:
+    """No rows, few rows, one outcome, late, simultaneous or broken labels are refused with the reason."""
+    with pytest.raises(LearnError, match=told):
+        time_split(frame, Split(embargo=DAY))

@@ -339,6 +339,8 @@ class _Checker:
         yield from self._names(("evaluate", "slices"), evaluate.slices, rows, "label column")
         cluster = [evaluate.cluster] if evaluate.cluster else []
         yield from self._names(("evaluate", "cluster"), cluster, rows, "label column")
+        model = [self.system.backtest.model] if self.system.backtest.model else []
+        yield from self._names(("backtest", "model"), model, self.system.models, "model")
 
 
 def _view_columns(entity: Entity, features: Iterable[str]) -> set[str]:

@@ -6,9 +6,11 @@ Does not belong here: reading files (`load.py`), checks that need two fields or 
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic.json_schema import GenerateJsonSchema
 
 from forecastle.contract.types import (
     Cron,
@@ -22,6 +24,7 @@ from forecastle.contract.types import (
     PositiveDuration,
     SqlFile,
     Unit,
+    format_duration,
 )
 
 
@@ -263,6 +266,13 @@ def json_schema() -> dict[str, Any]:
     """JSON Schema of `system.yaml`, for editors: `docs/system.schema.json`, written by `schema.py`."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **System.model_json_schema(),
+        **System.model_json_schema(schema_generator=_Schema),
         "title": "Forecastle system.yaml",
     }
+
+
+class _Schema(GenerateJsonSchema):
+    """Writes a default duration as a declaration writes it, not as ISO 8601."""
+
+    def encode_default(self, dft: Any) -> Any:
+        return format_duration(dft) if isinstance(dft, timedelta) else super().encode_default(dft)

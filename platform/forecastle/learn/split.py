@@ -38,7 +38,7 @@ class TimeSplit:
     purged: int
 
 
-def time_split(frame: pd.DataFrame, split: Split) -> TimeSplit:
+def time_split(frame: pd.DataFrame, split: Split, *, test_from: datetime | None = None) -> TimeSplit:
     """Split labelled rows by time.
 
     Purging and embargo: Lopez de Prado 2018, Advances in Financial Machine Learning, chapter 7. A corrected
@@ -47,6 +47,8 @@ def time_split(frame: pd.DataFrame, split: Split) -> TimeSplit:
     Args:
         frame: columns outcome (0 or 1), predict_at and known_at (of the outcome), tz-aware UTC; any order.
         split: shares and embargo of the declaration.
+        test_from: where the test part begins instead of the newest `split.test` of the rows; what lies there is
+            then only answered, never judged by itself, so any number of rows may lie there.
 
     Raises:
         LearnError: a time or outcome is missing, or a part would hold fewer than twenty rows or one outcome.
@@ -54,22 +56,23 @@ def time_split(frame: pd.DataFrame, split: Split) -> TimeSplit:
     _check(frame)
     predict_at = frame["predict_at"]
     known_at = frame["known_at"]
-    test_from = _instant(predict_at, 1 - split.test)
-    usable = (predict_at < test_from) & (known_at <= test_from - split.embargo)
+    cut = _instant(predict_at, 1 - split.test) if test_from is None else pd.Timestamp(test_from)
+    usable = (predict_at < cut) & (known_at <= cut - split.embargo)
     if not usable.any():
         raise LearnError(_too_few("train", 0, split.embargo))
     calibrate_from = _instant(predict_at[usable], 1 - split.calibrate)
     train = usable & (predict_at < calibrate_from) & (known_at <= calibrate_from - split.embargo)
     calibrate = usable & (predict_at >= calibrate_from)
-    test = predict_at >= test_from
-    for name, mask in (("train", train), ("calibrate", calibrate), ("test", test)):
+    test = predict_at >= cut
+    judged = {"train": train, "calibrate": calibrate, **({"test": test} if test_from is None else {})}
+    for name, mask in judged.items():
         _require(name, frame.loc[mask, "outcome"], split.embargo)
     return TimeSplit(
         train=np.flatnonzero(train),
         calibrate=np.flatnonzero(calibrate),
         test=np.flatnonzero(test),
         calibrate_from=calibrate_from.to_pydatetime(),
-        test_from=test_from.to_pydatetime(),
+        test_from=cut.to_pydatetime(),
         first_at=predict_at.min().to_pydatetime(),
         last_at=predict_at.max().to_pydatetime(),
         purged=int((~(train | calibrate | test)).sum()),

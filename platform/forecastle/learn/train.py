@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,14 @@ class TrainedModel:
 
 
 def train_model(
-    frame: pd.DataFrame, *, name: str, model: Model, features: Sequence[str], split: Split, cluster: str
+    frame: pd.DataFrame,
+    *,
+    name: str,
+    model: Model,
+    features: Sequence[str],
+    split: Split,
+    cluster: str,
+    test_from: datetime | None = None,
 ) -> TrainedModel:
     """Fit one declared model.
 
@@ -57,12 +65,13 @@ def train_model(
         features: column names in the order the estimator sees.
         split: the declared time split.
         cluster: column whose rows stay in one fold when the calibrator is chosen.
+        test_from: where the test part begins, instead of where the split's shares put it; a row must lie there.
 
     Raises:
         LearnError: the split has too few rows, a feature is missing or infinite, the estimator refuses its
             parameters or rows, or learns nothing from them.
     """
-    parts = time_split(frame, split)
+    parts = time_split(frame, split, test_from=test_from)
     matrix = feature_matrix(frame, features)
     outcomes = frame["outcome"].to_numpy(np.float64)
     booster, params = _fit(model, matrix[parts.train], outcomes[parts.train], features)

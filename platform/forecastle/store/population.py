@@ -7,7 +7,7 @@ Does not belong here: labels (`training_set.py`), scoring (`learn/score.py`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import pandas as pd
@@ -19,13 +19,18 @@ from forecastle.store.sql import column_list, instant
 from forecastle.store.training_set import answerable, join_features, with_on_demand
 from forecastle.store.warehouse import Warehouse
 
-EVERY: Final = timedelta(days=7)
+WEEK: Final = timedelta(days=7)
+# The Monday that begins the first whole week after 1 January 1970, a Thursday.
+A_MONDAY: Final = datetime(1970, 1, 5, tzinfo=UTC)
 
 
 def population(
     warehouse: Warehouse, system: LoadedSystem, *, now: datetime, window: timedelta = timedelta(0)
 ) -> pd.DataFrame:
-    """Every answerable entity at `now` and, with a window, at each week before within it.
+    """Every answerable entity at `now`; with a window instead at each Monday 00:00 UTC within it, up to `now`.
+
+    Labels are asked on Mondays too, so that rows of a window can be compared with training rows: what repeats with
+    the week (when prices arrive, when lists are published) is the same in both.
 
     Columns: entity keys, predict_at (UTC), every feature, and the times of each view's row; sorted by keys and
     predict_at. Features are those known at `predict_at`, also for the weeks before.
@@ -33,7 +38,7 @@ def population(
     Raises:
         StoreError: a feature view was never published.
     """
-    instants = [now - EVERY * weeks for weeks in range(window // EVERY + 1)]
+    instants = _mondays(now, window) if window else [now]
     declared = system.declaration
     keys = tuple(declared.entity_of_label().keys)
     with warehouse.connect() as connection:
@@ -47,6 +52,12 @@ def population(
         joined, _ = join_features(warehouse, system, connection, labels="__asked", now=now)
         frame = connection.sql(f"SELECT * FROM {joined.relation}").df()
     return answerable(system, with_on_demand(system, frame))
+
+
+def _mondays(now: datetime, window: timedelta) -> list[datetime]:
+    """Mondays 00:00 UTC after the start of the window, newest first."""
+    newest = now - (now - A_MONDAY) % WEEK
+    return [newest - WEEK * weeks for weeks in range((window - (now - newest)) // WEEK + 1)]
 
 
 def _grid(tables: Sequence[str], keys: Sequence[str], instants: Sequence[datetime]) -> str:
