@@ -67,7 +67,9 @@ def build_sensor(system: LoadedSystem) -> dg.SensorDefinition:
         for alert in raised:
             log.raise_alert(alert)
         context.update_cursor(json.dumps(states))
-        return dg.SkipReason(f"{len(raised)} alert(s): " + "; ".join(a.message for a in raised) if raised else "Nothing new.")
+        return dg.SkipReason(
+            f"{len(raised)} alert(s): " + "; ".join(a.message for a in raised) if raised else "Nothing new."
+        )
 
     return alerts_sensor
 

@@ -127,4 +127,3 @@ def _other(column: Column) -> list[str]:
     if column.allowed is not None:
         rules.append("one of " + ", ".join(map(str, column.allowed)))
     return rules
-

@@ -28,7 +28,7 @@ def build_drift(system: LoadedSystem) -> dg.AssetsDefinition:
             system,
             "drift",
             "features",
-            description=f"Every feature of the last {declared.drift.window.days} days against the champion's training rows.",
+            description=f"Features of the last {declared.drift.window.days} days against the champion's training rows.",
             kinds={"python"},
             deps=[key(system, "promotion"), *(key(system, "features", name) for name in declared.feature_views)],
         ),

@@ -40,7 +40,9 @@ def build_evaluation(system: LoadedSystem, model: str) -> dg.AssetsDefinition:
         metadata = {
             "scores": dg.MetadataValue.md(markdown_table(evaluation.scores)),
             "comparisons": dg.MetadataValue.md(markdown_table(table_of(evaluation.comparisons))),
-            **{name: value for name, value in evaluation.metrics().items() if "." in name and abs(value) < float("inf")},
+            **{
+                name: value for name, value in evaluation.metrics().items() if "." in name and abs(value) < float("inf")
+            },
         }
         return dg.MaterializeResult(metadata={**version_metadata(version), **metadata})
 
@@ -79,7 +81,9 @@ def build_calibration(system: LoadedSystem, model: str) -> dg.AssetsDefinition:
         )  # fmt: skip
         metadata = {
             "verdict": report.verdict.sentence,
-            "reliability": dg.MetadataValue.md(markdown_image(calibration_pictures(report)["reliability"], label="Reliability")),
+            "reliability": dg.MetadataValue.md(
+                markdown_image(calibration_pictures(report)["reliability"], label="Reliability")
+            ),
             "report": dg.MetadataValue.path(str(page)),
             "miscalibration": value,
             "discrimination": brier.discrimination,

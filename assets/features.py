@@ -20,7 +20,7 @@ def build_features(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
     """The table of one feature view; rows that break the contract are never published."""
     view = system.declaration.feature_views[name]
     asset_key = key(system, "features", name)
-    keys = {k: dtype for k, dtype in system.declaration.entity[view.entity].keys.items()}
+    keys: dict[str, str] = dict(system.declaration.entity[view.entity].keys)
 
     @dg.asset(
         **attributes(
@@ -68,9 +68,7 @@ def build_online(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
     )
     def online_asset(platform: Platform) -> dg.MaterializeResult:
         with told_plainly():
-            pushed = push_view(
-                platform.warehouse(), platform.online(system.name), system, name, now=platform.clock()
-            )
+            pushed = push_view(platform.warehouse(), platform.online(system.name), system, name, now=platform.clock())
         return dg.MaterializeResult(metadata=pushed.metadata())
 
     return online_asset

@@ -36,7 +36,10 @@ def build_model_asset(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
         ),
         check_specs=[
             dg.AssetCheckSpec(
-                "bundle_loads", asset=asset_key, blocking=True, description="The bundle gives its golden rows, bit for bit."
+                "bundle_loads",
+                asset=asset_key,
+                blocking=True,
+                description="The bundle gives its golden rows, bit for bit.",
             )
         ],
     )
@@ -47,7 +50,7 @@ def build_model_asset(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
             bundles = platform.layout.bundles(system.name)
             built = build_model(
                 system, name, frame, identity=identity, tracking=platform.tracking(), bundles=bundles,
-                trained_at=platform.clock(), dagster_run_id=context.run_id,
+                trained_at=platform.clock(), dagster_run_id=context.run.run_id,
             )  # fmt: skip
             facts = {"bundle": built.bundle, "model_version": built.model_version, "mlflow_run_id": built.mlflow_run_id}
             warehouse.publish(f"{system.name}/models/{name}", test_rows(frame, built), facts=facts)
@@ -63,7 +66,9 @@ def build_model_asset(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
             "calibrator": built.trained.calibrator.name,
             "rows_trained": len(built.trained.split.train),
             "rows_purged": built.trained.split.purged,
-            "importance": dg.MetadataValue.md(markdown_image(importance_bars(built.trained.importances), label="Share of gain")),
+            "importance": dg.MetadataValue.md(
+                markdown_image(importance_bars(built.trained.importances), label="Share of gain")
+            ),
             "card": dg.MetadataValue.md(built.card),
         }
         return dg.MaterializeResult(metadata=metadata, check_results=[check])

@@ -39,7 +39,10 @@ def build_batch_predictions(system: LoadedSystem) -> dg.AssetsDefinition:
             rows = population(platform.warehouse(), system, now=platform.clock())
             scores = score_rows(bundle, rows)
             scored = rows.assign(
-                raw_score=scores.raw, probability=scores.probability, bundle=bundle.hash, model_version=champion.model_version
+                raw_score=scores.raw,
+                probability=scores.probability,
+                bundle=bundle.hash,
+                model_version=champion.model_version,
             )
             version = platform.warehouse().publish(f"{system.name}/batch_predictions/all", scored)
         return dg.MaterializeResult(metadata=version_metadata(version))

@@ -93,7 +93,9 @@ def build_bento_asset(system: LoadedSystem) -> dg.AssetsDefinition:
         with told_plainly():
             champion = platform.registry().champion(system.name)
             if champion is None:
-                raise dg.Failure("There is no champion: the gates have refused every model so far.", allow_retries=False)
+                raise dg.Failure(
+                    "There is no champion: the gates have refused every model so far.", allow_retries=False
+                )
             built = build_bento(
                 bundle_folder=platform.layout.bundles(system.name) / champion.bundle,
                 bentofile=ROOT / "bentofile.yaml",

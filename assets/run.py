@@ -41,7 +41,12 @@ def main(arguments: list[str]) -> int:
         say(event="failed", message=f"there is no system {arguments[0]!r}")
         return 2
     say(event="planned", assets=[node.name for node in job.nodes])
-    folder = prepare_instance(Path(os.environ.get("DAGSTER_HOME") or Path(os.environ.get("FORECASTLE_HOME", ".forecastle"), "dagster").resolve()))
+    folder = prepare_instance(
+        Path(
+            os.environ.get("DAGSTER_HOME")
+            or Path(os.environ.get("FORECASTLE_HOME", ".forecastle"), "dagster").resolve()
+        )
+    )
     with dg.DagsterInstance.from_config(str(folder)) as instance:
         return 0 if run(job, instance) else 1
 
@@ -69,7 +74,13 @@ def tell(event: dg.DagsterEvent) -> None:
         check = event.asset_check_evaluation_data
         if not check.passed:
             asset = check.asset_key.to_user_string()
-            say(event="check", asset=asset, check=check.check_name, severity=check.severity.value, message=check.description or "")
+            say(
+                event="check",
+                asset=asset,
+                check=check.check_name,
+                severity=check.severity.value,
+                message=check.description or "",
+            )
 
 
 def reason(event: dg.DagsterEvent) -> str:

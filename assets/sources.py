@@ -50,7 +50,9 @@ def build_source(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
             metadata={"quarantined": read.quarantined, "rows": read.rows, "limit": source.quarantine_limit},
         )
         fresh = event_time_freshness(warehouse, ingested.source, source.freshness, asset_key, now=platform.clock())
-        return dg.MaterializeResult(metadata={**version_metadata(ingested.source), **read.facts()}, check_results=[contract, fresh])
+        return dg.MaterializeResult(
+            metadata={**version_metadata(ingested.source), **read.facts()}, check_results=[contract, fresh]
+        )
 
     return source_asset
 

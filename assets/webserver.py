@@ -20,6 +20,7 @@ from dagster_webserver.app import create_app_from_workspace_process_context
 
 from assets.guard import Guard
 
+
 def main(port: int, workspace: Path) -> None:
     """Serve the UI on 127.0.0.1 until a signal ends the process."""
     hosts = frozenset(f"{name}:{port}" for name in ("127.0.0.1", "localhost"))

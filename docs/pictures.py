@@ -20,15 +20,22 @@ IMAGES = ROOT / "docs" / "images"
 
 def main() -> None:
     """Write every picture."""
-    (IMAGES / "prediction_markets.svg").write_text(svg_text(asset_graph(assets_of("prediction_markets"))), encoding="utf-8")
-    (IMAGES / "rooms.svg").write_text(svg_text(asset_graph(rooms(), groups=dict.fromkeys(rooms(), "room"))), encoding="utf-8")
+    (IMAGES / "prediction_markets.svg").write_text(
+        svg_text(asset_graph(assets_of("prediction_markets"))), encoding="utf-8"
+    )
+    (IMAGES / "rooms.svg").write_text(
+        svg_text(asset_graph(rooms(), groups=dict.fromkeys(rooms(), "room"))), encoding="utf-8"
+    )
 
 
 def assets_of(system: str) -> dict[str, list[str]]:
     """Every asset of a system → the assets it needs, without the system's name."""
     graph = defs().resolve_asset_graph()
     keys = [key for key in graph.get_all_asset_keys() if key.path[0] == system]
-    return {"/".join(key.path[1:]): ["/".join(up.path[1:]) for up in sorted(graph.get(key).parent_keys)] for key in sorted(keys)}
+    return {
+        "/".join(key.path[1:]): ["/".join(up.path[1:]) for up in sorted(graph.get(key).parent_keys)]
+        for key in sorted(keys)
+    }
 
 
 def rooms() -> dict[str, list[str]]:
@@ -37,7 +44,7 @@ def rooms() -> dict[str, list[str]]:
     layers = [layer.split(" | ") for layer in settings["contracts"][0]["layers"]]
     found: dict[str, list[str]] = {"assets": ["resources"], "resources": list(layers[1])}
     for above, below in zip(layers, [*layers[1:], []], strict=True):
-        found.update({room: below for room in above})
+        found.update(dict.fromkeys(above, below))
     return found
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import dagster as dg
 
 from assets.factory import build_system
+from assets.run import reason
 from forecastle.contract.load import LoadedSystem, load_system
 from forecastle.store.delta_log import TableVersion
 from resources.platform import Alerts, Platform
@@ -50,8 +51,9 @@ class World:
         job = self.definitions.resolve_job_def(f"{NAME}_refresh")
         selection = [dg.AssetKey([NAME, *asset.split("/")]) for asset in assets] or None
         with warnings.catch_warnings():
-            # DuckDB's own call of pandas, which we cannot mend.
-            warnings.filterwarnings("ignore", "The inplace keyword", DeprecationWarning)
+            # What DuckDB, MLflow and BentoML warn each other of is theirs; what our own lines are warned of is an error.
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("error", module=r"(forecastle|assets|resources)\b")
             return job.execute_in_process(instance=self.instance, asset_selection=selection, raise_on_error=False)
 
     def copy(self, folder: Path, *, instance: dg.DagsterInstance) -> World:
@@ -88,14 +90,12 @@ def make_data(data: Path) -> Path:
 
 
 def failures(result: dg.ExecuteInProcessResult) -> dict[str, str]:
-    """What each failed step said of itself."""
-    found = {}
-    for event in result.all_events:
-        if event.event_type_value == "STEP_FAILURE":
-            data = event.step_failure_data
-            said = data.user_failure_data.description if data.user_failure_data else str(data.error)
-            found[str(event.step_key).removeprefix(f"{NAME}__").replace("__", "/")] = said or ""
-    return found
+    """What each failed step said of itself, as `forecastle run` would show it."""
+    return {
+        str(event.step_key).removeprefix(f"{NAME}__").replace("__", "/"): reason(event)
+        for event in result.all_events
+        if event.event_type_value == "STEP_FAILURE"
+    }
 
 
 def assets_made(result: dg.ExecuteInProcessResult) -> set[str]:

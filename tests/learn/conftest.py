@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -65,6 +68,18 @@ class Doors:
 
 
 @pytest.fixture(scope="session")
+def mlflow() -> Iterator[Any]:
+    """MLflow, imported with its own warnings at import ignored and its telemetry off."""
+    with pytest.MonkeyPatch.context() as environment, warnings.catch_warnings():
+        environment.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+        warnings.simplefilter("ignore")
+        import mlflow.lightgbm
+        import mlflow.pyfunc
+
+        yield mlflow
+
+
+@pytest.fixture(scope="session")
 def system(tmp_path_factory) -> LoadedSystem:
     """The ferries system, loaded."""
     return ferries.write_system(tmp_path_factory.mktemp("systems"))
@@ -77,7 +92,7 @@ def frame() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def built(system, frame, tmp_path_factory) -> Built:
+def built(mlflow, system, frame, tmp_path_factory) -> Built:
     """The ferries' model, built with a real MLflow."""
     folder = tmp_path_factory.mktemp("built")
     model = build_model(

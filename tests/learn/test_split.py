@@ -27,24 +27,24 @@ def rows(asked: list[float], known_after: list[float] | float = 0.0, outcome: li
 
 
 def test_shares_are_cut_where_the_arithmetic_says() -> None:
-    """Of 100 daily rows known at once, a quarter tests; of the other 75 a fifth calibrates; an embargo of 2 days purges."""
-    split = time_split(rows([float(day) for day in range(100)]), Split(test=0.25, calibrate=0.2, embargo=2 * DAY))
-    # Test from row 100 · 0.75 = 75. Usable: known by day 75 − 2 = 73, so days 0…73, 74 rows.
-    # Calibrate from row 74 · 0.8 = 59.2, day 59. Train: known by day 59 − 2 = 57, so days 0…57.
-    assert split.test.tolist() == list(range(75, 100))
-    assert split.calibrate.tolist() == list(range(59, 74))
-    assert split.train.tolist() == list(range(58))
-    assert split.purged == 2  # days 58 and 74 lie in the embargoes: 58 + 15 + 25 + 2 = 100
-    assert split.test_from == START + 75 * DAY
-    assert split.calibrate_from == START + 59 * DAY
-    assert (split.first_at, split.last_at) == (START, START + 99 * DAY)
+    """Of 200 daily rows a quarter tests, a fifth of the others calibrates; an embargo of two days purges two rows."""
+    split = time_split(rows([float(day) for day in range(200)]), Split(test=0.25, calibrate=0.2, embargo=2 * DAY))
+    # Test from row 200 · 0.75 = 150. Usable: known by day 150 − 2 = 148, so days 0…148, 149 rows.
+    # Calibrate from row 149 · 0.8 = 119.2, day 119. Train: known by day 119 − 2 = 117, so days 0…117.
+    assert split.test.tolist() == list(range(150, 200))
+    assert split.calibrate.tolist() == list(range(119, 149))
+    assert split.train.tolist() == list(range(118))
+    assert split.purged == 2  # days 118 and 149 lie in the embargoes: 118 + 30 + 50 + 2 = 200
+    assert split.test_from == START + 150 * DAY
+    assert split.calibrate_from == START + 119 * DAY
+    assert (split.first_at, split.last_at) == (START, START + 199 * DAY)
 
 
 def test_an_outcome_known_late_trains_nothing() -> None:
-    """A row asked on the first day whose outcome became known after the boundary is purged, not learned."""
-    late = [0.0] * 100
-    late[3] = 90.0
-    split = time_split(rows([float(day) for day in range(100)], late), Split(embargo=DAY))
+    """A row asked on the fourth day whose outcome became known after the boundary is purged, not learned."""
+    late = [0.0] * 200
+    late[3] = 190.0
+    split = time_split(rows([float(day) for day in range(200)], late), Split(embargo=DAY))
     assert 3 not in {*split.train, *split.calibrate, *split.test}
     assert 2 in split.train
 
@@ -78,7 +78,7 @@ def test_nothing_learns_from_what_was_not_known(asked: list[int], lags: list[flo
 
 def test_order_of_rows_changes_no_part() -> None:
     """The same rows in another order fall into the same parts."""
-    frame = rows([float(day) for day in range(100)])
+    frame = rows([float(day) for day in range(200)])
     shuffled = frame.sample(frac=1, random_state=1)
     one, other = time_split(frame, Split(embargo=DAY)), time_split(shuffled.reset_index(drop=True), Split(embargo=DAY))
     for name in ("train", "calibrate", "test"):

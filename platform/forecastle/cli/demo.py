@@ -7,12 +7,11 @@ Does not belong here: the steps themselves.
 from __future__ import annotations
 
 import json
-import urllib.request
-from datetime import datetime
 from typing import Any
 
 from rich.console import Console
 
+from forecastle.cli.pages import ask, prove_dagster, prove_mlflow
 from forecastle.cli.progress import materialise
 from forecastle.cli.surroundings import Surroundings
 from forecastle.cli.traced import print_trace
@@ -41,7 +40,9 @@ def prepare(system: str, around: Surroundings, *, console: Console) -> Surroundi
     warehouse = around.warehouse()
     newest = [watermark(warehouse, f"{system}/features/{view}").known_at for view in loaded.declaration.feature_views]
     start = max(moment for moment in newest if moment is not None)
-    console.print(f"the clock replays from {start:%Y-%m-%d %H:%M} UTC, the newest instant the data know", highlight=False)
+    console.print(
+        f"the clock replays from {start:%Y-%m-%d %H:%M} UTC, the newest instant the data know", highlight=False
+    )
     return around.at(start.isoformat())
 
 
@@ -49,12 +50,17 @@ def demonstrate(system: str, around: Surroundings, urls: Addresses, *, console: 
     """Ask one prediction, print the answer and its trace.
 
     Raises:
-        ForecastleError: the service did not answer with a probability, or the trace does not give the same number.
+        ForecastleError: the service did not answer with a probability, the trace does not give the same number, or a
+            page does not show what was made.
     """
     entity = _liveliest(system, around)
     question = json.dumps({"entity": entity})
-    console.print(f"\n$ curl -X POST {urls.service}/predict -H 'content-type: application/json' -d '{question}'", highlight=False)
-    answer = _ask(f"{urls.service}/predict", question)
+    console.print(
+        f"\n$ curl -X POST {urls.service}/predict -H 'content-type: application/json' -d '{question}'", highlight=False
+    )
+    answer = ask(f"{urls.service}/predict", {"entity": entity})
+    if not 0 <= answer.get("probability", -1) <= 1:
+        raise ForecastleError(f"the service gave no probability: {answer}")
     console.print_json(json.dumps(answer))
     console.print(f"\n$ forecastle trace {answer['prediction_id']}", highlight=False)
     found = trace_prediction(
@@ -68,6 +74,9 @@ def demonstrate(system: str, around: Surroundings, urls: Addresses, *, console: 
     print_trace(found, console=console)
     if not found.same_number or answer["probability"] != found.recomputed:
         raise ForecastleError("the trace does not give the answered number again")
+    run = prove_mlflow(urls.mlflow, system, found.bundle.facts["mlflow_run_id"])
+    assets = prove_dagster(urls.dagster, system)
+    console.print(f"\nDagster shows {assets} assets, all made; MLflow shows run {run}", highlight=False)
 
 
 def _is_made(system: str, around: Surroundings) -> bool:
@@ -95,16 +104,3 @@ def _liveliest(system: str, around: Surroundings) -> dict[str, Any]:
     uncertain = rows.assign(distance=(rows["probability"] - 0.5).abs())
     best = uncertain.sort_values([f"{first}__known_at", "distance"], ascending=[False, True]).iloc[0]
     return {key: best[key].item() if hasattr(best[key], "item") else best[key] for key in keys}
-
-
-def _ask(url: str, body: str) -> dict[str, Any]:
-    request = urllib.request.Request(url, body.encode(), {"content-type": "application/json"})  # noqa: S310  loopback
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  loopback
-            found: dict[str, Any] = json.loads(answer.read())
-    except urllib.error.HTTPError as error:
-        raise ForecastleError(f"the service answered {error.code}: {error.read().decode()}") from error
-    if not 0 <= found.get("probability", -1) <= 1:
-        raise ForecastleError(f"the service gave no probability: {found}")
-    datetime.fromisoformat(found["predicted_at"])
-    return found

@@ -20,7 +20,9 @@ from rich.console import Console
 from forecastle.cli.surroundings import Surroundings, surroundings
 from forecastle.contract.errors import ForecastleError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.split("\n")[0])
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.split("\n")[0]
+)
 console = Console()
 errors = Console(stderr=True)
 
@@ -64,7 +66,9 @@ def check(
             errors.print(str(error), highlight=False, markup=False)
             continue
         features = len(loaded.declaration.features())
-        console.print(f"[green]✓[/green] {name}: {len(loaded.declaration.sources)} sources, {features} features", highlight=False)
+        console.print(
+            f"[green]✓[/green] {name}: {len(loaded.declaration.sources)} sources, {features} features", highlight=False
+        )
     if failed:
         raise typer.Exit(1)
 
@@ -85,7 +89,9 @@ def run(system: SystemName) -> None:
 @app.command()
 def serve(
     system: SystemName,
-    host: Annotated[str, typer.Option(help="Address to listen on; beyond loopback FORECASTLE_TOKEN is required.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; beyond loopback FORECASTLE_TOKEN is required.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 3000,
     workers: Annotated[int, typer.Option(help="Processes that share the port.")] = 1,
     waive_token: Annotated[bool, typer.Option("--waive-token", help="Something in front checks callers.")] = False,
@@ -164,7 +170,9 @@ def history(
         try:
             moment = datetime.fromisoformat(at)
         except ValueError:
-            raise ForecastleError(f"--at is {at!r}; write an instant with zone, such as 2026-11-21T14:05:00+00:00") from None
+            raise ForecastleError(
+                f"--at is {at!r}; write an instant with zone, such as 2026-11-21T14:05:00+00:00"
+            ) from None
         if moment.tzinfo is None:
             raise ForecastleError(f"--at is {at!r}, which has no zone; write 2026-11-21T14:05:00+00:00")
     around = _around()

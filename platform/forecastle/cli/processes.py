@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -100,10 +101,8 @@ class Servers:
             _signal(child, signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
         for _, child in self._children:
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 child.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                pass
             _signal(child, signal.SIGKILL)
             child.wait()
         self._children.clear()

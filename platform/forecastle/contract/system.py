@@ -261,6 +261,10 @@ class System(Declared):
         """Feature names of a model, in the order its estimator sees them."""
         return list(self.models[model].features or self.features())
 
+    def backtested_model(self) -> str:
+        """The model that a backtest trains: the one it names, else the first declared."""
+        return self.backtest.model or next(iter(self.models))
+
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema of `system.yaml`, for editors: `docs/system.schema.json`, written by `schema.py`."""

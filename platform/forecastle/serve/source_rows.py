@@ -76,7 +76,8 @@ def source_rows(
         for source in system.reads(declared.sql):
             keys = _key_columns(lineage, source, view.keys)
             version = _version_read(warehouse, system.name, view.name, source, until)
-            found.append(_rows(warehouse, version, view.name, source, keys, entity, until))
+            rows = _rows(warehouse, version, view=view.name, source=source, keys=keys, entity=entity, until=until)
+            found.append(rows)
     return tuple(found)
 
 
@@ -104,6 +105,7 @@ def _version_read(warehouse: Warehouse, system: str, view: str, source: str, unt
 def _rows(
     warehouse: Warehouse,
     version: TableVersion,
+    *,
     view: str,
     source: str,
     keys: Mapping[str, str],
@@ -120,7 +122,7 @@ def _rows(
         newest: list[dict[str, Any]] = []
         if by_entity:
             shown = connection.execute(
-                f"SELECT {column_list(version.columns)} FROM ({relation}) WHERE {condition}"
+                f"SELECT {column_list(list(version.columns))} FROM ({relation}) WHERE {condition}"
                 f" ORDER BY known_at DESC, event_at DESC LIMIT {SHOWN_ROWS}",
                 values,
             )

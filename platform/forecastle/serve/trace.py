@@ -86,7 +86,9 @@ def trace_prediction(
     prediction = reader.get(prediction_id)
     reader.close()
     if prediction is None:
-        raise StoreError(f"{system.name} has given no prediction {prediction_id!r}; look at the receipt's prediction_id")
+        raise StoreError(
+            f"{system.name} has given no prediction {prediction_id!r}; look at the receipt's prediction_id"
+        )
     bundle = load_bundle(home.bundles(system.name) / prediction.bundle, expected_hash=prediction.bundle)
     predicted_at = EPOCH + timedelta(microseconds=prediction.predicted_at_us)
     features = json.loads(prediction.features_json)
@@ -103,9 +105,7 @@ def trace_prediction(
         run=tracking.describe(bundle.facts["mlflow_run_id"]),
         features=features,
         lineage=_lineage(system, bundle),
-        sources=source_rows(
-            warehouse, system, bundle, entity=json.loads(prediction.entity_json), features=features
-        ),
+        sources=source_rows(warehouse, system, bundle, entity=json.loads(prediction.entity_json), features=features),
         recomputed=replay(bundle, json.loads(prediction.vector_json)),
     )
 

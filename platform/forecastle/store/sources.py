@@ -105,9 +105,8 @@ def read_source(
 ) -> SourceRead:
     """Read the files of a source into two tables of `connection`: good rows and quarantine.
 
-    Good rows carry the contract's columns plus `event_at` and `known_at` (UTC). Of rows equal in `key` the
-    first known stays. Same files, same tables, in the same order. `seen` is the relation of the source that
-    `known_at` is taken from, where it is.
+    Good rows carry the contract's columns plus `event_at` and `known_at` (UTC). Of rows equal in `key` the first known
+    stays. Same files, same tables, in the same order. `seen`: the relation that `known_at` is taken from, if it is.
 
     Raises:
         SourceError: no file (unless optional), an unreadable file, columns that do not fit, a file that changed

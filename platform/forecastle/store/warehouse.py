@@ -100,10 +100,9 @@ class Warehouse:
     ) -> TableVersion:
         """Write rows, audit them, and only then make them the newest version.
 
-        `data` is a SELECT to run on `connection`, or Arrow or pandas rows. A publish stands on the version
-        that was newest when it began, or on `expected_version` (`NO_VERSION`: none): a later commit by anyone
-        else refuses it. The same rows again (in any order) make no new version: the existing one comes back
-        with `unchanged=True`.
+        `data` is a SELECT to run on `connection`, or Arrow or pandas rows. A publish stands on the version that was
+        newest when it began (checked: `expected_version`); a later commit by anyone else refuses it. The same rows
+        again, in any order, make no new version: the existing one comes back with `unchanged=True`.
 
         Raises:
             StoreError: an audit found problems (all are named), a column has no storable type, a full disk.
@@ -112,9 +111,8 @@ class Warehouse:
         table = _table(name)
         base = self._base(table, expected_version)
         self._crash_at("publish.start")
-        folder = self._folder(table)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temp = folder / f".{uuid.uuid4().hex}.parquet.tmp"
+        temp = self._folder(table) / f".{uuid.uuid4().hex}.parquet.tmp"
+        temp.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             with self._engine(data, connection) as (engine, query):
                 rows, schema = write_table_file(engine, query, temp, what=str(table))

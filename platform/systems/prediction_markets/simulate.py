@@ -48,6 +48,7 @@ REDATED_SHARE = 0.06
 LISTED_SHARE = 0.93
 SNAPSHOT_EVERY_DAYS = 14
 
+A_MONDAY = 4  # 5 January 1970, in days since the first
 SECONDS_PER_DAY = 86_400
 MICROSECONDS_PER_SECOND = 1_000_000
 UTC_INSTANT = pa.timestamp("us", tz="UTC")
@@ -85,9 +86,12 @@ class Market(NamedTuple):
 
 
 def world(folder: Path, *, seed: int, now: datetime, markets: int = 2_000, days: int = 360) -> Path:
-    """Write a world that began `days` ago, as far as it is known at `now`.
+    """Write a world whose prices are recorded since about `days` ago, as far as it is known at `now`.
 
-    The same arguments give the same bytes. About one market in six is still open at `now`. Every source of
+    The same arguments give the same bytes. Markets open at the same rate all the time, so that the recorded past looks
+    like the present: on its first day there are old and new ones too, their earlier prices lost. It is a Monday, for
+    labels are asked on Mondays and the first finds a week of prices. About one market in six is still open at `now`.
+    Every source of
     the system gets its file; `truth.parquet` has mid, day and true_probability, the probability of yes given
     everything that had happened when the day (UTC) began.
 
@@ -95,7 +99,7 @@ def world(folder: Path, *, seed: int, now: datetime, markets: int = 2_000, days:
         folder: made when it is not there; files of these names are replaced.
         seed: of every random choice.
         now: with a zone; nothing known later is written.
-        markets: how many markets open in that time.
+        markets: how many markets are open at some time since then.
         days: length of the history.
 
     Returns:
@@ -110,27 +114,31 @@ def world(folder: Path, *, seed: int, now: datetime, markets: int = 2_000, days:
     random = np.random.default_rng(seed)
     cut = int(now.timestamp()) * MICROSECONDS_PER_SECOND
     today = int(now.timestamp()) // SECONDS_PER_DAY
-    lives = [_market(random, mid, first_day=today - days, days=days) for mid in range(markets)]
+    first_day = today - days
+    first_day -= (first_day - A_MONDAY) % 7
+    lives = [_market(random, mid, first_day=first_day, last_day=today - 6) for mid in range(markets)]
     folder.mkdir(parents=True, exist_ok=True)
-    for name, columns in _known(random, lives, cut).items():
+    for name, columns in _known(random, lives, int(_instants(first_day)), cut).items():
         _write(folder / f"{name}.parquet", columns)
     truth = folder / "truth.parquet"
     _write(truth, _truth(lives, today))
     return truth
 
 
-def _market(random: np.random.Generator, mid: int, *, first_day: int, days: int) -> Market:
+def _market(random: np.random.Generator, mid: int, *, first_day: int, last_day: int) -> Market:
+    """A market that opens by `last_day` and closes after `first_day`."""
     platform = str(random.choice(list(PLATFORM_SHARE), p=list(PLATFORM_SHARE.values())))
     lasts = int(random.integers(SHORTEST_DAYS, LONGEST_DAYS + 1))
-    opens = first_day + int(random.integers(0, days - 5))
+    opens = int(random.integers(first_day - lasts, last_day)) + 1
     start = random.normal(-0.45, 0.7) * np.sqrt(lasts)
     path = start + np.concatenate([[0.0], np.cumsum(random.normal(size=lasts))])
     return Market(mid, platform, opens, path, int(_instants(opens + lasts + random.uniform(0.1, 3.0))))
 
 
-def _known(random: np.random.Generator, lives: list[Market], cut: int) -> dict[str, Columns]:
+def _known(random: np.random.Generator, lives: list[Market], since: int, cut: int) -> dict[str, Columns]:
     """Every source file's columns, with the rows known at `cut` in the order in which they became known."""
     quotes = _joined([_quotes(random, life) for life in lives])
+    quotes = _where(quotes, quotes["known_at"] >= since)
     snapshots = _until(_snapshots(random, lives), "freeze_datetime", cut)
     polled = [life for life in lives if random.random() < POLLED_SHARE] or lives[:1]
     traded = [life for life in lives if life.platform == TRADED_PLATFORM] or lives[:1]

@@ -1,0 +1,103 @@
+"""`backtest`: what models trained at past decision times would have answered after them.
+
+Belongs here: the asset, its pictures and its check.
+Does not belong here: cuts, answers and the report (`forecastle.learn.backtest`, `forecastle.learn.backtest_report`).
+"""
+
+from typing import Any
+
+import dagster as dg
+
+from assets.describe import attributes, key, told_plainly, version_metadata
+from assets.models import read_training_set
+from forecastle.contract.load import LoadedSystem
+from forecastle.draw.images import markdown_image
+from forecastle.draw.markdown import markdown_table
+from forecastle.draw.report import calibration_pictures
+from forecastle.learn.backtest import Backtest, plan_cuts, run_backtest
+from forecastle.learn.backtest_report import (
+    BacktestReport,
+    history_picture,
+    log_backtest,
+    report_backtest,
+    write_backtest,
+)
+from forecastle.store.kept_cuts import WarehouseCuts
+from resources.platform import Platform
+
+SHOWN_SKIPPED = 20
+
+
+def build_backtest(system: LoadedSystem) -> dg.AssetsDefinition:
+    """Out-of-time answers of one declared model, and the calibration report of all of them."""
+    declared = system.declaration
+    asset_key = key(system, "backtest")
+    limit = declared.gates.miscalibration_max
+
+    @dg.asset(
+        **attributes(
+            system,
+            "backtest",
+            description=f"{declared.backtested_model()} trained anew at every past cut, and what it would have answered.",
+            kinds={"lightgbm", "mlflow", "python"},
+            deps=[key(system, "training_set")],
+        ),
+        check_specs=[dg.AssetCheckSpec("miscalibration", asset=asset_key, description=f"At most {limit:g} of Brier.")],
+    )
+    def backtest_asset(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+        with told_plainly():
+            warehouse = platform.warehouse()
+            identity, frame = read_training_set(platform, system)
+            plan = plan_cuts(frame, every=declared.backtest.every, history=declared.backtest.history)
+            kept = WarehouseCuts(warehouse, system.name)
+            backtest = run_backtest(system, frame, model=declared.backtested_model(), cuts=plan, kept=kept)
+            version = warehouse.publish(f"{system.name}/backtest/all", backtest.predictions)
+            report = report_backtest(system, backtest)
+            left = {}
+            if report is not None:
+                folder = platform.layout.reports / system.name / "backtest"
+                facts = {"training_set": identity.content_hash, "cuts": len(report.scores)}
+                page = write_backtest(report, folder, title=f"{system.name} / backtest of {backtest.model}", facts=facts)
+                run_id = log_backtest(
+                    system, frame, backtest, report, identity=identity, tracking=platform.tracking(),
+                    folder=folder, dagster_run_id=context.run_id,
+                )  # fmt: skip
+                left = {"report": dg.MetadataValue.path(str(page)), "mlflow_run_id": run_id}
+        metadata = {**version_metadata(version), **_cuts(backtest), **_pictures(report), **left}
+        return dg.MaterializeResult(metadata=metadata, check_results=[_check(report, asset_key, limit=limit)])
+
+    return backtest_asset
+
+
+def _cuts(backtest: Backtest) -> dict[str, Any]:
+    return {
+        "cuts_computed": backtest.computed,
+        "cuts_kept": backtest.kept,
+        "cuts_skipped": len(backtest.skipped),
+        "skipped": dg.MetadataValue.md(markdown_table(backtest.skipped, max_rows=SHOWN_SKIPPED)),
+    }
+
+
+def _pictures(report: BacktestReport | None) -> dict[str, Any]:
+    if report is None:
+        return {}
+    reliability = calibration_pictures(report.calibration)["reliability"]
+    return {
+        "verdict": report.calibration.verdict.sentence,
+        "history": dg.MetadataValue.md(markdown_image(history_picture(report), label="Brier score by cut")),
+        "reliability": dg.MetadataValue.md(markdown_image(reliability, label="Reliability")),
+        "cuts": dg.MetadataValue.md(markdown_table(report.scores)),
+        "scores": dg.MetadataValue.md(markdown_table(report.evaluation.scores)),
+    }
+
+
+def _check(report: BacktestReport | None, asset_key: dg.AssetKey, *, limit: float) -> dg.AssetCheckResult:
+    value = None if report is None else report.calibration.scores.decompositions[0].miscalibration
+    return dg.AssetCheckResult(
+        asset_key=asset_key,
+        check_name="miscalibration",
+        passed=value is None or value <= limit,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="No cut could answer yet." if report is None else report.calibration.verdict.sentence,
+        metadata={"limit": limit, **({} if value is None else {"miscalibration": value})},
+    )

@@ -1,0 +1,119 @@
+"""A backtest as a person reads it: scores by cut, the calibration report, and an MLflow run of its own.
+
+Belongs here: what of a backtest is shown and where it is left.
+Does not belong here: making answers (`backtest.py`), the report's numbers and page (`calibration.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from forecastle.contract.load import LoadedSystem
+from forecastle.draw.history import score_history
+from forecastle.draw.images import png_bytes
+from forecastle.learn.backtest import Backtest, cut_scores
+from forecastle.learn.build import TrainingSetIdentity, evaluate_test
+from forecastle.learn.calibration import calibration_of, write_report
+from forecastle.learn.evaluate import Evaluation
+from forecastle.learn.tracking import Tracking
+from forecastle.measure.calibration_report import CalibrationReport
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class BacktestReport:
+    """What all cuts together are worth beside the baseline, each cut's scores, and how calibrated they were."""
+
+    evaluation: Evaluation
+    scores: pd.DataFrame
+    calibration: CalibrationReport
+
+
+def report_backtest(system: LoadedSystem, backtest: Backtest) -> BacktestReport | None:
+    """Measure a backtest; None when no cut could answer, or fewer than two rows were answered.
+
+    Raises:
+        MeasureError: answers that are no probabilities.
+    """
+    rows = backtest.predictions
+    if len(rows) < 2:
+        return None
+    evaluation = evaluate_test(system, rows, rows["probability"].to_numpy(np.float64), champion=None)
+    return BacktestReport(evaluation, cut_scores(system, rows), calibration_of(system, rows))
+
+
+def history_picture(report: BacktestReport) -> Figure:
+    """Brier score by cut with its interval, beside the baseline's over all cuts."""
+    baseline = report.evaluation.value("baseline", "brier")
+    return score_history(
+        report.scores,
+        value="brier",
+        period="cut",
+        low="brier_low",
+        high="brier_high",
+        reference=None if np.isnan(baseline) else baseline,
+        reference_name="baseline",
+        title="Backtest: Brier score of each cut",
+        subtitle=f"{len(report.scores)} cuts, {report.evaluation.rows:,} answers out of time",
+    )
+
+
+def write_backtest(report: BacktestReport, folder: Path, *, title: str, facts: Mapping[str, Any]) -> Path:
+    """Leave the calibration report, `history.png` and `cuts.csv` in `folder`; returns the report's page."""
+    page = write_report(report.calibration, folder, title=title, facts=facts)
+    (folder / "history.png").write_bytes(png_bytes(history_picture(report)))
+    report.scores.to_csv(folder / "cuts.csv", index=False, lineterminator="\n")
+    return page
+
+
+def log_backtest(
+    system: LoadedSystem,
+    frame: pd.DataFrame,
+    backtest: Backtest,
+    report: BacktestReport,
+    *,
+    identity: TrainingSetIdentity,
+    tracking: Tracking,
+    folder: Path,
+    dagster_run_id: str,
+) -> str:
+    """Log a backtest as an MLflow run: training set, declaration, scores of all cuts, the report's files.
+
+    Returns the run's id.
+    """
+    declared = system.declaration
+    model = declared.models[backtest.model]
+    features = system.feature_set(backtest.model)
+    tags = {
+        "system": declared.system,
+        "kind": "backtest",
+        "feature_set": features.hash,
+        "training_set": identity.content_hash,
+        "training_set_version": str(identity.version),
+        "dagster_run_id": dagster_run_id,
+    }
+    with tracking.run(declared.system, name=f"backtest {backtest.model}", tags=tags) as run:
+        tracking.log_training(
+            frame[[*features.model_features, "outcome"]],
+            name="training_set",
+            digest=identity.content_hash,
+            source=identity.path.as_uri(),
+            params={
+                "model": backtest.model,
+                "estimator": model.estimator,
+                **model.params,
+                "cuts": len(report.scores),
+                "cuts_skipped": len(backtest.skipped),
+            },
+            metrics=report.evaluation.metrics(),
+        )
+        tracking.log_files(folder, under=folder.name)
+    return run.run_id
