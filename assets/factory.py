@@ -9,9 +9,16 @@ from __future__ import annotations
 import dagster as dg
 
 from assets.automation import build_job, build_schedule, build_sensor
+from assets.backtest import build_backtest
 from assets.drift import build_drift
 from assets.evaluation import build_calibration, build_comparison, build_evaluation
 from assets.features import build_features, build_online
+from assets.live import (
+    build_drift_of_predictions,
+    build_live_calibration,
+    build_live_performance,
+    build_outcomes,
+)
 from assets.models import build_model_asset
 from assets.predictions import build_batch_predictions, build_predictions
 from assets.promotion import build_bento_asset, build_promotion
@@ -42,6 +49,11 @@ def build_system(system: LoadedSystem) -> dg.Definitions:
             build_drift(system),
             build_batch_predictions(system),
             build_predictions(system),
+            build_backtest(system),
+            build_outcomes(system),
+            build_live_performance(system),
+            build_live_calibration(system),
+            build_drift_of_predictions(system),
         ],
         jobs=[job],
         schedules=[build_schedule(system, job)],

@@ -9,8 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from forecastle.contract.load import load_system
-from tests.assets.world import FOLDER, World, make_data
+from tests.assets.world import World, make_data, small_system
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     """The whole graph of prediction markets, from source files to a packed champion. Do not change it: `copy`."""
     folder = tmp_path_factory.mktemp("graph")
     with dg.DagsterInstance.ephemeral() as instance:
-        world = World(load_system(FOLDER), make_data(folder / "data"), folder / "home", instance)
+        world = World(small_system(), make_data(folder / "data"), folder / "home", instance)
         yield Made(world, world.run())
 
 

@@ -61,7 +61,7 @@ def test_row_counts_and_hashes_are_those_of_the_table(made: Made, asset: str) ->
 def test_a_contract_becomes_the_column_schema(made: Made) -> None:
     """Types, ranges and units of the declaration stand on the asset, and the table has just those columns."""
     node = made.world.definitions.resolve_asset_graph().get(dg.AssetKey([NAME, "source", "quotes"]))
-    schema = {column.name: column for column in node.metadata["dagster/column_schema"].schema.columns}
+    schema = {column.name: column for column in node.metadata["dagster/column_schema"].columns}
     assert set(schema) == set(made.world.newest("source/quotes").columns)
     price = schema["value"]
     assert (price.type, price.constraints.nullable, price.constraints.other) == ("float64", False, ["≥ 0", "≤ 1"])
@@ -71,7 +71,7 @@ def test_a_contract_becomes_the_column_schema(made: Made) -> None:
 def test_column_lineage_goes_back_to_raw_columns(made: Made) -> None:
     """The market price of a training row is quotes.value, and the on-demand features know their roots too."""
     node = made.world.definitions.resolve_asset_graph().get(dg.AssetKey([NAME, "training_set"]))
-    lineage = node.metadata["dagster/column_lineage"].value.deps_by_column
+    lineage = node.metadata["dagster/column_lineage"].deps_by_column
     price = {(dep.asset_key.path[-1], dep.column_name) for dep in lineage["market_price"]}
     assert ("quotes", "value") in price
     signals = {(dep.asset_key.path[-1], dep.column_name) for dep in lineage["spread_vol_ratio"]}

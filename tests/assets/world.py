@@ -82,6 +82,13 @@ class World:
         }
 
 
+def small_system() -> LoadedSystem:
+    """Prediction markets with margins as wide as the intervals of a small test set are; nothing else is changed."""
+    system = load_system(FOLDER)
+    gates = system.declaration.gates.model_copy(update={"brier_margin": 0.05, "champion_margin": 0.05})
+    return replace(system, declaration=system.declaration.model_copy(update={"gates": gates}))
+
+
 def make_data(data: Path) -> Path:
     """A data folder with the source files of a world of 600 markets."""
     simulate = load_system(FOLDER).function("simulate:world")

@@ -70,12 +70,12 @@ class Doors:
 @pytest.fixture(scope="session")
 def mlflow() -> Iterator[Any]:
     """MLflow, imported with its own warnings at import ignored and its telemetry off."""
-    with pytest.MonkeyPatch.context() as environment, warnings.catch_warnings():
+    with pytest.MonkeyPatch.context() as environment:
         environment.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-        warnings.simplefilter("ignore")
-        import mlflow.lightgbm
-        import mlflow.pyfunc
-
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import mlflow.lightgbm
+            import mlflow.pyfunc
         yield mlflow
 
 

@@ -171,7 +171,9 @@ def put(data: Path, name: str, rows: list[dict[str, Any]]) -> None:
     pq.write_table(pa.table(columns), folder / f"{name}.parquet")
 
 
-def report(crossing: int, made: datetime, *, wind: float = 5.0, guess: float = 0.5, known: datetime | None = None) -> dict[str, Any]:
+def report(
+    crossing: int, made: datetime, *, wind: float = 5.0, guess: float = 0.5, known: datetime | None = None
+) -> dict[str, Any]:
     return {"crossing_id": crossing, "made_at": made, "wind": wind, "guess": guess, "known_at": known or made}
 
 

@@ -20,7 +20,7 @@ from forecastle.contract.errors import BundleError
 from forecastle.learn import native_booster
 from forecastle.learn.bundle import FILES, MANIFEST, MODEL, BundleParts, canonical_json, load_bundle, write_bundle
 from forecastle.learn.golden import golden_faults
-from forecastle.measure.calibrators import Identity, Temperature
+from forecastle.measure.calibrators import Temperature
 
 ROOT = Path(__file__).parents[2]
 
@@ -128,7 +128,7 @@ def test_a_file_of_another_bundle_is_refused(
     other = dataclasses.replace(
         parts,
         model_bytes=parts.model_bytes + b"\n",
-        calibrator=Identity(),
+        calibrator=Temperature(1.25),
         feature_set=dataclasses.replace(parts.feature_set, entity="ship"),
         reference={},
         golden=dataclasses.replace(parts.golden, raw=parts.golden.raw[::-1]),
@@ -199,7 +199,15 @@ def test_parts_that_do_not_fit_are_a_bundle_error(written: Path, name: str, cont
 
 @pytest.mark.parametrize(
     "manifest",
-    [b"{}", b"[]", b"null", b'{"format":2,"files":{}}', b'{"format":1,"files":["model.txt"]}', b'{"format":1}', b"\xff"],
+    [
+        b"{}",
+        b"[]",
+        b"null",
+        b'{"format":2,"files":{}}',
+        b'{"format":1,"files":["model.txt"]}',
+        b'{"format":1}',
+        b"\xff",
+    ],
 )
 def test_a_manifest_of_another_kind_is_refused(written: Path, manifest: bytes) -> None:
     """A manifest of another format, shape or encoding is refused by name."""

@@ -16,7 +16,14 @@ from forecastle.learn.native_booster import NativeBooster
 from forecastle.learn.train import TrainedModel, feature_matrix, train_model
 from tests.learn.ferries import FEATURES, training_frame
 
-PARAMS = {"n_estimators": 12, "num_leaves": 4, "min_child_samples": 10, "n_jobs": 1, "deterministic": True, "verbosity": -1}
+PARAMS = {
+    "n_estimators": 12,
+    "num_leaves": 4,
+    "min_child_samples": 10,
+    "n_jobs": 1,
+    "deterministic": True,
+    "verbosity": -1,
+}
 SPLIT = Split(test=0.3, calibrate=0.3, embargo=timedelta(days=1))
 
 
@@ -112,7 +119,10 @@ def constant(frame: pd.DataFrame) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (constant, "nothing to learn in 287 training rows .constant or null there: wind_mps, guess, booked_ratio, strain"),
+        (
+            constant,
+            "nothing to learn in 287 training rows .constant or null there: wind_mps, guess, booked_ratio, strain",
+        ),
         (lambda f: f.assign(**dict.fromkeys(FEATURES, np.nan)), "constant or null there: wind_mps"),
         (lambda f: f.assign(outcome=1), "only outcome 1"),
         (lambda f: f.assign(outcome=0), "only outcome 0"),

@@ -20,12 +20,14 @@ from forecastle import measure
 from forecastle.measure.bands import honest_band
 from forecastle.measure.calibrators import Platt
 from forecastle.measure.cumulative import cumulative_calibration
-from forecastle.measure.effect import Nuisance
 from forecastle.measure.experiment import ArmSummary
 from forecastle.measure.fairness import group_rates
-from forecastle.measure.isotonic import Cells, pool_ties
+from forecastle.measure.isotonic import pool_ties
+from forecastle.measure.lift import aipw
+from forecastle.measure.nuisance import Nuisance, default_models
 from forecastle.measure.ranking import rank_users
 from forecastle.measure.reference import reference
+from forecastle.measure.refutation import Study
 from forecastle.measure.segments import segment_calibration
 
 ROWS = 240
@@ -147,14 +149,23 @@ CALLS: dict[str, Call] = {
     "distance.wasserstein_distance": call(np.sort(X), np.sort(P)),
     "domain.domain_drift": call(FRAME, LATER, seed=1),
     "drift.drift_table": call({"x": reference(X), "side": reference(GROUP)}, {"x": X, "side": GROUP}),
-    "effect.aipw": call(Y, T, NUISANCE),
-    "effect.balance_table": call(T, COVARIATES, np.full(ROWS, 0.5), ("a", "b")),
-    "effect.cross_fit": call(Y, T, COVARIATES, models=(LogisticRegression, LinearRegression), folds=3, seed=1),
-    "effect.e_value": call(2.0),
-    "effect.estimate_effect": call(Y, T, COVARIATES, placebos=1, folds=2, seed=1),
-    "effect.ipw": call(Y, T, NUISANCE),
-    "effect.naive_lift": call(Y, T),
-    "effect.overlap": call(T, P),
+    "lift.aipw": call(Y, T, NUISANCE),
+    "nuisance.balance_table": call(T, COVARIATES, np.full(ROWS, 0.5), ("a", "b")),
+    "nuisance.cross_fit": call(Y, T, COVARIATES, models=(LogisticRegression, LinearRegression), folds=3, seed=1),
+    "lift.e_value": call(2.0),
+    "lift.effect_estimate": call("aipw", 0.1, 0.05, n=ROWS, level=0.95),
+    "nuisance.as_arms": call(Y, T),
+    "nuisance.as_covariates": call(COVARIATES, n=ROWS),
+    "nuisance.clipped_propensity": call(P, n=ROWS),
+    "nuisance.default_models": call(Y),
+    "nuisance.is_binary": call(Y),
+    "refutation.refutation_table": call(
+        Study(Y, T, COVARIATES, default_models(Y), 2, 0.95), NUISANCE, aipw(Y, T, NUISANCE), repeats=1, seed=1
+    ),
+    "effect.estimate_effect": call(Y, T, COVARIATES, negative_control=X, repeats=1, folds=2, seed=1),
+    "lift.ipw": call(Y, T, NUISANCE),
+    "lift.naive_lift": call(Y, T),
+    "nuisance.overlap": call(T, P),
     "estimated.estimate_by_chunk": call(P, DAY),
     "estimated.estimate_performance": call(P, decisions=T, scores=X),
     "experiment.arm_summary": call(X),

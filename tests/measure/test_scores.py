@@ -10,6 +10,7 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 from sklearn.metrics import log_loss as sklearn_log_loss
 
 from forecastle.contract.errors import MeasureError
+from forecastle.measure.bootstrap import score_intervals
 from forecastle.measure.scores import (
     auc,
     auc_interval,
@@ -163,3 +164,37 @@ def test_levels_outside_zero_and_one_are_refused(level):
     with pytest.raises(MeasureError, match="level"):
         normal_quantile(level)
     assert normal_quantile(0.95) == pytest.approx(1.959964, abs=5e-7)
+
+
+def test_auc_of_single_row_clusters_is_delong():
+    """Obuchowski's variance with one row a cluster is DeLong's, for each forecast of the fixture."""
+    data = fixture()
+    for name in "aABC":
+        plain = auc_interval(data["y"], data[name])
+        single = auc_interval(data["y"], data[name], clusters=np.arange(data["y"].size))
+        assert single.auc == pytest.approx(plain.auc, abs=1e-12)
+        assert single.variance == pytest.approx(plain.variance, rel=1e-9)
+        assert (plain.clusters, single.clusters) == (None, data["y"].size)
+
+
+def test_auc_of_repeated_rows_knows_it():
+    """Rows repeated five times say nothing new: by cluster the interval is that of the rows met once."""
+    data = fixture()
+    y, p, cluster = np.repeat(data["y"], 5), np.repeat(data["C"], 5), np.repeat(np.arange(data["y"].size), 5)
+    once = auc_interval(data["y"], data["C"])
+    assert auc_interval(y, p).variance < once.variance / 4
+    assert auc_interval(y, p, clusters=cluster).variance == pytest.approx(once.variance, rel=1e-9)
+
+
+def test_clustered_auc_agrees_with_the_cluster_bootstrap():
+    """Days that share their luck: Obuchowski's standard error is the bootstrap's to 10 %, and DeLong's too small."""
+    rng = np.random.default_rng(5)
+    day = np.repeat(np.arange(150), 20)
+    signal = rng.normal(size=150)[day] + 0.5 * rng.normal(size=day.size)
+    p = 1 / (1 + np.exp(-signal))
+    y = (rng.random(day.size) < 1 / (1 + np.exp(-(0.7 * signal + rng.normal(size=150)[day])))).astype(float)
+    found = auc_interval(y, p, clusters=day)
+    drawn = score_intervals(y, p, clusters=day, resamples=600, seed=1)["auc"]
+    assert found.auc == pytest.approx(drawn.estimate, abs=1e-12)
+    assert found.high - found.low == pytest.approx(drawn.high - drawn.low, rel=0.1)
+    assert auc_interval(y, p).variance < 0.5 * found.variance

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from forecastle.contract.errors import SourceError
+from forecastle.contract.errors import SourceError, StoreError
 from forecastle.contract.system import Source
 from forecastle.store import sql
 from forecastle.store.sources import QUARANTINE_COLUMNS, SourceRead, ingest, read_source
@@ -353,6 +353,56 @@ def test_reading_twice_gives_the_same_bytes(tmp_path: Path) -> None:
         for n in range(3)
     }
     assert len(digests) == 1
+
+
+LISTED = {"latest": "lists", "on": ["id"]}
+
+
+def test_knowledge_time_is_that_of_the_latest_row_of_another_source(tmp_path: Path) -> None:
+    """Each row is known from the last list that names it; a row on no list is quarantined."""
+    put(tmp_path, table(3))
+    declared = source(known_at=LISTED, event_at="known_at", key=["id"])
+    hours = {0: (1, 5, 3), 1: (2,), 7: (4,)}
+    with sql.connect() as connection:
+        connection.execute("CREATE TABLE lists (id BIGINT, known_at TIMESTAMPTZ)")
+        for number, listed in hours.items():
+            for hour in listed:
+                connection.execute("INSERT INTO lists VALUES (?, ?)", [number, START + timedelta(hours=hour)])
+        result = read_source("prices", declared, data=tmp_path, connection=connection, seen="lists")
+        rows = connection.execute(f"SELECT id, event_at, known_at FROM {result.table} ORDER BY id").fetchall()
+        broken = connection.execute(f"SELECT * FROM {result.quarantine}").fetchall()
+    last = {0: START + timedelta(hours=5), 1: START + timedelta(hours=2)}
+    assert rows == [(number, at, at) for number, at in last.items()]
+    assert broken == [("toy/prices.parquet", 3, "known_at", None, "nullable")]
+    assert (result.rows, result.quarantined) == (2, 1)
+
+
+def test_a_source_waits_for_the_one_that_tells_its_knowledge_time(tmp_path: Path) -> None:
+    """Before the other source was read nothing is published; afterwards the commit names the version read."""
+    warehouse = Warehouse(tmp_path / "warehouse", clock=lambda: START)
+    data = tmp_path / "data"
+    data.mkdir()
+    put(data, table(3))
+    listed = source(known_at=LISTED, key=["id"], quarantine_limit=0)
+    with pytest.raises(StoreError, match="lists"):
+        ingest(warehouse, "toy", "prices", listed, data=data)
+    put(data, table(3), "lists.parquet")
+    ingest(warehouse, "toy", "lists", source(path="${DATA}/toy/lists.parquet"), data=data)
+    done = ingest(warehouse, "toy", "prices", listed, data=data)
+    assert done.source.facts["input.lists"] == "toy/source/lists@0"
+    rows = warehouse.frame(done.source)
+    assert (rows["known_at"] == rows["event_at"] + timedelta(hours=1)).all()
+
+
+def test_rows_that_no_list_names_count_against_the_limit(tmp_path: Path) -> None:
+    """The refusal names known_at and the rule, and a reader without the other source is told to bring it."""
+    put(tmp_path, table(2))
+    with sql.connect() as connection:
+        connection.execute("CREATE TABLE lists (id BIGINT, known_at TIMESTAMPTZ)")
+        with pytest.raises(SourceError, match=r"known_at: 2 row\(s\) break nullable"):
+            read_source("prices", source(known_at=LISTED), data=tmp_path, connection=connection, seen="lists")
+        with pytest.raises(SourceError, match="read lists first"):
+            read_source("prices", source(known_at=LISTED), data=tmp_path, connection=connection)
 
 
 def test_a_damaged_page_is_an_error_of_the_file(tmp_path: Path) -> None:

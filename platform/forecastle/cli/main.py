@@ -192,6 +192,19 @@ def history(
 
 
 @app.command()
+def backtest(
+    system: SystemName,
+    since: Annotated[str | None, typer.Option("--from", help="First cut: a day, or an instant with zone.")] = None,
+    until: Annotated[str | None, typer.Option("--to", help="End of the last cut's window.")] = None,
+    every: Annotated[str | None, typer.Option(help="Time from one cut to the next, such as 1w.")] = None,
+) -> None:
+    """Train at past dates as if it were then, answer what was asked next, and score it."""
+    from forecastle.cli.backtested import backtest_system, span
+
+    backtest_system(system, span(since, until, every), _around(), console=console)
+
+
+@app.command()
 def alerts(count: Annotated[int, typer.Option(help="How many, newest first.")] = 20) -> None:
     """The newest entries of the alert log."""
     from forecastle.store.alerts import AlertLog

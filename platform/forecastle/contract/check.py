@@ -7,27 +7,27 @@ Does not belong here: what one field may hold (`system.py`), one contract by its
 
 from __future__ import annotations
 
-import re
 import warnings
-import zoneinfo
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from forecastle.contract.code import FunctionText, ModuleText, read_module
+from forecastle.contract.decision import PREDICT_AT, DecisionRule
+from forecastle.contract.decision_check import decision_arguments, decision_faults, import_problems, trial_fault
 from forecastle.contract.document import Place
 from forecastle.contract.errors import Problem, did_you_mean
 from forecastle.contract.estimators import ESTIMATOR_PARAMS, SYNONYMS
 from forecastle.contract.faults import column_faults, feature_faults
 from forecastle.contract.findings import Findings
+from forecastle.contract.source_check import origin_faults
 from forecastle.contract.sql import ParsedSql, output_line, parse_select
+from forecastle.contract.stream_check import stream_faults
 from forecastle.contract.system import Column, Entity, Feature, Freshness, KnownFrom, OnDemand, Source, System
 
 TIME_COLUMNS: Final = ("event_at", "known_at")
 LABEL_COLUMNS: Final = ("predict_at", "outcome", "known_at")
-
-_VARIABLE: Final = re.compile(r"\$\{([^}]*)\}?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,7 @@ class _Checker:
         yield from self._features()
         yield from self._views()
         yield from self._on_demand()
+        yield from self._decide()
         yield from self._label()
         yield from self._models()
         yield from self._evaluate()
@@ -100,7 +101,9 @@ class _Checker:
                     yield from self.at((*place, word), text, f"say {word}: {word} or rename the column")
             yield from self._names((*place, "key"), source.key, {*source.columns, *TIME_COLUMNS}, "column")
             yield from self._freshness((*place, "freshness"), source.freshness)
-            yield from self._origin(place, source)
+            for field_name, text, hint in origin_faults(source):
+                yield from self.at((*place, field_name), text, hint)
+            yield from self._clocks(place, name, source)
             if isinstance(source.known_at, KnownFrom):
                 yield from self._known_from((*place, "known_at"), name, source.known_at)
 
@@ -114,15 +117,32 @@ class _Checker:
         if self._waits_for(known.latest, name):
             text = f"known_at of {name!r} is taken from {known.latest!r}, which itself waits for {name!r}"
             yield from self.at((*place, "latest"), text, "one source of a chain must know its own time")
-        here, there = sources[name].columns, sources[known.latest].columns
-        for index, column in enumerate(known.on):
+        yield from self._shared(place, known.on, name, known.latest)
+
+    def _shared(self, place: Place, on: Sequence[str], name: str, other: str) -> Iterator[Problem]:
+        """Columns that two sources must share, of one dtype."""
+        here, there = self.system.sources[name].columns, self.system.sources[other].columns
+        for index, column in enumerate(on):
             spot = (*place, "on", index)
             if column not in there:
-                text = f"on names column {column!r}, which {known.latest!r} has not"
+                text = f"on names column {column!r}, which {other!r} has not"
                 yield from self.at(spot, text, did_you_mean(column, set(here) & set(there)))
             elif column in here and here[column].dtype != there[column].dtype:
-                text = f"column {column!r} is {here[column].dtype}, in {known.latest!r} {there[column].dtype}"
+                text = f"column {column!r} is {here[column].dtype}, in {other!r} {there[column].dtype}"
                 yield from self.at(spot, text, "declare one dtype")
+
+    def _clocks(self, place: Place, name: str, source: Source) -> Iterator[Problem]:
+        """The further clocks that a source's own are compared with."""
+        yield from self._time_column((*place, "ingested_at"), source, source.ingested_at)
+        closes, sources = source.closes, self.system.sources
+        if closes is None:
+            return
+        place = (*place, "closes")
+        yield from self._names((*place, "source"), [closes.source], sources, "source")
+        yield from self._names((*place, "on"), closes.on, source.columns, "column")
+        if closes.source in sources:
+            yield from self._time_column((*place, "at"), sources[closes.source], closes.at)
+            yield from self._shared(place, closes.on, name, closes.source)
 
     def _waits_for(self, source: str, other: str) -> bool:
         """Does the knowledge time of `source` come, over any number of sources, from `other`?"""
@@ -134,14 +154,6 @@ class _Checker:
                 return False
             source = known.latest
         return source == other
-
-    def _origin(self, place: Place, source: Source) -> Iterator[Problem]:
-        for name in _VARIABLE.findall(source.path):
-            if name != "DATA":
-                yield from self.at((*place, "path"), f"path names ${{{name}}}", "only ${DATA} is known")
-        if not _is_zone(source.time_zone):
-            hint = did_you_mean(source.time_zone, zoneinfo.available_timezones())
-            yield from self.at((*place, "time_zone"), f"time_zone is {source.time_zone!r}", hint)
 
     def _time_column(self, place: Place, source: Source, column: str | None) -> Iterator[Problem]:
         if column is None:
@@ -206,6 +218,8 @@ class _Checker:
                 text = f"entity {view.entity!r} has the key {', '.join(missing)}, which {about!r} has not"
                 yield from self.at((*place, "entity"), text, f"predictions are about {about!r}, declared first")
             yield from self._sql((*place, "sql"), view.sql, _view_columns(entity, view.features))
+            for text, hint in stream_faults(self.system, view, self.parsed.get(view.sql)):
+                yield from self.at((*place, "stream"), text, hint)
 
     def _sql(self, place: Place, file: str, wanted: set[str]) -> Iterator[Problem]:
         text = self.parts.sql.get(file)
@@ -301,6 +315,25 @@ class _Checker:
         for name in sorted(got - set(group.features)):
             yield from self.at(place, f"{group.function!r} gives undeclared feature {name!r}", "declare it")
 
+    def _decide(self) -> Iterator[Problem]:
+        declared, features = self.system.decide, self.system.features()
+        if declared is None:
+            return
+        place: Place = ("decide", "function")
+        found = list(self._names(("decide", "inputs"), declared.inputs, {*features, PREDICT_AT}, "feature"))
+        for text, hint in decision_faults(declared, features):
+            found += self.at(("decide", "params"), text, hint)
+        found += self._function(place, declared.function, None if found else decision_arguments(declared))
+        module = declared.function.partition(":")[0]
+        if module in self.parts.code and (text_of := self._module(module)[0]) is not None:
+            found += import_problems(text_of, own=frozenset({"", *self.parts.code}))
+        yield from found
+        if not found and module in self.parts.code:
+            rule = DecisionRule(self.system.system, declared.function, tuple(declared.inputs), declared.params,
+                                self.parts.code[module])  # fmt: skip
+            if fault := trial_fault(rule, features):
+                yield from self.at(place, *fault)
+
     def _label(self) -> Iterator[Problem]:
         label, entity = self.system.label, self.system.entity_of_label()
         taken = {*entity.keys, *LABEL_COLUMNS}
@@ -358,14 +391,6 @@ def _arguments(
     if wants:
         hint = f"it is given {', '.join(arguments)}"
         yield Problem(file, function.line, f"{name} wants the argument {', '.join(wants)}", hint)
-
-
-def _is_zone(name: str) -> bool:
-    try:
-        zoneinfo.ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        return False
-    return True
 
 
 def _sample(feature: Feature) -> float | bool:

@@ -10,6 +10,7 @@ Does not belong here: messages of one room, HTTP status codes (`serve/`), exit c
     │   ├── CorruptionError         bytes differ from the checksum recorded when they were written
     │   └── ConflictError           somebody else wrote first; nothing of this write is visible
     ├── FeatureError                a feature value breaks its contract (named with value and rule)
+    ├── DecisionError               a decision rule fails or gives what is no decision
     ├── LearnError                  a training set, estimator or split that cannot give a model
     ├── BundleError                 a bundle whose hash, contract or code does not fit
     └── MeasureError                statistics asked of input that has no answer
@@ -68,6 +69,10 @@ class ConflictError(StoreError):
 
 class FeatureError(ForecastleError):
     """A feature value breaks its contract."""
+
+
+class DecisionError(ForecastleError):
+    """A system's decision rule fails, or gives what is no decision."""
 
 
 class LearnError(ForecastleError):

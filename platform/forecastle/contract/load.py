@@ -14,10 +14,12 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from forecastle.contract.check import Parts, check_system, source_schema
+from forecastle.contract.decision import PREDICT_AT, DecisionRule
 from forecastle.contract.document import read_document, read_text
 from forecastle.contract.errors import ContractError, Problem, did_you_mean
 from forecastle.contract.feature_set import FeatureSet, FeatureSpec, OnDemandSpec, ViewSpec, load_module
 from forecastle.contract.findings import read_system
+from forecastle.contract.push_view import PushView
 from forecastle.contract.sql import ParsedSql, column_lineage, parse_select
 from forecastle.contract.system import System
 
@@ -77,16 +79,34 @@ class LoadedSystem:
             raise ContractError([Problem(str(self.folder / DECLARATION), 0, f"has no model {model!r}", hint)])
         return self._feature_set(self.declaration.model_features(model))
 
+    def decision_rule(self) -> DecisionRule | None:
+        """The declared decision rule with its code, as a bundle carries it; None where none is declared."""
+        decide = self.declaration.decide
+        if decide is None:
+            return None
+        code = self.code[decide.function.partition(":")[0]]
+        return DecisionRule(self.name, decide.function, tuple(decide.inputs), dict(decide.params), code)
+
+    def push_views(self) -> tuple[PushView, ...]:
+        """Every online view with its whole contract, as a bundle carries them."""
+        declared = self.declaration
+        return tuple(
+            PushView(name, dict(declared.entity[view.entity].keys), dict(view.features))
+            for name, view in declared.feature_views.items()
+            if view.online
+        )
+
     def all_features(self) -> FeatureSet:
         """Every feature of the system as one set: what a training set holds."""
         return self._feature_set(list(self.declaration.features()))
 
     def _feature_set(self, wanted: Sequence[str]) -> FeatureSet:
         system = self.declaration
-        groups = [name for name, group in system.on_demand.items() if set(group.features) & set(wanted)]
+        decided = [name for name in system.decide.inputs if name != PREDICT_AT] if system.decide else []
+        groups = [name for name, group in system.on_demand.items() if set(group.features) & {*wanted, *decided}]
         read = [feature for name in groups for feature in system.on_demand[name].inputs]
         made = [feature for name in groups for feature in system.on_demand[name].features]
-        names = list(dict.fromkeys([*wanted, *read, *made]))
+        names = list(dict.fromkeys([*wanted, *decided, *read, *made]))
         views = [name for name, view in system.feature_views.items() if set(view.features) & set(names)]
         return FeatureSet(
             system=system.system,

@@ -21,12 +21,13 @@ RULES: Final = ("nullable", "dtype", "finite", "min", "max", "allowed")
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One value that breaks one rule of its contract."""
+    """One value that breaks one rule of its contract; `row` counts from 0 where many rows are checked."""
 
     feature: str
     value: Any
     rule: str
     text: str
+    row: int | None = None
 
 
 def check_value(name: str, value: Any, column: Column) -> Violation | None:

@@ -7,7 +7,7 @@ Does not belong here: reading files (`load.py`), checks that need two fields or 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from pydantic.json_schema import GenerateJsonSchema
@@ -16,16 +16,24 @@ from forecastle.contract.types import (
     Cron,
     Dtype,
     Duration,
+    EnvironmentName,
     FunctionPath,
     ImportPath,
+    KafkaSetting,
     MissingRule,
     Name,
     Owner,
     PositiveDuration,
     SqlFile,
+    SqlTable,
+    Topic,
     Unit,
     format_duration,
 )
+
+
+ARRIVED_AT: Final = "arrived_at"
+"""Column of a stream that, where it is declared, the platform fills: when it took the event in."""
 
 
 class Declared(BaseModel):
@@ -92,11 +100,45 @@ def _way_to_know(given: Any) -> str:
     return "KnownFrom" if isinstance(keys, dict | set) and {"latest", "on"} & set(keys) else "KnownAt"
 
 
+class Variable(Declared):
+    """A value that stands in the environment and not in the declaration, such as an address with a password."""
+
+    env: EnvironmentName = Field(description="Name of the environment variable.")
+
+
+class Kafka(Declared):
+    """A topic whose messages are JSON objects, one event each."""
+
+    bootstrap: Variable = Field(description="Brokers as host:port with commas, by {env: NAME}.")
+    topic: Topic
+    settings: dict[KafkaSetting, str | Variable] = Field(
+        default_factory=dict, description="Further settings of librdkafka, such as security.protocol; secrets by {env: NAME}."
+    )
+
+
+class Closes(Declared):
+    """Where another source tells when the rows of one entity end: their last event is compared with it.
+
+    A clock in the wrong zone shows there as a gap of whole or half hours.
+    """
+
+    source: Name = Field(description="The source that tells the end.")
+    at: Name = Field(description="Its column that holds the end.")
+    on: list[Name] = Field(min_length=1, description="Columns of both sources that must be equal.")
+
+
 class Source(Declared):
     """Raw rows from outside, with a contract, an event time and a knowledge time."""
 
-    kind: Literal["csv", "parquet"]
-    path: str = Field(min_length=1, description="File or glob; ${DATA} is the data folder.")
+    kind: Literal["csv", "parquet", "sql", "stream"]
+    path: str = Field("", description="File or glob; ${DATA} is the data folder. For kind sql: a SQLite file.")
+    url: Variable | None = Field(None, description="Kind sql: SQLAlchemy URL of the database, by {env: NAME}.")
+    table: SqlTable | None = Field(None, description="Kind sql: the table that is read whole.")
+    query: str | None = Field(None, min_length=1, description="Kind sql: the one SELECT that is read.")
+    kafka: Kafka | None = Field(None, description="Kind stream: the topic; without one, events are posted to /events.")
+    history: PositiveDuration | None = Field(
+        None, description="Kind stream: how far back feature SQL looks for newest rows; all events when absent."
+    )
     event_at: Name = Field(
         description="Column that tells when the row was true in the world, or known_at where another source tells that."
     )
@@ -108,6 +150,8 @@ class Source(Declared):
     ) = Field(description="Column that tells when we could first know the row, a delay, or another source.")
     key: list[Name] = Field(min_length=1, description="Rows equal in these columns are one row: the first known stays.")
     time_zone: str = Field("UTC", description="Zone of times and dates that carry none.")
+    ingested_at: Name | None = Field(None, description="Column with the clock of whoever stored the row.")
+    closes: Closes | None = Field(None, description="Another source that tells when an entity's rows end.")
     optional: bool = Field(False, description="A missing file gives an empty table, said in the metadata.")
     quarantine_limit: float = Field(0.01, ge=0, le=1, description="Share of rows that may break the contract.")
     freshness: Freshness | None = None
@@ -133,6 +177,11 @@ class FeatureView(Declared):
         description="A row older than this is no longer a feature: in joins, online and checks."
     )
     online: bool = True
+    stream: Name | None = Field(None, description="The source of kind stream whose events renew online rows at once.")
+    partition: Literal["daily"] | None = Field(
+        None, description="daily: rows of one UTC day of event_at can be made again by themselves."
+    )
+    lookback: Duration = Field(timedelta(0), description="How far before its day a partition's SQL reads source rows.")
     freshness: Freshness | None = None
     description: str = ""
     features: dict[Name, Feature] = Field(min_length=1)
@@ -225,6 +274,23 @@ class Retrain(Declared):
     max_age: PositiveDuration = Field(description="A model older than this is due.")
 
 
+class Retention(Declared):
+    """Which table versions stay: the newest ones, and every one that is young enough."""
+
+    keep: int = Field(5, ge=1, description="Newest versions of each table that always stay.")
+    older_than: PositiveDuration = Field(timedelta(days=30), description="Versions younger than this stay as well.")
+
+
+class Decide(Declared):
+    """The rule that turns a probability into an action: a pure function of the system's folder."""
+
+    function: FunctionPath = Field(description="module:function; it is given probability, inputs and params by name.")
+    inputs: list[Name] = Field(
+        default_factory=list, description="Features the rule reads; predict_at is the moment of the prediction."
+    )
+    params: dict[Name, bool | int | float | str] = Field(default_factory=dict)
+
+
 class System(Declared):
     """One prediction problem."""
 
@@ -242,6 +308,8 @@ class System(Declared):
     gates: Gates
     drift: Drift
     retrain: Retrain
+    retention: Retention = Retention()
+    decide: Decide | None = Field(None, description="The decision rule of every answer.")
     simulate: FunctionPath | None = Field(None, description="Function that writes a seeded world of source files.")
 
     def features(self) -> dict[str, Feature]:

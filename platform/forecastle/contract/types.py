@@ -17,6 +17,10 @@ _FUNCTION_PATTERN = r"^[a-z][a-z0-9_]*:[a-z][a-z0-9_]*$"
 _IMPORT_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+$"
 _SQL_PATTERN = r"^[a-z][a-z0-9_]{0,62}\.sql$"
 _OWNER_PATTERN = r"^(team:[A-Za-z0-9_. -]+|[^@\s]+@[^@\s]+)$"
+_ENVIRONMENT_PATTERN = r"^[A-Z][A-Z0-9_]{0,126}$"
+_KAFKA_PATTERN = r"^(security|sasl|ssl|enable\.ssl|client|broker|socket|fetch|queued)[a-z.]{1,60}$"
+_TOPIC_PATTERN = r"^[A-Za-z0-9._-]{1,249}$"
+_TABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,62}(\.[A-Za-z_][A-Za-z0-9_]{0,62})?$"
 _DURATION_PATTERN = r"^[0-9]{1,8} *[smhdw]$"
 
 PATTERN_HINTS: Final = {
@@ -25,6 +29,10 @@ PATTERN_HINTS: Final = {
     _IMPORT_PATTERN: "write package.Class, such as lightgbm.LGBMClassifier",
     _SQL_PATTERN: "write the name of a file in the system's folder, such as prices.sql",
     _OWNER_PATTERN: "write an address or team:NAME",
+    _ENVIRONMENT_PATTERN: "write the name of an environment variable, such as LOANS_URL; its value stays outside",
+    _KAFKA_PATTERN: "write a setting of librdkafka about security, the client or fetching, such as security.protocol",
+    _TOPIC_PATTERN: "a Kafka topic is at most 249 letters, digits, dots, underscores and dashes",
+    _TABLE_PATTERN: "write table or schema.table",
 }
 """What each pattern asks for, in words."""
 
@@ -33,6 +41,10 @@ FunctionPath = Annotated[str, StringConstraints(pattern=_FUNCTION_PATTERN)]
 ImportPath = Annotated[str, StringConstraints(pattern=_IMPORT_PATTERN)]
 SqlFile = Annotated[str, StringConstraints(pattern=_SQL_PATTERN)]
 Owner = Annotated[str, StringConstraints(pattern=_OWNER_PATTERN)]
+EnvironmentName = Annotated[str, StringConstraints(pattern=_ENVIRONMENT_PATTERN)]
+KafkaSetting = Annotated[str, StringConstraints(pattern=_KAFKA_PATTERN)]
+Topic = Annotated[str, StringConstraints(pattern=_TOPIC_PATTERN)]
+SqlTable = Annotated[str, StringConstraints(pattern=_TABLE_PATTERN)]
 
 Dtype = Literal["float64", "int64", "string", "bool", "timestamp", "date"]
 NUMERIC_DTYPES: frozenset[str] = frozenset({"float64", "int64", "bool"})

@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from forecastle.contract.errors import LearnError
 from forecastle.contract.load import LoadedSystem
@@ -25,12 +26,15 @@ from forecastle.learn.train import train_model
 from forecastle.measure.bootstrap import mean_interval
 from forecastle.measure.scores import auc, brier_scores, log_loss
 
+FloatArray = NDArray[np.float64]
+
 # A Monday: cuts do not depend on which rows there are, so that new rows leave old cuts as they are.
 ORIGIN: Final = datetime(1970, 1, 5, tzinfo=UTC)
 
 SCORE_COLUMNS: Final = (
     "cut", "rows", "clusters", "trained_rows", "base_rate",
-    "brier", "brier_low", "brier_high", "baseline_brier", "log_loss", "auc",
+    "brier", "brier_low", "brier_high", "baseline_brier", "difference", "difference_low", "difference_high",
+    "log_loss", "auc",
 )  # fmt: skip
 
 
@@ -58,7 +62,8 @@ class Backtest:
 
     `predictions` has entity keys, predict_at, outcome, known_at (of the outcome), slices, cluster, baseline,
     raw_score, probability, cut and trained_rows, by cut in the order of the training set. `skipped` (cut, reason)
-    are cuts without a model. `computed` cuts were made by this run, `kept` ones by an earlier run.
+    are cuts without a model. `computed` cuts were made by this run, `kept` ones by an earlier run. The newest cuts
+    hold only rows whose outcome is known by now: those quick to come, which are no fair sample.
     """
 
     model: str
@@ -178,38 +183,45 @@ def answer_cut(system: LoadedSystem, rows: pd.DataFrame, cut: Cut, *, model: str
 def cut_scores(system: LoadedSystem, predictions: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """Scores of each cut, columns `SCORE_COLUMNS`, oldest first; AUC is NaN where only one outcome happened.
 
-    `trained_rows` counts training and calibration rows. Brier has its 95 % cluster-bootstrap interval, NaN where all
-    rows settle together. `baseline_brier` is over the rows that have a baseline.
+    `trained_rows` counts training and calibration rows. `difference` is Brier minus the baseline's on the rows that
+    have one, below 0 where the model is better: unlike Brier itself it may be compared between cuts. Intervals are
+    95 % cluster-bootstrap ones, NaN where all rows settle together.
     """
     cluster, baseline = cluster_column(system), system.declaration.evaluate.baseline
     rows = [
-        _score_cut(at, part, cluster=cluster, baseline=baseline, seed=seed)
+        _score_cut(at, part, part[baseline].to_numpy(np.float64, na_value=np.nan), cluster=cluster, seed=seed)
         for at, part in predictions.groupby("cut", sort=True)
     ]
     return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
 
 
-def _score_cut(at: Any, part: pd.DataFrame, *, cluster: str, baseline: str, seed: int) -> dict[str, Any]:
+def _score_cut(at: Any, part: pd.DataFrame, baseline: FloatArray, *, cluster: str, seed: int) -> dict[str, Any]:
     outcomes = part["outcome"].to_numpy(np.float64)
     probability = part["probability"].to_numpy(np.float64)
-    price = part[baseline].to_numpy(np.float64, na_value=np.nan)
-    spoke = ~np.isnan(price)
+    clusters = part[cluster].to_numpy()
     losses = brier_scores(outcomes, probability)
-    several = part[cluster].nunique() > 1
-    interval = mean_interval(losses, clusters=part[cluster].to_numpy(), seed=seed) if several else None
+    spoke = ~np.isnan(baseline)
+    its = brier_scores(outcomes[spoke], baseline[spoke]) if spoke.any() else np.empty(0)
     return {
         "cut": at,
         "rows": len(part),
-        "clusters": part[cluster].nunique(),
+        "clusters": len(np.unique(clusters)),
         "trained_rows": int(part["trained_rows"].iloc[0]),
         "base_rate": float(outcomes.mean()),
-        "brier": float(losses.mean()),
-        "brier_low": interval.low if interval else np.nan,
-        "brier_high": interval.high if interval else np.nan,
-        "baseline_brier": float(brier_scores(outcomes[spoke], price[spoke]).mean()) if spoke.any() else np.nan,
+        **_mean("brier", losses, clusters, seed=seed),
+        "baseline_brier": float(its.mean()) if spoke.any() else np.nan,
+        **_mean("difference", losses[spoke] - its, clusters[spoke], seed=seed),
         "log_loss": log_loss(outcomes, probability),
         "auc": auc(outcomes, probability) if 0 < outcomes.sum() < len(outcomes) else np.nan,
     }
+
+
+def _mean(name: str, values: FloatArray, clusters: NDArray[Any], *, seed: int) -> dict[str, float]:
+    """A mean and, where there are clusters to draw, its interval."""
+    if len(np.unique(clusters)) > 1:
+        found = mean_interval(values, clusters=clusters, seed=seed)
+        return {name: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}
+    return {name: float(values.mean()) if values.size else np.nan, f"{name}_low": np.nan, f"{name}_high": np.nan}
 
 
 def _answer_columns(system: LoadedSystem, rows: pd.DataFrame) -> pd.DataFrame:

@@ -51,18 +51,20 @@ def report_backtest(system: LoadedSystem, backtest: Backtest) -> BacktestReport 
 
 
 def history_picture(report: BacktestReport) -> Figure:
-    """Brier score by cut with its interval, beside the baseline's over all cuts."""
-    baseline = report.evaluation.value("baseline", "brier")
+    """Brier of each cut minus the baseline's, with its interval; Brier itself where no row has a baseline."""
+    compared = bool(report.scores["difference"].notna().any())
+    value = "difference" if compared else "brier"
     return score_history(
         report.scores,
-        value="brier",
+        value=value,
         period="cut",
-        low="brier_low",
-        high="brier_high",
-        reference=None if np.isnan(baseline) else baseline,
+        low=f"{value}_low",
+        high=f"{value}_high",
+        reference=0.0 if compared else None,
         reference_name="baseline",
-        title="Backtest: Brier score of each cut",
-        subtitle=f"{len(report.scores)} cuts, {report.evaluation.rows:,} answers out of time",
+        title="Backtest: Brier score of each cut" + (" minus the baseline's" if compared else ""),
+        subtitle=f"{len(report.scores)} cuts, {report.evaluation.rows:,} answers out of time"
+        + ("; below 0 the model is better" if compared else ""),
     )
 
 

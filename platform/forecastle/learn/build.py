@@ -112,6 +112,8 @@ def build_model(
             golden=trained.golden,
             card=card,
             facts=facts,
+            decision=system.decision_rule(),
+            views=system.push_views(),
         )
         version, bundle = _register(parts, model_uri=model_uri, tags=tags, tracking=tracking, bundles=bundles)
     return BuiltModel(name, bundle, version, run.run_id, trained, evaluation, card)

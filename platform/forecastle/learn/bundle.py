@@ -17,8 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from forecastle.contract.decision import DecisionRule
 from forecastle.contract.errors import BundleError
 from forecastle.contract.feature_set import FeatureSet
+from forecastle.contract.push_view import PushView
 from forecastle.measure.calibrators import Calibrator, calibrator_from_json
 
 FORMAT: Final = 1
@@ -29,8 +31,11 @@ CALIBRATOR: Final = "calibrator.json"
 REFERENCE: Final = "reference.json"
 GOLDEN: Final = "golden.json"
 CARD: Final = "card.md"
+DECISION: Final = "decision.json"
+VIEWS: Final = "views.json"
 GOLDEN_ROWS_MIN: Final = 16
 FILES: Final = (FEATURE_SET, MODEL, CALIBRATOR, REFERENCE, GOLDEN, CARD)
+OPTIONAL: Final = (DECISION, VIEWS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,10 @@ class Golden:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle in memory; `facts` say where it came from."""
+    """A verified bundle in memory; `facts` say where it came from.
+
+    `decision` is the system's rule, if it has one; `views` are those that rows may be pushed into.
+    """
 
     hash: str
     system: str
@@ -56,6 +64,8 @@ class Bundle:
     golden: Golden
     card: str
     facts: Mapping[str, Any] = field(default_factory=dict)
+    decision: DecisionRule | None = None
+    views: tuple[PushView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,8 @@ class BundleParts:
     golden: Golden
     card: str
     facts: Mapping[str, Any]
+    decision: DecisionRule | None = None
+    views: tuple[PushView, ...] = ()
 
 
 def write_bundle(folder: Path, parts: BundleParts) -> str:
@@ -89,6 +101,10 @@ def write_bundle(folder: Path, parts: BundleParts) -> str:
         ),
         CARD: parts.card.encode(),
     }
+    if parts.decision is not None:
+        contents[DECISION] = canonical_json(parts.decision.to_json())
+    if parts.views:
+        contents[VIEWS] = canonical_json({"views": [view.to_json() for view in parts.views]})
     manifest = canonical_json(
         {
             "format": FORMAT,
@@ -125,10 +141,10 @@ def load_bundle(folder: Path, *, expected_hash: str | None = None) -> Bundle:
         )
     manifest = _json(manifest_bytes, MANIFEST)
     files = manifest.get("files")
-    if manifest.get("format") != FORMAT or not isinstance(files, dict) or set(files) != set(FILES):
+    if manifest.get("format") != FORMAT or not isinstance(files, dict) or set(files) - set(OPTIONAL) != set(FILES):
         raise BundleError(f"bundle {digest[:12]}: {MANIFEST} is not of format {FORMAT}; build the bundle again")
     try:
-        contents = {name: _verified(folder, name, files[name]) for name in FILES}
+        contents = {name: _verified(folder, name, recorded) for name, recorded in files.items()}
         return _assemble(digest, manifest, contents)
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"bundle {digest[:12]} does not fit together: {error!r}; build the bundle again") from error
@@ -168,6 +184,8 @@ def _assemble(digest: str, manifest: Mapping[str, Any], contents: Mapping[str, b
         golden=golden,
         card=contents[CARD].decode(),
         facts=manifest["facts"],
+        decision=DecisionRule.from_json(_json(contents[DECISION], DECISION)) if DECISION in contents else None,
+        views=tuple(map(PushView.from_json, _json(contents[VIEWS], VIEWS)["views"])) if VIEWS in contents else (),
     )
 
 

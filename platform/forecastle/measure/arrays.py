@@ -26,16 +26,25 @@ def as_finite(values: Any, *, name: str) -> FloatArray:
     Raises:
         MeasureError: not numeric, not one-dimensional, empty, or with missing or infinite entries.
     """
-    array = _as_float_vector(values, name)
-    finite = np.isfinite(array)
-    if not finite.all():
-        first = int(np.argmin(finite))
-        count = int(array.size - np.count_nonzero(finite))
+    array = _as_float(values, name)
+    if array.ndim != 1:
         raise MeasureError(
-            f"{name}: got {count} missing or infinite of {array.size} values "
-            f"(first: {array[first]} at position {first}); only finite numbers are allowed; "
-            "drop these rows and say how many were excluded"
+            f"{name}: got shape {array.shape}; one dimension is allowed; pass one column (for example [:, 1])"
         )
+    if array.size == 0:
+        raise MeasureError(f"{name}: got no rows; at least one is needed; check the filter or time window")
+    _need_finite(array, name)
+    return array
+
+
+def as_numbers(values: Any, *, name: str) -> FloatArray:
+    """`values` as a float64 array of any shape (empty, too) without NaN or infinity, for elementwise formulas.
+
+    Raises:
+        MeasureError: not numeric, or with missing or infinite entries.
+    """
+    array = _as_float(values, name)
+    _need_finite(array, name)
     return array
 
 
@@ -135,18 +144,24 @@ def same_length(**arrays: Any) -> int:
     return next(iter(lengths.values()))
 
 
-def _as_float_vector(values: Any, name: str) -> FloatArray:
+def _as_float(values: Any, name: str) -> FloatArray:
     try:
-        array = np.asarray(values, dtype=np.float64)
+        return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise MeasureError(
             f"{name}: got {type(values).__name__} that is not numeric ({error}); numbers are allowed; "
             "convert or drop what is not a number"
         ) from None
-    if array.ndim != 1:
-        raise MeasureError(
-            f"{name}: got shape {array.shape}; one dimension is allowed; pass one column (for example [:, 1])"
-        )
-    if array.size == 0:
-        raise MeasureError(f"{name}: got no rows; at least one is needed; check the filter or time window")
-    return array
+
+
+def _need_finite(array: FloatArray, name: str) -> None:
+    finite = np.isfinite(array)
+    if finite.all():
+        return
+    first = int(np.argmin(finite))
+    count = int(array.size - np.count_nonzero(finite))
+    raise MeasureError(
+        f"{name}: got {count} missing or infinite of {array.size} values "
+        f"(first: {array.flat[first]} at position {first}); only finite numbers are allowed; "
+        "drop these rows and say how many were excluded"
+    )

@@ -17,7 +17,7 @@ import numpy as np
 from scipy import special
 
 from forecastle.contract.errors import MeasureError
-from forecastle.measure.arrays import FloatArray, as_finite
+from forecastle.measure.arrays import FloatArray, as_finite, as_numbers
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -140,11 +140,9 @@ def overfitting_probability(returns: ArrayLike, *, blocks: int = 16) -> Overfitt
     Raises:
         MeasureError: no finite table of two or more strategies, or blocks odd in number or too short.
     """
-    table = np.asarray(returns, dtype=np.float64)
-    if table.ndim != 2 or table.shape[1] < 2 or not np.isfinite(table).all():
-        raise MeasureError(
-            f"returns must be a finite table (periods, at least 2 strategies), got shape {table.shape}"
-        )
+    table = as_numbers(returns, name="returns")
+    if table.ndim != 2 or table.shape[1] < 2:
+        raise MeasureError(f"returns must be a table (periods, at least 2 strategies), got shape {table.shape}")
     if blocks % 2 or not 2 <= blocks <= 20 or table.shape[0] < 2 * blocks:
         raise MeasureError(
             f"blocks must be even, at most 20, with 2 periods each, got {blocks} for {table.shape[0]} periods"

@@ -19,6 +19,7 @@ from forecastle.measure.arrays import (
     IntArray,
     as_codes,
     as_finite,
+    as_numbers,
     as_outcomes,
     as_probabilities,
     as_weights,
@@ -106,9 +107,9 @@ def sums_interval(
     Raises:
         MeasureError: unclean input, fewer than two clusters, or a statistic that resamples leave undefined.
     """
-    table = np.asarray(columns, dtype=np.float64)
-    if table.ndim != 2 or not np.isfinite(table).all():
-        raise MeasureError(f"columns must be a finite table (rows, sums), got shape {table.shape} or NaN")
+    table = as_numbers(columns, name="columns")
+    if table.ndim != 2 or table.size == 0:
+        raise MeasureError(f"columns must be a table (rows, sums) with at least one row, got shape {table.shape}")
     codes = _codes(clusters, table.shape[0])
     totals = table if codes is None else _sums_by_code(table, codes)
     replicates = np.concatenate(
@@ -211,10 +212,12 @@ def interval_of(
     5.2–5.3); neither end falls below `floor`.
 
     Raises:
-        MeasureError: more than 5 % of the replicates are undefined, or level is outside (0, 1).
+        MeasureError: no replicates, more than 5 % of them undefined, or level outside (0, 1).
     """
     if not 0 < level < 1:
         raise MeasureError(f"level must lie strictly between 0 and 1 (0.95 for 95 %), got {level}")
+    if np.ndim(replicates) != 1 or np.size(replicates) == 0 or np.asarray(replicates).dtype.kind != "f":
+        raise MeasureError(f"replicates must be numbers of shape (resamples,), got shape {np.shape(replicates)}")
     defined = replicates[~np.isnan(replicates)]
     if defined.size < (1 - UNDEFINED_MAX_RATIO) * replicates.size or np.isnan(estimate):
         raise MeasureError(

@@ -30,7 +30,7 @@ from forecastle.measure.isotonic import Cells, isotonic_fit, pool_ties
 from forecastle.measure.periods import Period, calibration_by_period
 from forecastle.measure.recalibration import CalibratorChoice, choose_calibrator
 from forecastle.measure.records import json_ready
-from forecastle.measure.scores import AucInterval, auc_interval_of
+from forecastle.measure.scores import AucInterval, auc_interval, auc_interval_of
 from forecastle.measure.segments import MulticalibrationError, multicalibration_error, segment_calibration
 from forecastle.measure.smooth import smooth_calibration_error
 
@@ -225,8 +225,15 @@ def _scores(inputs: _Inputs) -> ReportScores:
             cells=cells,
             seed=inputs.seed,
         ),
-        auc=_noted(inputs, lambda: auc_interval_of(cells, level=level)),
+        auc=_noted(inputs, lambda: _auc(inputs)),
     )
+
+
+def _auc(inputs: _Inputs) -> AucInterval:
+    level = inputs.options.level
+    if inputs.clusters is None:
+        return auc_interval_of(inputs.cells, level=level)
+    return auc_interval(inputs.y, inputs.p, clusters=inputs.clusters, order=inputs.order, level=level)
 
 
 def _numbers(inputs: _Inputs) -> ReportNumbers:

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.special import chdtrc, expit, logit, ndtr
 
 from forecastle.contract.errors import MeasureError
+from forecastle.measure.arrays import as_finite
 from forecastle.measure.intervals import clopper_pearson
 from forecastle.measure.isotonic import Cells, need_unweighted
 
@@ -201,7 +202,12 @@ def hosmer_lemeshow(cells: Cells, *, bins: int = 10) -> HosmerLemeshow:
 
 
 def ratio(numerator: float, denominator: float) -> float:
-    """`numerator` / `denominator`, infinite over zero, and 1 for zero over zero."""
+    """`numerator` / `denominator`, infinite over zero, and 1 for zero over zero.
+
+    Raises:
+        MeasureError: a number that is not finite.
+    """
+    as_finite([numerator, denominator], name="numerator and denominator")
     if denominator > 0.0:
         return numerator / denominator
     return np.inf if numerator > 0.0 else 1.0

@@ -19,7 +19,7 @@ import numpy as np
 from scipy import special
 
 from forecastle.contract.errors import MeasureError
-from forecastle.measure.arrays import FloatArray, as_finite
+from forecastle.measure.arrays import FloatArray, as_finite, as_numbers
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -180,9 +180,9 @@ def log_mixture(
     for B <= 0 its limit M = 1.
 
     Raises:
-        MeasureError: width, level or v_opt out of range.
+        MeasureError: width, level or v_opt out of range, a negative variance sum, or numbers not finite.
     """
-    s, v = np.broadcast_arrays(np.asarray(sums, np.float64), np.asarray(variance, np.float64))
+    s, v = np.broadcast_arrays(as_numbers(sums, name="sums"), _as_variance(variance))
     rho = _rho(width, level, v_opt)
     a = (v + rho) / width**2
     distance = s / width  # B - A
@@ -203,9 +203,9 @@ def boundary(variance: ArrayLike, *, width: float, level: float = 0.95, v_opt: f
     overshooting; the first step may start on its left.
 
     Raises:
-        MeasureError: width, level or v_opt out of range.
+        MeasureError: width, level or v_opt out of range, a negative variance sum, or numbers not finite.
     """
-    v = np.asarray(variance, dtype=np.float64)
+    v = _as_variance(variance)
     rho = _rho(width, level, v_opt)
     target = math.log(2 / (1 - level)) - _log_constant(rho / width**2)
     a = (v + rho) / width**2
@@ -230,9 +230,9 @@ def asymptotic_half_width(
     (Waudby-Smith et al. 2021, theorem 2.2).
 
     Raises:
-        MeasureError: level or n_opt out of range.
+        MeasureError: level or n_opt out of range, n not above 0, or numbers that are not finite.
     """
-    se, count = np.asarray(standard_error, np.float64), np.asarray(n, np.float64)
+    se, count = as_numbers(standard_error, name="standard error"), _as_positive(n, "n")
     information = count * _r2(level, n_opt)
     return np.asarray(
         se * np.sqrt(2 * (information + 1) / information * np.log(np.sqrt(information + 1) / (1 - level)))
@@ -243,10 +243,10 @@ def asymptotic_log_e(z: ArrayLike, n: ArrayLike, *, level: float = 0.95, n_opt: 
     """Log e-value of a z statistic after n values, dual to `asymptotic_half_width` (two-sided).
 
     Raises:
-        MeasureError: level or n_opt out of range.
+        MeasureError: level or n_opt out of range, n not above 0, or numbers that are not finite.
     """
-    information = np.asarray(n, np.float64) * _r2(level, n_opt)
-    squared = np.asarray(z, np.float64) ** 2
+    information = _as_positive(n, "n") * _r2(level, n_opt)
+    squared = as_numbers(z, name="z") ** 2
     return np.asarray(information * squared / (2 * (information + 1)) - 0.5 * np.log(information + 1))
 
 
@@ -262,6 +262,20 @@ def _sequence(x: FloatArray, *, width: float, level: float, v_opt: float) -> Con
     return ConfidenceSequence(
         mean, np.maximum(mean - half, -width / 2), np.minimum(mean + half, width / 2), up, down, level
     )
+
+
+def _as_variance(variance: ArrayLike) -> FloatArray:
+    v = as_numbers(variance, name="variance sum")
+    if (v < 0).any():
+        raise MeasureError(f"variance sum: got {v.min():g}; at least 0 is allowed; pass a sum of squares")
+    return v
+
+
+def _as_positive(n: ArrayLike, name: str) -> FloatArray:
+    count = as_numbers(n, name=name)
+    if (count <= 0).any():
+        raise MeasureError(f"{name}: got {count.min():g}; more than 0 is allowed; wait for the first value")
+    return count
 
 
 def _rho(width: float, level: float, v_opt: float) -> float:

@@ -65,7 +65,12 @@ def cumulative_calibration(cells: Cells) -> CumulativeCalibration:
 
 
 def in_sigma(value: float, sigma: float) -> float:
-    """`value` / `sigma`; 0 or infinite when sigma is 0."""
+    """`value` / `sigma`; 0 or infinite when sigma is 0.
+
+    Raises:
+        MeasureError: a number that is not finite.
+    """
+    as_finite([value, sigma], name="value and sigma")
     if sigma > 0.0:
         return value / sigma
     return np.inf if value > 0.0 else 0.0
@@ -105,6 +110,9 @@ def brownian_maximum_survival(values: Any) -> FloatArray:
 
 
 def _broadcast(values: Any) -> FloatArray:
-    x = np.asarray(values, dtype=np.float64)
+    try:
+        x = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        x = as_finite(values, name="statistic")
     finite = as_finite(np.where(np.isposinf(x), 1e6, x), name="statistic")
     return np.maximum(finite, 0.0)[:, None]

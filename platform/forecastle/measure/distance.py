@@ -15,6 +15,7 @@ import numpy as np
 from scipy import special, stats
 
 from forecastle.contract.errors import MeasureError
+from forecastle.measure.arrays import as_finite
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -48,14 +49,7 @@ def divergence(reference_counts: ArrayLike, current_counts: ArrayLike, *, tolera
     Raises:
         MeasureError: different numbers of cells, a negative count, or a side without rows.
     """
-    a, b = np.asarray(reference_counts, np.float64), np.asarray(current_counts, np.float64)
-    if a.shape != b.shape or a.ndim != 1 or not (a.min() >= 0 <= b.min() and a.sum() > 0 < b.sum()):
-        raise MeasureError(
-            f"got cell counts {a.tolist()} and {b.tolist()}; two equally long lists of counts of at least 0 "
-            "with at least one row each are allowed; count both sides by the same edges"
-        )
-    used = a + b > 0
-    a, b = a[used], b[used]
+    a, b = _used_cells(reference_counts, current_counts)
     scale, free = 1 / a.sum() + 1 / b.sum(), a.size - 1
     p, q = a / a.sum(), b / b.sum()
     filled_p, filled_q = np.maximum(a, 0.5) / a.sum(), np.maximum(b, 0.5) / b.sum()
@@ -74,7 +68,12 @@ def divergence(reference_counts: ArrayLike, current_counts: ArrayLike, *, tolera
 
 
 def ks_distance(reference_sorted: FloatArray, current_sorted: FloatArray) -> float:
-    """Kolmogorov-Smirnov D, the largest gap of two empirical distribution functions; arrays increasing."""
+    """Kolmogorov-Smirnov D, the largest gap of two empirical distribution functions; arrays increasing.
+
+    Raises:
+        MeasureError: an array without values, with missing ones, or not in increasing order.
+    """
+    _need_increasing(reference_sorted, current_sorted)
     k, m = reference_sorted.size, current_sorted.size
     # Between reference points only the current function moves: the gap peaks at a point or just before one.
     at_most = np.searchsorted(reference_sorted, reference_sorted, side="right") / k
@@ -85,21 +84,34 @@ def ks_distance(reference_sorted: FloatArray, current_sorted: FloatArray) -> flo
 
 
 def ks_p_value(distance: float, n: int, m: int) -> float:
-    """Two-sided p-value of D for samples of n and m values, by the limit distribution (Kolmogorov 1933)."""
+    """Two-sided p-value of D for samples of n and m values, by the limit distribution (Kolmogorov 1933).
+
+    Raises:
+        MeasureError: a distance outside [0, 1], or a sample without values.
+    """
+    if not (0.0 <= distance <= 1.0 and min(n, m) > 0):
+        raise MeasureError(f"got distance {distance} of {n} and {m} values; 0 to 1 and at least one value are allowed")
     return float(special.kolmogorov(np.sqrt(n * m / (n + m)) * distance))
 
 
 def wasserstein_distance(reference_sorted: FloatArray, current_sorted: FloatArray) -> float:
-    """Wasserstein-1 distance, the mean gap of the two quantile functions; both arrays increasing."""
+    """Wasserstein-1 distance, the mean gap of the two quantile functions; both arrays increasing.
+
+    Raises:
+        MeasureError: an array without values, with missing ones, or not in increasing order.
+    """
+    _need_increasing(reference_sorted, current_sorted)
     widths, left, right = _quantile_steps(reference_sorted.size, current_sorted.size)
     return float(np.dot(widths, np.abs(reference_sorted[left] - current_sorted[right])))
 
 
 def chi2_p_value(reference_counts: ArrayLike, current_counts: ArrayLike) -> float:
-    """Pearson's test that two lists of cell counts share one distribution; 1.0 when one cell is left."""
-    a, b = np.asarray(reference_counts, np.float64), np.asarray(current_counts, np.float64)
-    used = a + b > 0
-    a, b = a[used], b[used]
+    """Pearson's test that two lists of cell counts share one distribution; 1.0 when one cell is left.
+
+    Raises:
+        MeasureError: as `divergence`.
+    """
+    a, b = _used_cells(reference_counts, current_counts)
     ratio = np.sqrt(b.sum() / a.sum())
     statistic = float(np.sum((a * ratio - b / ratio) ** 2 / (a + b)))
     return float(special.chdtrc(a.size - 1, statistic)) if a.size > 1 else 1.0
@@ -118,6 +130,30 @@ def excess_p_value(reference_count: int, n: int, current_count: int, m: int) -> 
     i = np.arange(max(0, hits - m), min(reference_count, n) + 1)
     terms = _log_choose(n, i) + _log_choose(m, hits - i) - _log_choose(n + m, np.array(hits))
     return float(min(1.0, np.exp(special.logsumexp(terms))))
+
+
+def _used_cells(reference_counts: ArrayLike, current_counts: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    a = as_finite(reference_counts, name="reference counts")
+    b = as_finite(current_counts, name="current counts")
+    if a.shape != b.shape or not (a.min() >= 0 <= b.min() and a.sum() > 0 < b.sum()):
+        raise MeasureError(
+            f"got cell counts {a.tolist()} and {b.tolist()}; two equally long lists of counts of at least 0 "
+            "with at least one row each are allowed; count both sides by the same edges"
+        )
+    used = a + b > 0
+    return a[used], b[used]
+
+
+def _need_increasing(reference_sorted: FloatArray, current_sorted: FloatArray) -> None:
+    for name, values in (("reference", reference_sorted), ("current", current_sorted)):
+        array = np.asarray(values)
+        is_plain = array.ndim == 1 and array.size > 0 and array.dtype.kind in "fiu"
+        # A missing value fails every comparison, so this finds it wherever it stands.
+        if not is_plain or not (array[1:] >= array[:-1]).all() or not np.isfinite(array[[0, -1]]).all():
+            raise MeasureError(
+                f"{name}: got {array.dtype} values of shape {array.shape}; finite numbers in increasing order "
+                "of shape (n,) are allowed; drop missing ones and sort"
+            )
 
 
 def _log_choose(n: int, k: IntArray) -> FloatArray:

@@ -1,6 +1,7 @@
 """Can a classifier tell the current rows from the training rows: drift of all features together.
 
-Belongs here: the domain classifier, its area under the curve with evidence, the features that gave it away.
+Belongs here: the domain classifier, its area under the curve with evidence, the features that gave it away,
+and the density ratios it implies.
 Does not belong here: features one by one (`drift.py`), which tell more about a small shift of a single one.
 """
 
@@ -78,6 +79,27 @@ def domain_drift(
     top = ", ".join(shares["feature"].head(3))
     reason = f"AUC {area:.3f} (z {z:.1f}), most by {top}" if is_alarm else f"AUC {area:.3f}: within tolerance"
     return DomainDrift(area, area - half, area + half, z, p_value, n, m, shares, is_alarm, reason)
+
+
+def density_ratios(
+    reference: pd.DataFrame, current: pd.DataFrame, *, folds: int = 2, trees: int = 30, largest: float = 50.0, seed: int
+) -> FloatArray:
+    """How much likelier each of the n reference rows is among the current rows: weights with mean 1, shape (n,).
+
+    Odds of the domain classifier, out of fold, times n / m, cut at `largest` (one row must not stand for the
+    rest) and scaled to mean 1 (Sugiyama, Suzuki & Kanamori 2012, section 4). Rows and columns as in
+    `domain_drift`.
+
+    Raises:
+        MeasureError: as `domain_drift`, or `largest` not above 1.
+    """
+    if not largest > 1.0:
+        raise MeasureError(f"largest: got {largest}; more than 1 is allowed; 50 keeps most of the shift")
+    rows, is_current = _joined(reference, current, folds)
+    log_odds, _, _ = _out_of_fold(rows, is_current, folds=folds, trees=trees, seed=seed)
+    ratios = np.exp(np.minimum(log_odds[: len(reference)], 50.0)) * len(reference) / len(current)
+    cut = np.minimum(ratios, largest)
+    return np.asarray(cut / cut.mean(), dtype=np.float64)
 
 
 def _joined(reference: pd.DataFrame, current: pd.DataFrame, folds: int) -> tuple[pd.DataFrame, FloatArray]:

@@ -1,6 +1,7 @@
 """Performance before labels arrive: what calibrated probabilities say about their own scores.
 
-Belongs here: confidence-based performance estimation (CBPE), for one batch and by chunk of time.
+Belongs here: confidence-based performance estimation (CBPE), for one batch and by chunk of time, and its
+probabilistic adaptive form (PAPE) that calibrates for the current mix of rows first.
 Does not belong here: scores with outcomes (`scores.py`), making probabilities calibrated
 (`recalibration.py`).
 """
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 CAVEAT = (
     "estimated from probabilities alone: right while they are calibrated, even when the mix of rows moves; "
     "blind to a changed relation between features and outcome"
+)
+SHIFTED_CAVEAT = (
+    "estimated without outcomes after calibrating for the current mix of rows: right while features and outcome "
+    "keep their relation and every kind of current row was met in the reference"
 )
 CHUNK_COLUMNS = ("chunk", "n", "metric", "estimate", "low", "high")
 
@@ -68,16 +73,40 @@ def estimate_performance(
     decided = p >= threshold if decisions is None else as_outcomes(decisions, name="decision") == 1
     ranking = p if scores is None else as_finite(scores, name="score")
     same_length(probability=p, decision=decided, score=ranking)
-    spread = p * (1 - p)
-    # The logit is infinite where the outcome is certain, and there nothing varies.
-    slope = np.where(spread > 0, special.logit(np.where(spread > 0, p, 0.5)), 0.0)
-    return EstimatedPerformance(
-        n=p.size,
-        accuracy=_mean_interval(np.where(decided, p, 1 - p), spread, level),
-        brier=_mean_interval(spread, spread * (1 - 2 * p) ** 2, level),
-        log_loss=_mean_interval(special.entr(p) + special.entr(1 - p), spread * slope**2, level),
-        auc=_auc_interval(p, ranking, level),
-    )
+    return _estimated(p, p, decided, ranking, level, CAVEAT)
+
+
+def estimate_shifted_performance(
+    reference_outcomes: Any,
+    reference_probabilities: Any,
+    density_ratios: Any,
+    probabilities: Any,
+    *,
+    decisions: Any | None = None,
+    threshold: float = 0.5,
+    level: float = 0.95,
+) -> EstimatedPerformance:
+    """`estimate_performance` of n current probabilities after calibrating them for the current mix of rows.
+
+    The m reference rows (held-out, with outcomes) count by their `density_ratios` (`domain.density_ratios` of
+    features, never of probabilities alone) in a weighted isotonic fit, and current rows are mapped through it:
+    PAPE, Białek, Kuberski, Perrakis & Bifet, arXiv 2401.08348. It sees what moved between rows of one
+    probability, which CBPE cannot; both are blind to a changed relation of features and outcome. Decisions and
+    ranking stay those of the probabilities served; Brier score and log loss are those of the served
+    probabilities too, over the expected outcomes.
+
+    Raises:
+        MeasureError: empty, missing or mismatched input, negative ratios, probabilities outside [0, 1].
+    """
+    from forecastle.measure.isotonic import pool_ties
+    from forecastle.measure.recalibration import isotonic_calibrator
+
+    served = as_probabilities(probabilities)
+    cells = pool_ties(reference_outcomes, reference_probabilities, weights=as_finite(density_ratios, name="density ratio"))
+    expected = isotonic_calibrator(cells).apply(served)
+    decided = served >= threshold if decisions is None else as_outcomes(decisions, name="decision") == 1
+    same_length(probability=served, decision=decided)
+    return _estimated(expected, served, decided, served, level, SHIFTED_CAVEAT)
 
 
 def estimate_by_chunk(
@@ -109,6 +138,27 @@ def estimate_by_chunk(
         found = estimate_performance(p[part], threshold=threshold, level=level, **cut)
         rows += [(label, found.n, name, i.estimate, i.low, i.high) for name, i in _intervals(found)]
     return pd.DataFrame(rows, columns=list(CHUNK_COLUMNS))
+
+
+def _estimated(
+    p: FloatArray, served: FloatArray, decided: Any, ranking: FloatArray, level: float, caveat: str
+) -> EstimatedPerformance:
+    """Scores of `served` probabilities when outcomes are independent with probabilities `p`."""
+    spread = p * (1 - p)
+    brier = p * (1 - served) ** 2 + (1 - p) * served**2
+    entropy = -special.xlogy(p, served) - special.xlog1py(1 - p, -served)
+    # The logit is infinite where the forecast is certain; where the outcome is too, nothing varies.
+    inside = (served > 0) & (served < 1)
+    slope = np.where(inside, special.logit(np.where(inside, served, 0.5)), np.where(spread > 0, np.inf, 0.0))
+    variances = np.where(spread > 0, spread * slope**2, 0.0)
+    return EstimatedPerformance(
+        n=p.size,
+        accuracy=_mean_interval(np.where(decided, p, 1 - p), spread, level),
+        brier=_mean_interval(brier, spread * (1 - 2 * served) ** 2, level),
+        log_loss=_mean_interval(entropy, variances, level),
+        auc=_auc_interval(p, ranking, level),
+        caveat=caveat,
+    )
 
 
 def _intervals(found: EstimatedPerformance) -> list[tuple[str, Interval]]:

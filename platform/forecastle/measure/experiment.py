@@ -140,10 +140,12 @@ def arm_summary_of_sums(n: int, total: float, squares: float) -> ArmSummary:
     """Summary of `n` units whose values add up to `total` and whose squared values to `squares`.
 
     Raises:
-        MeasureError: fewer than two units, or sums that no values have.
+        MeasureError: fewer than two units, or sums that are not finite or that no values have.
     """
     if n < 2:
         raise MeasureError(f"an arm needs at least 2 units, got {n}: wait for more")
+    if not (math.isfinite(total) and math.isfinite(squares)):
+        raise MeasureError(f"sums must be finite, got {total} and {squares}: leave units without a value out")
     mean = total / n
     variance = (squares - total * mean) / (n - 1)
     if variance < -1e-9 * squares:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from forecastle.contract.errors import MeasureError
-from forecastle.measure.arrays import as_codes, as_finite, as_outcomes, same_length
+from forecastle.measure.arrays import as_codes, as_finite, as_numbers, as_outcomes, same_length
 from forecastle.measure.bootstrap import interval_of, resample_counts
 
 if TYPE_CHECKING:
@@ -127,8 +127,8 @@ def rerank(utilities: Any, groups: Any, *, minimum_share: Mapping[Hashable, floa
 
 
 def _utilities(utilities: Any, k: int) -> FloatArray:
-    merit = np.asarray(utilities, dtype=np.float64)
-    if merit.ndim != 2 or merit.size == 0 or not (np.isfinite(merit).all() and merit.min() >= 0):
+    merit = as_numbers(utilities, name="utilities")
+    if merit.ndim != 2 or merit.size == 0 or merit.min() < 0:
         raise MeasureError(
             f"utilities: got shape {merit.shape}; finite values >= 0 of shape (lists, candidates) are allowed"
         )

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import special
 
 from forecastle.contract.errors import MeasureError
-from forecastle.measure.arrays import FloatArray
+from forecastle.measure.arrays import FloatArray, as_numbers
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -117,8 +117,11 @@ def _pooled_z(difference: FloatArray, pooled: FloatArray, inverse_n: FloatArray)
 
 
 def _as_counts(successes: ArrayLike, n: ArrayLike) -> Bounds:
-    x, trials = np.broadcast_arrays(np.asarray(successes, np.float64), np.asarray(n, np.float64))
-    bad = ~((x >= 0) & (x <= trials) & np.isfinite(trials))
+    try:
+        x, trials = np.broadcast_arrays(as_numbers(successes, name="successes"), as_numbers(n, name="n"))
+    except ValueError as error:
+        raise MeasureError(f"counts: {error}; give one n for each count, or one for all") from None
+    bad = ~((x >= 0) & (x <= trials))
     if bad.any():
         place = int(np.argmax(bad))
         raise MeasureError(

@@ -97,6 +97,11 @@ def pool_groups(
     """
     y, p, w = _checked(outcomes, as_probabilities(probabilities), weights)
     same_length(outcome=y, code=codes)
+    if codes.ndim != 1 or codes.dtype.kind not in "iu" or codes.min() < 0:
+        raise MeasureError(
+            f"codes: got {codes.dtype} of shape {codes.shape}; integers from 0 on, one a row, are allowed; "
+            "`as_codes` makes them of labels"
+        )
     return _pool_sorted(y, p, w, order, codes)
 
 

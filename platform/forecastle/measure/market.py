@@ -13,7 +13,7 @@ import numpy as np
 from scipy.optimize import elementwise
 
 from forecastle.contract.errors import MeasureError, did_you_mean
-from forecastle.measure.arrays import as_finite, as_probabilities, same_length
+from forecastle.measure.arrays import as_finite, as_numbers, as_probabilities, same_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +78,7 @@ def remove_margin(decimal_odds: Any, *, method: MarginMethod = "shin") -> FairPr
     """
     if method not in get_args(MarginMethod):
         raise MeasureError(f"method: got {method!r}; {did_you_mean(str(method), get_args(MarginMethod))}")
-    odds = np.asarray(decimal_odds, dtype=np.float64)
+    odds = as_numbers(decimal_odds, name="decimal odds")
     if odds.ndim not in (1, 2) or odds.shape[-1] < 2:
         raise MeasureError(f"decimal odds: got shape {odds.shape}; (outcomes,) or (markets, outcomes >= 2) is allowed")
     prices = 1 / _as_odds(odds.ravel(), "decimal odds").reshape(-1, odds.shape[-1])

@@ -179,7 +179,12 @@ def log_e_value(p_value: float) -> float:
 
     With x = -ln p it is (e^x - 1 - x) / x²: 1/2 at p = 1, without limit as p falls to 0; p below 1e-300
     counts as 1e-300.
+
+    Raises:
+        MeasureError: a p-value that is not a number from 0 to 1.
     """
+    if not 0.0 <= p_value <= 1.0:
+        raise MeasureError(f"p-value: got {p_value}; 0 to 1 is allowed; leave out what could not be tested")
     x = -math.log(max(p_value, 1e-300))
     if x < 1e-3:
         return math.log(0.5 + x / 6)

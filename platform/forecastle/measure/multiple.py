@@ -66,7 +66,10 @@ def _step_up(p: FloatArray, *, factor: float) -> FloatArray:
 
 
 def _as_p_values(p_values: ArrayLike) -> FloatArray:
-    p = np.asarray(p_values, dtype=np.float64)
+    try:
+        p = np.asarray(p_values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise MeasureError(f"p-values must be numbers from 0 to 1 ({error})") from None
     if p.ndim != 1:
         raise MeasureError(f"p-values must be one-dimensional, got shape {p.shape}: flatten them first")
     bad = ~((p >= 0) & (p <= 1))

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+    from forecastle.measure.isotonic import Cells
+
 __all__ = [
     "CALIBRATORS",
     "DEFAULT_CANDIDATES",
@@ -49,6 +51,7 @@ __all__ = [
     "calibrator_from_json",
     "choose_calibrator",
     "fit_calibrator",
+    "isotonic_calibrator",
 ]
 
 DEFAULT_CANDIDATES = ("identity", "temperature", "platt", "beta", "venn_abers")
@@ -103,7 +106,9 @@ def fit_calibrator(name: str, outcomes: ArrayLike, scores: ArrayLike) -> Calibra
             "use a longer calibration window"
         )
     if name == "isotonic":
-        return _fit_isotonic(y, p)
+        from forecastle.measure.isotonic import pool_ties
+
+        return isotonic_calibrator(pool_ties(y, p))
     if name == "venn_abers":
         return _fit_venn_abers(y, p)
     p = np.clip(p, SCORE_MARGIN, 1.0 - SCORE_MARGIN)
@@ -113,6 +118,25 @@ def fit_calibrator(name: str, outcomes: ArrayLike, scores: ArrayLike) -> Calibra
     if name == "platt":
         return Platt(*_fit_logistic(y, [log_p + minus_log_q], intercept=True))
     return Beta(*_fit_logistic(y, [log_p, minus_log_q], intercept=True))
+
+
+def isotonic_calibrator(cells: Cells) -> Isotonic:
+    """Isotonic calibrator of pooled, possibly weighted, cells; the one fit in which rows may count unequally.
+
+    Values keep 1/(n + 2) from 0 and 1, n being the effective number of rows (sum w)² / sum w².
+    """
+    from scipy.optimize import isotonic_regression
+
+    x, weights = cells.probabilities, cells.weights
+    effective = cells.total**2 / float(cells.squared_weights.sum()) if cells.is_weighted else cells.rows
+    floor = 1.0 / (effective + 2)
+    fit = isotonic_regression(cells.events / weights, weights=weights)
+    if x.size == 1:
+        x, values = np.array([0.0, 1.0]), np.repeat(fit.x, 2)
+    else:
+        ends = np.unique(np.concatenate([fit.blocks[:-1], fit.blocks[1:] - 1]))
+        x, values = x[ends], fit.x[ends]
+    return Isotonic(tuple(x.tolist()), tuple(np.clip(values, floor, 1.0 - floor).tolist()))
 
 
 def choose_calibrator(
@@ -196,23 +220,6 @@ def _newton(x: FloatArray, y: FloatArray, *, start: FloatArray) -> FloatArray:
         if promised < 1e-12:
             break
     return b
-
-
-def _fit_isotonic(y: FloatArray, p: FloatArray) -> Isotonic:
-    from scipy.optimize import isotonic_regression
-
-    from forecastle.measure.isotonic import pool_ties
-
-    cells = pool_ties(y, p)
-    x, count = cells.probabilities, cells.weights
-    floor = 1.0 / (y.size + 2)
-    fit = isotonic_regression(cells.events / count, weights=count)
-    if x.size == 1:
-        x, values = np.array([0.0, 1.0]), np.repeat(fit.x, 2)
-    else:
-        ends = np.unique(np.concatenate([fit.blocks[:-1], fit.blocks[1:] - 1]))
-        x, values = x[ends], fit.x[ends]
-    return Isotonic(tuple(x.tolist()), tuple(np.clip(values, floor, 1.0 - floor).tolist()))
 
 
 def _fit_venn_abers(y: FloatArray, p: FloatArray) -> VennAbers:

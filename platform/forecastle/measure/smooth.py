@@ -7,11 +7,15 @@ Source: Błasiok and Nakkiran 2024, ICLR, arXiv:2309.12236.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.fft import dct, idct
 from scipy.optimize import brentq
+
+from forecastle.contract.errors import MeasureError
+from forecastle.measure.arrays import as_finite, as_probabilities, same_length
 
 if TYPE_CHECKING:
     from forecastle.measure.arrays import FloatArray
@@ -37,7 +41,13 @@ def smooth_calibration_error(cells: Cells) -> float:
 
 
 def reflected_spectrum(positions: FloatArray, masses: FloatArray) -> FloatArray:
-    """Cosine coefficients of `masses` at `positions` in [0, 1], each shared by two grid points."""
+    """Cosine coefficients of `masses` at `positions` in [0, 1], each shared by two grid points.
+
+    Raises:
+        MeasureError: empty, missing or mismatched input, or positions outside [0, 1].
+    """
+    positions, masses = as_probabilities(positions, name="position"), as_finite(masses, name="mass")
+    same_length(position=positions, mass=masses)
     place = np.clip(positions * _GRID - 0.5, 0.0, _GRID - 1.0)
     left = np.minimum(place.astype(np.int64), _GRID - 2)
     right_share = place - left
@@ -51,7 +61,16 @@ def smoothed(spectrum: FloatArray, bandwidth: float) -> FloatArray:
     """Density on the midpoints of the grid after Gaussian smoothing reflected at 0 and 1.
 
     Reflection makes smoothing diagonal in the cosine basis: coefficient k shrinks by exp(-(pi k s)²/2).
+
+    Raises:
+        MeasureError: a spectrum that `reflected_spectrum` did not make, or a bandwidth that is not a number.
     """
+    if np.shape(spectrum) != (_GRID,) or not math.isfinite(bandwidth):
+        raise MeasureError(
+            f"got a spectrum of shape {np.shape(spectrum)} and bandwidth {bandwidth}; shape ({_GRID},), as "
+            "`reflected_spectrum` makes it, and a finite bandwidth are allowed"
+        )
+    as_finite(spectrum, name="spectrum")
     waves = np.pi * np.arange(_GRID) * bandwidth
     density: FloatArray = idct(spectrum * np.exp(-0.5 * waves**2), type=2)
     return density

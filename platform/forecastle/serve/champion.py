@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import forecastle
+from forecastle.contract.decision import PREDICT_AT
 from forecastle.contract.errors import BundleError, ForecastleError
 from forecastle.learn.bundle import Bundle, load_bundle
 from forecastle.learn.native_booster import NativeBooster
@@ -60,6 +61,11 @@ def load_champion(
     bundle = load_bundle(folder, expected_hash=expected_hash)
     if bundle.system != system:
         raise BundleError(f"bundle {bundle.hash[:12]} is of system {bundle.system!r}; this service is {system!r}")
+    if bundle.decision is not None:
+        _ = bundle.decision.compiled  # code that does not load is found before the bundle answers
+        lacking = set(bundle.decision.inputs) - {PREDICT_AT, *bundle.feature_set.by_name}
+        if lacking:
+            raise BundleError(f"{bundle.decision.function} needs {sorted(lacking)}, which the feature set has not")
     booster = NativeBooster(bundle.model_bytes, expected_sha256=bundle.model_sha256)
     names = bundle.feature_set.model_features
     if booster.width != len(names):

@@ -9,17 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from forecastle.contract.errors import did_you_mean
 from forecastle.contract.request import Violation, check_value, shown
 from forecastle.contract.system import Column
-from forecastle.serve.refusal import Refusal
+from forecastle.serve.receipt import iso, microseconds
+from forecastle.serve.refusal import Refusal, broken_contract
 
 KEYS: Final = ("entity", "features", "request_id")
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_WORD: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,57 +44,112 @@ def parse_request(body: bytes, *, keys: Mapping[str, str]) -> tuple[PredictReque
     Raises:
         Refusal: `not_json`, when there is no JSON object at all.
     """
+    return request_of(json_object(body, KEYS), keys=keys)
+
+
+def json_object(body: bytes, allowed: Sequence[str]) -> Mapping[str, Any]:
+    """The JSON object in `body`; `top_faults` tells which of its keys are not `allowed` or stand twice.
+
+    Raises:
+        Refusal: `not_json`, when there is no JSON object at all.
+    """
     try:
         data = _DECODER.decode(body.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise Refusal("not_json", f"the body is not JSON: {_reason(error)}") from error
     if not isinstance(data, dict):
-        raise Refusal("not_json", f"the body is a JSON {_kind(data)}; an object with {', '.join(KEYS)} is needed")
-    violations = _repeats(data)
-    for name in data:
-        if name not in KEYS:
-            violations.append(_unknown(name, KEYS, "a request has no key"))
+        raise Refusal("not_json", f"the body is a JSON {_kind(data)}; an object with {', '.join(allowed)} is needed")
+    return data
+
+
+def top_faults(data: Mapping[str, Any], allowed: Sequence[str]) -> list[Violation]:
+    """Keys of an object that are unknown or given more than once."""
+    unknown = [_unknown(name, allowed, "a request has no key") for name in data if name not in allowed]
+    return [*repeats(data), *unknown]
+
+
+def request_of(data: Mapping[str, Any], *, keys: Mapping[str, str]) -> tuple[PredictRequest, list[Violation]]:
+    """The request in a JSON object and its faults."""
+    violations = top_faults(data, KEYS)
     entity = _entity(data, keys, violations)
-    features = _object(data, "features", violations) or {}
+    features = object_in(data, "features", violations) or {}
     if entity is None and not features and not violations:
         text = "the request names no entity and gives no features; one of them is needed"
         violations.append(Violation("entity", None, "missing", text))
-    return PredictRequest(entity, features, _request_id(data, violations)), violations
+    return PredictRequest(entity, features, word_in(data, "request_id", violations)), violations
 
 
 def _entity(data: Mapping[str, Any], keys: Mapping[str, str], violations: list[Violation]) -> dict[str, Any] | None:
     if "entity" not in data:
         return None
-    entity = _object(data, "entity", violations)
-    if entity is None:
-        return None
-    violations += [_unknown(name, keys, "the entity has no key") for name in entity if name not in keys]
+    entity = object_in(data, "entity", violations)
+    if entity is not None:
+        violations += entity_faults(entity, keys)
+    return entity
+
+
+def entity_faults(entity: Mapping[str, Any], keys: Mapping[str, str]) -> list[Violation]:
+    """Every key of an entity that is unknown, missing or of the wrong kind."""
+    violations = [_unknown(name, keys, "the entity has no key") for name in entity if name not in keys]
     for name, dtype in keys.items():
         if name not in entity:
             violations.append(Violation(name, None, "missing", f"{name} is missing in the entity"))
         elif fault := check_value(name, entity[name], _KEY_COLUMNS[dtype]):
             violations.append(fault)
-    return entity
+    return violations
 
 
-def _object(data: Mapping[str, Any], name: str, violations: list[Violation]) -> dict[str, Any] | None:
+def object_in(data: Mapping[str, Any], name: str, violations: list[Violation]) -> dict[str, Any] | None:
+    """The object under a key; None when it is absent or, said in `violations`, something else."""
     if name not in data:
         return None
     value = data[name]
     if not isinstance(value, dict):
         violations.append(Violation(name, shown(value), "dtype", f"{name} is a {_kind(value)}; an object is needed"))
         return None
-    violations += _repeats(value)
+    violations += repeats(value)
     return value
 
 
-def _request_id(data: Mapping[str, Any], violations: list[Violation]) -> str | None:
-    value = data.get("request_id")
-    if value is None or (isinstance(value, str) and _REQUEST_ID.fullmatch(value)):
+def rows_in(data: Mapping[str, Any], name: str, *, limit: int) -> list[Any]:
+    """The list under a key that has one to `limit` rows.
+
+    Raises:
+        Refusal: `contract`, when it is absent, no list, empty or too long: then no row is looked at.
+    """
+    value = data.get(name)
+    rule = text = ""
+    if not isinstance(value, list):
+        rule, text = ("dtype" if name in data else "missing"), f"{name} is needed: a list of 1 to {limit:,} objects"
+    elif not 1 <= len(value) <= limit:
+        rule, text = "min" if not value else "max", f"{name} has {len(value):,} rows; 1 to {limit:,} are allowed"
+    if rule:
+        raise broken_contract([Violation(name, shown(value), rule, text)])
+    return list(value or ())
+
+
+def instant_in(data: Mapping[str, Any], name: str, violations: list[Violation], *, now_us: int) -> int | None:
+    """Microseconds since 1970 UTC of the time under a key, if it is there and a time; none may lie after now."""
+    if name not in data:
+        return None
+    if fault := check_value(name, data[name], _INSTANT):
+        violations.append(fault)
+        return None
+    told_us = microseconds(datetime.fromisoformat(data[name]))
+    if told_us > now_us:
+        text = f"{name} is {shown(data[name])}; it may not lie after now, {iso(now_us)}"
+        violations.append(Violation(name, shown(data[name]), "max", text))
+    return told_us
+
+
+def word_in(data: Mapping[str, Any], name: str, violations: list[Violation]) -> str | None:
+    """The caller's own id under a key, if there is one."""
+    value = data.get(name)
+    if value is None or (isinstance(value, str) and _WORD.fullmatch(value)):
         return value
-    text = "request_id is 1 to 128 of the characters A-Z a-z 0-9 . _ : -"
+    text = f"{name} is 1 to 128 of the characters A-Z a-z 0-9 . _ : -"
     rule = "allowed" if isinstance(value, str) else "dtype"
-    violations.append(Violation("request_id", shown(value), rule, text))
+    violations.append(Violation(name, shown(value), rule, text))
     return None
 
 
@@ -112,7 +169,8 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return repeated
 
 
-def _repeats(data: Mapping[str, Any]) -> list[Violation]:
+def repeats(data: Mapping[str, Any]) -> list[Violation]:
+    """A fault for each key that an object gives more than once."""
     names = data.names if isinstance(data, _Repeated) else ()
     return [Violation(shown(name), None, "duplicate", f"{shown(name)} is given more than once") for name in names]
 
@@ -137,6 +195,7 @@ def _reason(error: Exception) -> str:
 
 # NaN and Infinity are read on purpose: the contract refuses them by the feature's name and the rule `finite`.
 _DECODER: Final = json.JSONDecoder(object_pairs_hook=_pairs)
+_INSTANT: Final = Column(dtype="timestamp", unit="utc")
 _KEY_COLUMNS: Final = {
     "int64": Column(dtype="int64", unit="id"),
     "string": Column(dtype="string", unit="id"),

@@ -12,15 +12,17 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from forecastle.contract.clock import Clock
+from forecastle.contract.decision import CLOSED, PREDICT_AT
 from forecastle.contract.errors import StoreError
 from forecastle.contract.feature_set import ViewSpec
+from forecastle.contract.request import Violation
 from forecastle.serve.champion import Champion, ChampionWatch
 from forecastle.serve.metrics import Metrics
 from forecastle.serve.parse import PredictRequest, parse_request
-from forecastle.serve.receipt import degraded_json, features_json, json_text, microseconds, receipt
+from forecastle.serve.receipt import degraded_json, features_json, json_text, microseconds, moment, receipt
 from forecastle.serve.refusal import Refusal, broken_contract
 from forecastle.serve.resolve import Resolution, Rows
 from forecastle.store.prediction_log import Prediction, PredictionLog
@@ -62,10 +64,8 @@ class Predictor:
             Refusal: nothing was predicted and nothing is logged.
         """
         started = self.timer()
-        champion = self.watch.current
-        if champion is None:
-            raise Refusal("no_champion", f"no bundle can answer: {self.watch.error}")
-        request = self._checked(body, champion)
+        champion = self.champion()
+        request = checked(*parse_request(body, keys=champion.resolver.feature_set.keys), champion)
         try:
             return await self._answer(request, champion, started)
         except Refusal as refusal:
@@ -76,38 +76,53 @@ class Predictor:
             unlogged.request_id = request.request_id
             raise unlogged from error
 
-    def _checked(self, body: bytes, champion: Champion) -> PredictRequest:
-        resolver = champion.resolver
-        request, violations = parse_request(body, keys=resolver.feature_set.keys)
-        complete = request.entity is None and all(fault.feature != "entity" for fault in violations)
-        violations += resolver.check_given(request.features, complete=complete)
-        if violations:
-            refusal = broken_contract(violations)
-            refusal.request_id = request.request_id
-            raise refusal
-        return request
+    def champion(self) -> Champion:
+        """The bundle that answers.
+
+        Raises:
+            Refusal: there is none.
+        """
+        if self.watch.current is None:
+            raise Refusal("no_champion", f"no bundle can answer: {self.watch.error}")
+        return self.watch.current
 
     async def _answer(self, request: PredictRequest, champion: Champion, started: float) -> bytes:
         digest = request.sha256() if request.request_id else ""
         if request.request_id and (known := self.log.by_request(request.request_id)):
-            return _repeated(known, digest)
+            return repeated(known, digest)
         now_us = microseconds(self.clock())
-        resolution = self._resolve(request, champion, now_us)
-        prediction_id = self.new_id()
-        made = replace(
-            _score(champion, resolution, prediction_id=prediction_id, now_us=now_us),
-            request_id=request.request_id or prediction_id,
-            request_sha256=digest,
-            entity_json=json_text(request.entity),
-            latency_ms=round((self.timer() - started) * 1e3, 3),
-        )
+        made, resolution = self.made(request, champion, now_us=now_us, started=started)
         stored = await self.log.append(made)
         if stored.prediction_id != made.prediction_id:
-            return _repeated(stored, digest)
+            return repeated(stored, digest)
         self.metrics.predicted(resolution, now_us=now_us, seconds=self.timer() - started)
         return receipt(stored)
 
-    def _resolve(self, request: PredictRequest, champion: Champion, now_us: int) -> Resolution:
+    def made(
+        self, request: PredictRequest, champion: Champion, *, now_us: int, started: float
+    ) -> tuple[Prediction, Resolution]:
+        """The prediction for a checked request, not logged yet, and the features that it stands on.
+
+        Raises:
+            Refusal: a feature is refused, or the decision rule says that it is too late.
+        """
+        resolution = self.resolve(request, champion, now_us=now_us)
+        prediction_id = self.new_id()
+        prediction = replace(
+            _score(champion, resolution, prediction_id=prediction_id, now_us=now_us),
+            request_id=request.request_id or prediction_id,
+            request_sha256=request.sha256() if request.request_id else "",
+            entity_json=json_text(request.entity),
+            latency_ms=round((self.timer() - started) * 1e3, 3),
+        )
+        return prediction, resolution
+
+    def resolve(self, request: PredictRequest, champion: Champion, *, now_us: int) -> Resolution:
+        """Every feature of a checked request.
+
+        Raises:
+            Refusal: naming each feature that its contract refuses.
+        """
         resolver = champion.resolver
         rows: Rows | None = {}
         if request.entity is not None:
@@ -120,6 +135,21 @@ class Predictor:
         return resolution
 
 
+def checked(request: PredictRequest, violations: list[Violation], champion: Champion) -> PredictRequest:
+    """The request itself when it and its features keep every rule.
+
+    Raises:
+        Refusal: naming every fault.
+    """
+    complete = request.entity is None and all(fault.feature != "entity" for fault in violations)
+    violations = [*violations, *champion.resolver.check_given(request.features, complete=complete)]
+    if violations:
+        refusal = broken_contract(violations)
+        refusal.request_id = request.request_id
+        raise refusal
+    return request
+
+
 def _score(champion: Champion, resolution: Resolution, *, prediction_id: str, now_us: int) -> Prediction:
     """The prediction as far as bundle and features make it; the request's own fields are still empty."""
     bundle = champion.bundle
@@ -129,6 +159,7 @@ def _score(champion: Champion, resolution: Resolution, *, prediction_id: str, no
     if not math.isfinite(probability):
         raise ArithmeticError(f"bundle {bundle.hash} answers {probability} for {vector}")
     low, high = bundle.calibrator.interval_scalar(raw) or (None, None)
+    decision = _decision(champion, resolution, probability, now_us)
     return Prediction(
         prediction_id=prediction_id,
         request_id=prediction_id,
@@ -148,13 +179,39 @@ def _score(champion: Champion, resolution: Resolution, *, prediction_id: str, no
         features_json=features_json(resolution, now_us=now_us),
         degraded_json=degraded_json(resolution),
         vector_json=json_text(vector),
-        decision_json="null",
+        decision_json=json_text(decision),
         latency_ms=0.0,
     )
 
 
-def _repeated(known: Prediction, digest: str) -> bytes:
+def _decision(champion: Champion, resolution: Resolution, probability: float, now_us: int) -> dict[str, Any] | None:
+    rule = champion.bundle.decision
+    if rule is None:
+        return None
+    values = {name: resolution.features[name].value for name in rule.inputs if name != PREDICT_AT}
+    decision = rule.decide(probability, values, predict_at=moment(now_us))
+    if decision["action"] == CLOSED:
+        reasons = "; ".join(decision["reasons"]) or "the system's decision rule says so"
+        raise Refusal("after_cutoff", f"too late to predict: {reasons}")
+    return decision
+
+
+def repeated(known: Prediction, digest: str) -> bytes:
+    """The receipt of a prediction that answered this request id before.
+
+    Raises:
+        Refusal: it answered another request.
+    """
+    check_repeat(known, digest)
+    return receipt(known)
+
+
+def check_repeat(known: Prediction, digest: str) -> None:
+    """Whether a request asks again what its request id asked first.
+
+    Raises:
+        Refusal: it asks something else.
+    """
     if known.request_sha256 != digest:
         text = "this request_id has answered another request already; use a new one"
         raise Refusal("request_id_reused", text)
-    return receipt(known)

@@ -78,6 +78,11 @@ def microseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 
 
+def moment(moment_us: int) -> datetime:
+    """The tz-aware moment, UTC, of microseconds since 1970 UTC."""
+    return _EPOCH + timedelta(microseconds=moment_us)
+
+
 @lru_cache(maxsize=4096)
 def iso(moment_us: int) -> str:
     """ISO 8601 text, UTC, of microseconds since 1970 UTC."""

@@ -19,8 +19,10 @@ STATUS_OF_CODE: Final = {
     "unauthorized": 401,
     "foreign_origin": 403,
     "not_found": 404,
+    "unknown_prediction": 404,
     "method_not_allowed": 405,
     "request_id_reused": 409,
+    "after_cutoff": 409,
     "too_large": 413,
     "unsupported_media_type": 415,
     "unknown_host": 421,
@@ -30,6 +32,7 @@ STATUS_OF_CODE: Final = {
     "no_champion": 503,
     "online_store_unavailable": 503,
     "log_unavailable": 503,
+    "bundle_unavailable": 503,
     "deadline": 504,
 }
 
@@ -46,16 +49,16 @@ class Refusal(ForecastleError):  # noqa: N818  it is an answer, not a fault
 
     def body(self) -> bytes:
         """The JSON body of the answer."""
-        return msgspec.json.encode(
-            {
-                "error": {
-                    "code": self.code,
-                    "message": str(self),
-                    "details": [_detail(violation) for violation in self.details],
-                    "request_id": self.request_id,
-                }
-            }
-        )
+        return msgspec.json.encode({"error": self.error()})
+
+    def error(self) -> dict[str, Any]:
+        """What is in the body, as plain data: also said of one row of many."""
+        return {
+            "code": self.code,
+            "message": str(self),
+            "details": [_detail(violation) for violation in self.details],
+            "request_id": self.request_id,
+        }
 
 
 def broken_contract(details: Sequence[Violation], *, code: str = "contract") -> Refusal:
@@ -71,4 +74,5 @@ def _detail(violation: Violation) -> dict[str, Any]:
         "value": violation.value,
         "rule": violation.rule,
         "message": violation.text,
+        "row": violation.row,
     }

@@ -24,7 +24,17 @@ CRASH_POINTS: Final = (
     "publish.after_rename",
     "publish.after_commit",
 )
-"""Every point that library code passes; a test enumerates them."""
+"""Every point that a publish passes; a test enumerates them."""
+
+STREAM_CRASH_POINTS: Final = (
+    "stream.after_take",
+    "stream.before_commit",
+    "stream.after_commit",
+    "stream.after_compute",
+    "stream.after_online",
+    "stream.after_compact",
+)
+"""Every point that the stream worker passes; a test enumerates them."""
 
 
 def no_crash(point: str) -> None:
@@ -40,8 +50,9 @@ def crash_hook(armed: str) -> CrashHook:
     """
     point, _, rest = armed.partition(":")
     signal_name, _, nth = rest.partition(":")
-    if point not in CRASH_POINTS:
-        raise StoreError(f"got the crash point {point!r}; {did_you_mean(point, CRASH_POINTS)}")
+    known = (*CRASH_POINTS, *STREAM_CRASH_POINTS)
+    if point not in known:
+        raise StoreError(f"got the crash point {point!r}; {did_you_mean(point, known)}")
     if signal_name and signal_name not in signal.Signals.__members__:
         raise StoreError(f"got the signal {signal_name!r}; use a name such as SIGKILL or SIGTERM")
     number = signal.Signals[signal_name or "SIGKILL"]

@@ -68,6 +68,18 @@ class Home:
         """SQLite online store of a system."""
         return self.root / "online" / f"{system}.sqlite"
 
+    def streams(self, system: str) -> Path:
+        """SQLite file of events taken from a system's streams, until they are in the warehouse."""
+        return self.root / "streams" / f"{system}.sqlite"
+
+    def events(self, system: str) -> Path:
+        """SQLite queue of pushed feature rows of a system."""
+        return self.root / "log" / f"{system}.events.sqlite"
+
+    def outcome_log(self, system: str) -> Path:
+        """SQLite log of outcomes that callers told, beside the prediction log."""
+        return self.root / "log" / f"{system}.outcomes.sqlite"
+
     def prediction_log(self, system: str) -> Path:
         """SQLite prediction log of a system."""
         return self.root / "log" / f"{system}.sqlite"

@@ -27,10 +27,11 @@ A_MONDAY: Final = datetime(1970, 1, 5, tzinfo=UTC)
 def population(
     warehouse: Warehouse, system: LoadedSystem, *, now: datetime, window: timedelta = timedelta(0)
 ) -> pd.DataFrame:
-    """Every answerable entity at `now`; with a window instead at each Monday 00:00 UTC within it, up to `now`.
+    """Every answerable entity at `now`; with a window instead at each Monday 00:00 UTC within it, the newest always.
 
-    Labels are asked on Mondays too, so that rows of a window can be compared with training rows: what repeats with
-    the week (when prices arrive, when lists are published) is the same in both.
+    A window is for comparison with training rows. Its instants do not move with `now`, so that what repeats with the
+    week (when prices arrive, when lists are published) is the same at every look, and the same as in labels that are
+    asked on Mondays.
 
     Columns: entity keys, predict_at (UTC), every feature, and the times of each view's row; sorted by keys and
     predict_at. Features are those known at `predict_at`, also for the weeks before.
@@ -50,14 +51,15 @@ def population(
         warehouse.attach(connection, tables)
         connection.execute(f"CREATE OR REPLACE TEMP TABLE __asked AS {_grid(list(tables), keys, instants)}")
         joined, _ = join_features(warehouse, system, connection, labels="__asked", now=now)
-        frame = connection.sql(f"SELECT * FROM {joined.relation}").df()
+        frame = connection.sql(f"SELECT * FROM {joined.relation}").to_arrow_table().to_pandas()
     return answerable(system, with_on_demand(system, frame))
 
 
 def _mondays(now: datetime, window: timedelta) -> list[datetime]:
-    """Mondays 00:00 UTC after the start of the window, newest first."""
+    """Mondays 00:00 UTC up to `now` and after the start of the window, newest first; the newest always."""
     newest = now - (now - A_MONDAY) % WEEK
-    return [newest - WEEK * weeks for weeks in range((window - (now - newest)) // WEEK + 1)]
+    count = -((now - newest - window) // WEEK)
+    return [newest - WEEK * weeks for weeks in range(max(1, count))]
 
 
 def _grid(tables: Sequence[str], keys: Sequence[str], instants: Sequence[datetime]) -> str:

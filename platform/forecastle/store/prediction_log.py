@@ -14,6 +14,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
+from itertools import islice
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
@@ -76,7 +77,7 @@ CREATE TABLE IF NOT EXISTS predictions (
 """
 
 _values = attrgetter(*_COLUMNS[:-1])
-_Entry = tuple[Prediction, "_Waiter"]
+_Entry = tuple[Sequence[Prediction], "_Waiter"]
 
 
 class PredictionReader:
@@ -157,6 +158,8 @@ class PredictionLog(PredictionReader):
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"prediction log {path} cannot be opened: {error}") from error
         self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
+        self._count = threading.Lock()
+        self._pending = 0
         self._closed = False
         self._thread = threading.Thread(target=self._write_groups, name="prediction-log", daemon=True)
         self._thread.start()
@@ -164,7 +167,7 @@ class PredictionLog(PredictionReader):
     @property
     def pending(self) -> int:
         """Predictions handed over and not yet on disk."""
-        return self._queue.qsize()
+        return self._pending
 
     async def append(self, prediction: Prediction) -> Prediction:
         """Return once the prediction is on disk: it with its sequence, or the one its request id already has.
@@ -172,13 +175,23 @@ class PredictionLog(PredictionReader):
         Raises:
             StoreError: it could not be written, or too many wait already; the answer must not leave.
         """
+        return (await self.append_many((prediction,)))[0]
+
+    async def append_many(self, predictions: Sequence[Prediction]) -> list[Prediction]:
+        """Return once all are on disk, by one transaction: each with its sequence, or the one its request id has.
+
+        Raises:
+            StoreError: none was written, or too many wait already; no answer may leave.
+        """
         if self._closed:
             raise StoreError("the prediction log is closed")
-        if self._queue.qsize() >= PENDING_LIMIT:
-            raise StoreError(f"{PENDING_LIMIT} predictions wait for the disk already; ask again later")
+        if self._pending >= PENDING_LIMIT:
+            raise StoreError(f"{self._pending} predictions wait for the disk already; ask again later")
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Prediction] = loop.create_future()
-        self._queue.put((prediction, _Waiter(loop, future)))
+        future: asyncio.Future[list[Prediction]] = loop.create_future()
+        with self._count:
+            self._pending += len(predictions)
+        self._queue.put((predictions, _Waiter(loop, future)))
         return await future
 
     def close(self) -> None:
@@ -206,13 +219,17 @@ class PredictionLog(PredictionReader):
 
     def _write_group(self, group: Sequence[_Entry]) -> None:
         """Commit a group, then wake each event loop once for all of its predictions."""
-        outcomes: Sequence[Prediction | StoreError]
+        outcomes: Sequence[list[Prediction] | StoreError]
+        flat = [prediction for predictions, _ in group for prediction in predictions]
         try:
-            outcomes = self._commit([prediction for prediction, _ in group])
+            stored = iter(self._commit(flat))
+            outcomes = [list(islice(stored, len(predictions))) for predictions, _ in group]
         except sqlite3.Error as error:
             with suppress(sqlite3.Error):
                 self._writer.execute("ROLLBACK")
             outcomes = [StoreError(f"predictions cannot be written to {self._path}: {error}")] * len(group)
+        with self._count:
+            self._pending -= len(flat)
         told: dict[asyncio.AbstractEventLoop, list[_Told]] = {}
         for (_, waiter), outcome in zip(group, outcomes, strict=True):
             told.setdefault(waiter.loop, []).append((waiter.future, outcome))
@@ -243,10 +260,10 @@ class _Waiter:
     """Who waits for a prediction, and where."""
 
     loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[Prediction]
+    future: asyncio.Future[list[Prediction]]
 
 
-_Told = tuple["asyncio.Future[Prediction]", "Prediction | StoreError"]
+_Told = tuple["asyncio.Future[list[Prediction]]", "list[Prediction] | StoreError"]
 
 
 def _tell(pairs: Sequence[_Told]) -> None:

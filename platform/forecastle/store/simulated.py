@@ -63,7 +63,7 @@ def _sweep(folder: Path, system: str) -> None:
 
 def _is_current(target: Path, now: datetime) -> bool:
     try:
-        made = datetime.fromisoformat(json.loads((target / _MARK).read_text())["now"])
+        age = now - datetime.fromisoformat(json.loads((target / _MARK).read_text())["now"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    return timedelta(0) <= now - made < RENEW_AFTER
+    return timedelta(0) <= age < RENEW_AFTER

@@ -23,6 +23,9 @@ from forecastle.store.sql import SQL_TYPE, describe, is_zoned, quote_ident, quot
 from forecastle.store.table_file import file_sha256
 
 DATA_PREFIX: Final = "${DATA}/"
+TEXTUAL: Final = frozenset({"csv", "sql"})
+"""Kinds whose values arrive as text; what cannot be read as the contract's dtype goes to quarantine."""
+
 _CSV_OPTIONS: Final = (
     "auto_detect = false, header = true, strict_mode = true, nullstr = '', delim = ',', quote = '\"', escape = '\"'"
 )
@@ -109,7 +112,7 @@ def typed_value(column: str, dtype: str, found: str, *, kind: str, zone: str) ->
 
     Text that cannot be read gives null; whole numbers are not made from fractions.
     """
-    if kind == "csv":
+    if kind in TEXTUAL:
         return _parsed(column, dtype, zone)
     if dtype == "timestamp":
         return _utc(column, found, zone)

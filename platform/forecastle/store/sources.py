@@ -7,8 +7,11 @@ Does not belong here: what lies in which file (`source_files.py`), feature SQL, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import duckdb
@@ -18,6 +21,7 @@ from forecastle.contract.system import Column, KnownAt, KnownFrom, Source
 from forecastle.store.delta_log import TableName, TableVersion
 from forecastle.store.rules import describe_violation, rule_case
 from forecastle.store.source_files import (
+    TEXTUAL,
     FileColumns,
     SourceFile,
     file_columns,
@@ -31,6 +35,7 @@ from forecastle.store.warehouse import Warehouse
 
 TIMES: Final = ("event_at", "known_at")
 UNSEEN: Final = Column(dtype="timestamp")
+NO_VARIABLES: Final[Mapping[str, str]] = MappingProxyType({})
 QUARANTINE_COLUMNS: Final = ("file", "row_number", "column", "value", "rule")
 
 
@@ -74,8 +79,18 @@ class Ingested:
     quarantine: TableVersion
 
 
-def ingest(warehouse: Warehouse, system: str, name: str, source: Source, *, data: Path) -> Ingested:
+def ingest(
+    warehouse: Warehouse,
+    system: str,
+    name: str,
+    source: Source,
+    *,
+    data: Path,
+    variables: Mapping[str, str] = NO_VARIABLES,
+) -> Ingested:
     """Read a source and publish its rows and its quarantine; on any error both tables stay as they were.
+
+    `variables` holds what a declaration names by `{env: NAME}`.
 
     Raises:
         SourceError: see `read_source`.
@@ -83,7 +98,7 @@ def ingest(warehouse: Warehouse, system: str, name: str, source: Source, *, data
     """
     with warehouse.connect() as connection:
         seen, facts = _seen(warehouse, system, source, connection)
-        read = read_source(name, source, data=data, connection=connection, seen=seen)
+        read = read_source(name, source, data=data, connection=connection, seen=seen, variables=variables)
         facts |= read.facts()
         quarantine = warehouse.publish(
             TableName(system, "quarantine", name),
@@ -101,30 +116,30 @@ def ingest(warehouse: Warehouse, system: str, name: str, source: Source, *, data
 
 
 def read_source(
-    name: str, source: Source, *, data: Path, connection: duckdb.DuckDBPyConnection, seen: str | None = None
+    name: str,
+    source: Source,
+    *,
+    data: Path,
+    connection: duckdb.DuckDBPyConnection,
+    seen: str | None = None,
+    variables: Mapping[str, str] = NO_VARIABLES,
 ) -> SourceRead:
-    """Read the files of a source into two tables of `connection`: good rows and quarantine.
+    """Read the files or the database of a source into two tables of `connection`: good rows and quarantine.
 
     Good rows carry the contract's columns plus `event_at` and `known_at` (UTC). Of rows equal in `key` the first known
-    stays. Same files, same tables, in the same order. `seen`: the relation that `known_at` is taken from, if it is.
+    stays. Same rows, same tables, in the same order. `seen`: the relation that `known_at` is taken from, if it is.
 
     Raises:
-        SourceError: no file (unless optional), an unreadable file, columns that do not fit, a file that changed
-            while it was read, or a share of broken rows above `quarantine_limit`.
+        SourceError: no file (unless optional), an unreadable file or database, columns that do not fit, a file that
+            changed while it was read, or a share of broken rows above `quarantine_limit`.
     """
     check_name(name)
-    paths = source_paths(name, source.path, data=data)
-    if not paths and not source.optional:
-        raise SourceError(
-            f"source {name}: no file matches {source.path} below {data}; put it there, or declare optional: true"
-        )
     reader = _Reader(name, source, connection)
-    files = [fingerprint(path, data=data) for path in paths]
     reader.create()
-    added = [c for path, file in zip(paths, files, strict=True) for c in reader.insert(path, file.path)]
-    changed = [f.path for p, f in zip(paths, files, strict=True) if fingerprint(p, data=data) != f]
-    if changed:
-        raise SourceError(f"source {name}: {changed[0]} changed while it was read; wait for its writer and run again")
+    if source.kind == "sql":
+        files, added = _insert_database(reader, data=data, variables=variables)
+    else:
+        files, added = _insert_files(reader, data=data)
     reader.know(seen)
     total, broken = reader.counts()
     reader.quarantine(total, broken)
@@ -135,11 +150,42 @@ def read_source(
         quarantined=broken,
         duplicates=total - broken - rows,
         added_columns=tuple(dict.fromkeys(added)),
-        absent=not paths,
+        absent=not files,
         files=tuple(files),
         table=reader.table,
         quarantine=reader.quarantined,
     )
+
+
+def _insert_files(reader: _Reader, *, data: Path) -> tuple[list[SourceFile], tuple[str, ...]]:
+    """Append every file of a source; the files read, and the columns that nobody declared."""
+    name, source = reader.name, reader.source
+    paths = source_paths(name, source.path, data=data)
+    if not paths and not source.optional:
+        raise SourceError(
+            f"source {name}: no file matches {source.path} below {data}; put it there, or declare optional: true"
+        )
+    files = [fingerprint(path, data=data) for path in paths]
+    added = tuple(c for path, file in zip(paths, files, strict=True) for c in reader.insert(path, file.path))
+    changed = [f.path for p, f in zip(paths, files, strict=True) if fingerprint(p, data=data) != f]
+    if changed:
+        raise SourceError(f"source {name}: {changed[0]} changed while it was read; wait for its writer and run again")
+    return files, added
+
+
+def _insert_database(
+    reader: _Reader, *, data: Path, variables: Mapping[str, str]
+) -> tuple[list[SourceFile], tuple[str, ...]]:
+    """Append the rows of a database by way of a temporary file, whose fingerprint stands for them."""
+    from forecastle.store.source_database import fetch, origin
+
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder).resolve() / "rows.parquet"
+        added = fetch(reader.name, reader.source, data=data, variables=variables, target=target)
+        what = origin(reader.source)
+        read = replace(fingerprint(target, data=Path(folder)), path=what)
+        reader.insert(target, what)
+    return [read], added
 
 
 def _seen(
@@ -204,7 +250,9 @@ class _Reader:
         for name, declared in self.source.columns.items():
             column, found = columns.columns[name]
             values.append(f"{typed_value(column, declared.dtype, found, kind=kind, zone=zone)} AS {quote_ident(name)}")
-            texts.append(f"{column} AS {quote_ident(f'__text_{name}')}" if kind == "csv" else f"NULL AS __text_{name}")
+            texts.append(
+                f"{column} AS {quote_ident(f'__text_{name}')}" if kind in TEXTUAL else f"NULL AS __text_{name}"
+            )
         times = [self._time(time) for time in TIMES]
         inner = f"SELECT __row, {', '.join([*values, *texts])} FROM {columns.relation}"
         return f"SELECT {quote_text(file)}, *, {', '.join(times)} FROM ({inner})"
@@ -225,7 +273,7 @@ class _Reader:
             name,
             column,
             required=name in self.required,
-            unparsed=unparsed if self.source.kind == "csv" else None,
+            unparsed=unparsed if self.source.kind in TEXTUAL else None,
         )
 
     def know(self, seen: str | None) -> None:

@@ -51,7 +51,7 @@ def publish_training_set(warehouse: Warehouse, system: LoadedSystem, *, now: dat
         versions = warehouse.attach(connection, {"__all_labels": labels})
         _newest_labels(connection, tuple(declared.entity_of_label().keys), now)
         joined, views = join_features(warehouse, system, connection, labels="__label_rows", now=now)
-        whole = with_on_demand(system, connection.sql(f"SELECT * FROM {joined.relation}").df())
+        whole = with_on_demand(system, connection.sql(f"SELECT * FROM {joined.relation}").to_arrow_table().to_pandas())
     frame = answerable(system, whole)
     inputs = {**versions, **views}
     facts = {f"input.{name}": f"{v.name}@{v.version}" for name, v in sorted(inputs.items())}

@@ -36,7 +36,7 @@ def test_lineage_reaches_the_raw_columns(system: LoadedSystem) -> None:
     quotes = system.lineage("market_quotes.sql")
     assert ("quotes", "value") in quotes["market_price"]
     assert ("quotes", "value") in quotes["price_volatility_7d"]
-    assert {("markets", "close_ts"), ("snapshots", "freeze_datetime")} <= set(quotes["days_to_resolution"])
+    assert {("markets", "close_ts"), ("markets", "known_at")} <= set(quotes["days_to_resolution"])
     polls = system.lineage("market_polls.sql")
     assert ("polls", "pct") in polls["poll_avg_7d"]
     assert {("polls", "pct"), ("quotes", "value")} <= set(polls["poll_market_spread"])

@@ -42,9 +42,7 @@ def poll(
     connection.execute("INSERT INTO polls VALUES (?, ?, ?, ?, ?, ?)", row)
 
 
-def trade(
-    connection: duckdb.DuckDBPyConnection, number: int, traded: float, usd: float, known: float
-) -> None:
+def trade(connection: duckdb.DuckDBPyConnection, number: int, traded: float, usd: float, known: float) -> None:
     row = [number, 1, day(traded), 0.5, usd, day(known)]
     connection.execute("INSERT INTO trades VALUES (?, ?, ?, ?, ?, ?)", row)
 
@@ -84,22 +82,16 @@ def test_volatility_forgets_the_eighth_day(empty_sources: duckdb.DuckDBPyConnect
     assert volatility[8] == pytest.approx(np.std([0.50, 0.70], ddof=1))
 
 
-def test_the_scheduled_close_is_unknown_until_the_last_listing(
-    empty_sources: duckdb.DuckDBPyConnection, run: Run
-) -> None:
-    """close_ts may have been revised before every listing, so only the last one makes it known."""
+def test_the_scheduled_close_counts_from_its_knowledge_time(empty_sources: duckdb.DuckDBPyConnection, run: Run) -> None:
+    """The days left are null before the close was known, and a row of their own says when that was."""
     for number in range(6):
         quote(empty_sources, number, 0.5, known=number + 1)
-    empty_sources.execute("INSERT INTO markets VALUES (1, ?, ?)", [day(-9), day(30)])
-    for listed in (2.5, 4.5):
-        empty_sources.execute("INSERT INTO snapshots VALUES (1, ?, 0.5)", [day(listed)])
+    empty_sources.execute("INSERT INTO markets VALUES (1, ?, ?, ?)", [day(-9), day(30), day(4.5)])
     days_left = by_known_at(run(empty_sources, "market_quotes.sql"), "days_to_resolution")
     assert days_left == {1: None, 2: None, 3: None, 4: None, 4.5: 25.5, 5: 25.0, 6: 24.0}
 
 
-def test_polls_count_from_their_entry_and_for_seven_days(
-    empty_sources: duckdb.DuckDBPyConnection, run: Run
-) -> None:
+def test_polls_count_from_their_entry_and_for_seven_days(empty_sources: duckdb.DuckDBPyConnection, run: Run) -> None:
     """The average reads the candidate's polls that were known and had ended within the week."""
     empty_sources.execute("INSERT INTO market_races VALUES (1, 7, 'A', ?)", [day(0)])
     quote(empty_sources, 4, 0.35, known=5)
@@ -116,9 +108,7 @@ def test_polls_count_from_their_entry_and_for_seven_days(
     assert spread[10] == pytest.approx(0.50 - 0.45)
 
 
-def test_a_poll_entered_before_its_end_waits_for_it(
-    empty_sources: duckdb.DuckDBPyConnection, run: Run
-) -> None:
+def test_a_poll_entered_before_its_end_waits_for_it(empty_sources: duckdb.DuckDBPyConnection, run: Run) -> None:
     """Some real polls have created_at before end_date: they count from the next instant after the end."""
     empty_sources.execute("INSERT INTO market_races VALUES (1, 7, 'A', ?)", [day(0)])
     poll(empty_sources, 1, ended=3, pct=40, known=2)
@@ -171,11 +161,7 @@ def known_then(
     cut.execute("SET TimeZone = 'UTC'")
     cut.execute("CREATE SCHEMA IF NOT EXISTS known_then")
     for name in system.declaration.sources:
-        known = "known_at <= $until"
-        if name == "markets":
-            # A market's close is known when its last listing is, which the declaration's delay cannot say.
-            known = "mid NOT IN (SELECT mid FROM main.snapshots WHERE known_at > $until)"
-        rows = f"SELECT * FROM main.{name} WHERE {known}"
+        rows = f"SELECT * FROM main.{name} WHERE known_at <= $until"
         cut.execute(f"CREATE OR REPLACE TABLE known_then.{name} AS {rows}", {"until": until})
     cut.execute("SET schema = 'known_then'")
     return cut
@@ -212,17 +198,13 @@ def test_later_knowledge_never_has_an_earlier_event_time(
 def test_a_naive_derivation_of_sampled_rows_agrees(
     simulated_sources: duckdb.DuckDBPyConnection, simulated: Path, run: Run
 ) -> None:
-    """Forty rows computed again from the files with plain pandas, one filter at a time."""
+    """Eighty rows computed again from the files with plain pandas, one filter at a time."""
     raw = {p.stem: pd.read_parquet(p) for p in (simulated / "prediction_markets").glob("*.parquet")}
     raw["polls_races"]["created_at"] = raw["polls_races"]["created_at"].dt.tz_localize("UTC")
     made = [run(simulated_sources, file) for file in VIEWS]
     keys = ["market_id", "known_at"]
-    joined = (
-        made[0]
-        .merge(made[1], on=keys, suffixes=("", "_polls"))
-        .merge(made[2], on=keys, suffixes=("", "_trades"))
-    )
-    sample = joined.sort_values(keys).sample(40, random_state=5)
+    joined = made[0].merge(made[1], on=keys, suffixes=("", "_polls")).merge(made[2], on=keys, suffixes=("", "_trades"))
+    sample = joined.sort_values(keys).sample(80, random_state=5)
     assert sample["poll_avg_7d"].notna().sum() > 10
     assert sample["volume_24h"].gt(0).sum() > 5
     for row in sample.to_dict("records"):

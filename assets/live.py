@@ -1,0 +1,244 @@
+"""`outcomes`, `live_performance`, `live_calibration`, `drift/predictions`: what was answered, and what came of it.
+
+Belongs here: the four kinds that read served predictions, their pictures and checks.
+Does not belong here: joins (`forecastle.store.outcomes`), numbers (`forecastle.learn.live`, `forecastle.measure`).
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from assets.describe import attributes, key, told_plainly, version_metadata
+from assets.miscalibration import miscalibration_result, miscalibration_spec
+from forecastle.contract.errors import StoreError
+from forecastle.contract.load import LoadedSystem
+from forecastle.draw.drift import drift_diagram
+from forecastle.draw.history import score_history
+from forecastle.draw.images import markdown_image
+from forecastle.draw.markdown import markdown_table
+from forecastle.draw.report import calibration_pictures
+from forecastle.learn.build import cluster_column
+from forecastle.learn.bundle import load_bundle
+from forecastle.learn.calibration import calibration_of, write_report
+from forecastle.learn.live import calibration_rows, coverage, live_scores, live_sentence
+from forecastle.measure.calibration_report import CalibrationReport
+from forecastle.measure.drift import DriftTable, Tolerance, drift_table
+from forecastle.measure.reference import reference
+from forecastle.store.outcomes import publish_outcomes
+from forecastle.store.warehouse import Warehouse
+from resources.platform import Platform
+
+
+def build_outcomes(system: LoadedSystem) -> dg.AssetsDefinition:
+    """What happened after each prediction, as far as it is known, and how much is still to come."""
+    declared = system.declaration
+
+    @dg.asset(
+        **attributes(
+            system,
+            "outcomes",
+            description="Every served prediction beside its outcome, or what it waits for; scores are final only after "
+            f"{declared.label.matures.days} days.",
+            kinds={"duckdb"},
+            deps=[
+                key(system, "predictions"),
+                *(key(system, "source", name) for name in system.reads(declared.label.sql)),
+            ],
+        )
+    )
+    def outcomes_asset(platform: Platform) -> dg.MaterializeResult:
+        now = platform.clock()
+        with told_plainly():
+            version = publish_outcomes(platform.warehouse(), system, now=now)
+            rows = platform.warehouse().frame(version)
+        metadata = {
+            **version_metadata(version),
+            "maturity": live_sentence(rows, matures=declared.label.matures),
+            "status": dg.MetadataValue.json({k: int(v) for k, v in rows["status"].value_counts().items()}),
+            **_coverage(rows, now=now),
+        }
+        return dg.MaterializeResult(metadata=metadata)
+
+    return outcomes_asset
+
+
+def build_live_performance(system: LoadedSystem) -> dg.AssetsDefinition:
+    """Scores of served predictions beside the baseline, and what is expected of those still open."""
+    declared = system.declaration
+
+    @dg.asset(
+        **attributes(
+            system,
+            "live_performance",
+            description="Brier score, log loss and AUC of what was served, with intervals, beside the baseline; final "
+            "and so far; and the estimate for predictions without an outcome.",
+            kinds={"python"},
+            deps=[key(system, "outcomes")],
+        )
+    )
+    def live_performance_asset(platform: Platform) -> dg.MaterializeResult:
+        with told_plainly():
+            rows = platform.warehouse().frame(f"{system.name}/outcomes/all")
+            table = live_scores(
+                rows,
+                baseline=declared.evaluate.baseline,
+                cluster=cluster_column(system),
+                slices=declared.evaluate.slices,
+            )
+            version = platform.warehouse().publish(f"{system.name}/live_performance/all", table)
+        metadata = {
+            **version_metadata(version),
+            "maturity": live_sentence(rows, matures=declared.label.matures),
+            "scores": dg.MetadataValue.md(markdown_table(table[table["slice"] == "all"].drop(columns="slice"))),
+            "slices": dg.MetadataValue.md(markdown_table(table[table["slice"] != "all"], max_rows=60)),
+        }
+        return dg.MaterializeResult(metadata=metadata)
+
+    return live_performance_asset
+
+
+def build_live_calibration(system: LoadedSystem) -> dg.AssetsDefinition:
+    """The calibration report of what was served."""
+    asset_key = key(system, "live_calibration")
+
+    @dg.asset(
+        **attributes(
+            system,
+            "live_calibration",
+            description="Did served probabilities come true as often as they said: the report on live outcomes.",
+            kinds={"python"},
+            deps=[key(system, "outcomes")],
+        ),
+        check_specs=[miscalibration_spec(system, asset_key)],
+    )
+    def live_calibration_asset(platform: Platform) -> dg.MaterializeResult:
+        with told_plainly():
+            version = platform.warehouse().resolve(f"{system.name}/outcomes/all")
+            found = calibration_rows(platform.warehouse().frame(version))
+            report = None
+            metadata: dict[str, Any] = {"rows": found.sentence, "dagster/row_count": 0}
+            if found.rows is not None:
+                report = calibration_of(system, found.rows, excluded_rows=found.excluded_rows)
+                page = write_report(
+                    report,
+                    platform.layout.reports / system.name / "live_calibration",
+                    title=f"{system.name} / live",
+                    facts={"rows": found.sentence, "known until": version.facts["known_until"]},
+                )
+                metadata |= {"dagster/row_count": report.n, "report": dg.MetadataValue.path(str(page))}
+        check = miscalibration_result(system, asset_key, report, sentence=found.sentence)
+        return dg.MaterializeResult(metadata={**metadata, **_reliability(report)}, check_results=[check])
+
+    return live_calibration_asset
+
+
+def build_drift_of_predictions(system: LoadedSystem) -> dg.AssetsDefinition:
+    """The champion's probabilities lately against those of its test rows."""
+    declared = system.declaration
+    asset_key = key(system, "drift", "predictions")
+
+    @dg.asset(
+        **attributes(
+            system,
+            "drift",
+            "predictions",
+            description=f"Probabilities served in the last {declared.drift.window.days} days (batch predictions when "
+            "nothing was served) against the champion's test rows.",
+            kinds={"python"},
+            deps=[key(system, "promotion"), key(system, "predictions"), key(system, "batch_predictions")],
+        ),
+        check_specs=[dg.AssetCheckSpec("drift", asset=asset_key, description="Probabilities moved within tolerance.")],
+    )
+    def drift_of_predictions_asset(platform: Platform) -> dg.MaterializeResult:
+        with told_plainly():
+            compared, drift = drift_of_predictions(platform, system)
+            version = platform.warehouse().publish(f"{system.name}/drift/predictions", drift.features)
+        check = dg.AssetCheckResult(
+            asset_key=asset_key,
+            check_name="drift",
+            passed=not drift.alarms,
+            severity=dg.AssetCheckSeverity.WARN,
+            description="\n".join(drift.reasons) or f"The {compared} lie as the test rows did.",
+        )
+        metadata = {
+            **version_metadata(version),
+            "compared": compared,
+            "picture": dg.MetadataValue.md(markdown_image(drift_diagram(drift), label="Drift of predictions")),
+            "table": dg.MetadataValue.md(markdown_table(drift.tests)),
+        }
+        return dg.MaterializeResult(metadata=metadata, check_results=[check])
+
+    return drift_of_predictions_asset
+
+
+def drift_of_predictions(platform: Platform, system: LoadedSystem) -> tuple[str, DriftTable]:
+    """Which probabilities were compared, and how they lie against those of the champion's test rows."""
+    champion = platform.registry().champion(system.name)
+    if champion is None:
+        raise dg.Failure("There is no champion to compare with.", allow_retries=False)
+    folder = platform.layout.bundles(system.name) / champion.bundle
+    model = load_bundle(folder, expected_hash=champion.bundle).facts["model"]
+    declared = system.declaration.drift
+    warehouse = platform.warehouse()
+    tested = tested_probabilities(warehouse, system, model=model, bundle=champion.bundle)
+    compared, rows = recent_probabilities(
+        warehouse, system, bundle=champion.bundle, now=platform.clock(), window=declared.window
+    )
+    drift = drift_table(
+        {"probability": reference(tested, unit="probability")},
+        {"probability": rows},
+        tolerance=Tolerance(psi=declared.psi_tolerance, tail_rate=declared.tail_rate_tolerance),
+        alpha=declared.alpha,
+    )
+    return f"{len(rows):,} {compared}", drift
+
+
+def tested_probabilities(warehouse: Warehouse, system: LoadedSystem, *, model: str, bundle: str) -> "pd.Series[float]":
+    """Probabilities of the test rows of one bundle, which need not be the model's newest.
+
+    Raises:
+        StoreError: no version of the model's table is of that bundle.
+    """
+    versions = warehouse.versions(f"{system.name}/models/{model}")
+    version = next((v for v in reversed(versions) if v.facts.get("bundle") == bundle), None)
+    if version is None:
+        raise StoreError(f"no version of {system.name}/models/{model} is of bundle {bundle[:12]}; train it again")
+    return warehouse.frame(version, ["probability"])["probability"]
+
+
+def recent_probabilities(
+    warehouse: Warehouse, system: LoadedSystem, *, bundle: str, now: datetime, window: timedelta
+) -> tuple[str, "pd.Series[float]"]:
+    """What the bundle served within the window before `now`, else the batch predictions; and which of them it is."""
+    served = warehouse.frame(f"{system.name}/predictions/all", ["predicted_at", "bundle", "probability"])
+    at = served["predicted_at"]
+    mine = served[(served["bundle"] == bundle) & (at > now - window) & (at <= now)]
+    if len(mine):
+        return "served predictions", mine["probability"]
+    batch = warehouse.frame(f"{system.name}/batch_predictions/all", ["probability"])
+    return "batch predictions", batch["probability"]
+
+
+def _coverage(rows: pd.DataFrame, *, now: datetime) -> dict[str, Any]:
+    table = coverage(rows, now=now)
+    if table.empty:
+        return {}
+    picture = score_history(
+        table, value="share_known", period="week", title="Outcomes known, by week of the prediction", subtitle=""
+    )
+    return {
+        "coverage": dg.MetadataValue.md(markdown_table(table)),
+        "picture": dg.MetadataValue.md(markdown_image(picture, label="Share of outcomes known")),
+    }
+
+
+def _reliability(report: CalibrationReport | None) -> dict[str, Any]:
+    if report is None:
+        return {}
+    picture = calibration_pictures(report)["reliability"]
+    return {
+        "verdict": report.verdict.sentence,
+        "reliability": dg.MetadataValue.md(markdown_image(picture, label="Reliability")),
+    }

@@ -1,0 +1,36 @@
+"""The check of every calibration report: is miscalibration within what the gates allow.
+
+Belongs here: the check's specification and result, also where there is no report yet.
+Does not belong here: the report (`forecastle.learn.calibration`), the assets that make one.
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from forecastle.contract.load import LoadedSystem
+from forecastle.measure.calibration_report import CalibrationReport
+
+MISCALIBRATION_CHECK = "miscalibration"
+
+
+def miscalibration_spec(system: LoadedSystem, asset_key: dg.AssetKey) -> dg.AssetCheckSpec:
+    """What the check promises."""
+    limit = system.declaration.gates.miscalibration_max
+    return dg.AssetCheckSpec(MISCALIBRATION_CHECK, asset=asset_key, description=f"At most {limit:g} of Brier.")
+
+
+def miscalibration_result(
+    system: LoadedSystem, asset_key: dg.AssetKey, report: CalibrationReport | None, *, sentence: str
+) -> dg.AssetCheckResult:
+    """The check's result; without a report it passes and `sentence` says why there is none."""
+    limit = system.declaration.gates.miscalibration_max
+    value = None if report is None else report.scores.decompositions[0].miscalibration
+    return dg.AssetCheckResult(
+        asset_key=asset_key,
+        check_name=MISCALIBRATION_CHECK,
+        passed=value is None or value <= limit,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=sentence if report is None else report.verdict.sentence,
+        metadata={"limit": limit, **({} if value is None else {MISCALIBRATION_CHECK: value})},
+    )

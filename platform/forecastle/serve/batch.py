@@ -1,0 +1,145 @@
+"""Many predictions in one request: the same steps row by row as for one, one log transaction for all.
+
+Belongs here: which rows are answered and which are refused, what leaves the event loop.
+Does not belong here: the steps themselves (`predict.py`), HTTP (`application.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from forecastle.contract.errors import StoreError
+from forecastle.serve.champion import Champion
+from forecastle.serve.parse import json_object, request_of, rows_in, top_faults
+from forecastle.serve.predict import Predictor, check_repeat, checked
+from forecastle.serve.receipt import microseconds, receipt
+from forecastle.serve.refusal import Refusal, broken_contract
+from forecastle.serve.resolve import Resolution
+from forecastle.store.prediction_log import Prediction
+
+KEYS: Final = ("requests",)
+INLINE_ROWS: Final = 64
+# Parsing a body of this size takes less than a millisecond; a larger one is parsed in the thread.
+INLINE_BYTES: Final = 8_192
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A row's prediction, not logged yet; `resolution` is None where an earlier request's answer is repeated."""
+
+    prediction: Prediction
+    resolution: Resolution | None
+
+
+_Row = _Made | Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPredictor:
+    """Answers batches; `apart` works on large ones beside the event loop, one at a time, with a reader of its own."""
+
+    predictor: Predictor
+    apart: Predictor
+    executor: Executor
+    rows_limit: int
+
+    async def predict(self, body: bytes) -> bytes:
+        """The answers to one batch, in the order of its requests; it returns after all predictions are on disk.
+
+        A row that is refused does not keep the others from being answered.
+
+        Raises:
+            Refusal: there is no batch in the body, no champion, or the log cannot be written; nothing is logged.
+        """
+        started = self.predictor.timer()
+        champion = self.predictor.champion()
+        now_us = microseconds(self.predictor.clock())
+        rows = self._read(body) if len(body) <= INLINE_BYTES else None
+        large = rows is None or len(rows) > INLINE_ROWS
+        predictor = self.apart if large else self.predictor
+
+        def work() -> list[_Row]:
+            requests = self._read(body) if rows is None else rows
+            return [_answer(predictor, row, champion, now_us, started) for row in requests]
+
+        made = await self._run(work, large=large)
+        new = [row.prediction for row in made if isinstance(row, _Made) and row.resolution is not None]
+        try:
+            stored = await self.predictor.log.append_many(new) if new else []
+        except StoreError as error:
+            raise Refusal("log_unavailable", "the prediction log cannot be written; nothing was predicted") from error
+        return await self._run(lambda: self._told(made, stored, now_us, started), large=large)
+
+    def _read(self, body: bytes) -> list[Any]:
+        data = json_object(body, KEYS)
+        if violations := top_faults(data, KEYS):
+            raise broken_contract(violations)
+        return rows_in(data, "requests", limit=self.rows_limit)
+
+    async def _run(self, work: Callable[[], _T], *, large: bool) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self.executor, work) if large else work()
+
+    def _told(self, made: Sequence[_Row], stored: Sequence[Prediction], now_us: int, started: float) -> bytes:
+        """The body of the answer."""
+        seconds = (self.predictor.timer() - started) / len(made)
+        logged = iter(stored)
+        answers: list[bytes] = []
+        refused = 0
+        for index, row in enumerate(made):
+            answer = row
+            if isinstance(row, _Made) and row.resolution is not None:
+                answer = self._logged(row, next(logged), now_us, seconds)
+            if isinstance(answer, Refusal):
+                refused += 1
+                answers.append(msgspec.json.encode({"row": index, "error": _of_row(answer, index).error()}))
+            else:
+                answers.append(b'{"row":%d,"receipt":%s}' % (index, receipt(answer.prediction)))
+        head = b'{"answered":%d,"refused":%d,"answers":[' % (len(made) - refused, refused)
+        return head + b",".join(answers) + b"]}"
+
+    def _logged(self, row: _Made, stored: Prediction, now_us: int, seconds: float) -> _Row:
+        """What a row is told after logging: its own prediction, or what its request id was told before."""
+        if stored.prediction_id == row.prediction.prediction_id:
+            if row.resolution is not None:
+                self.predictor.metrics.predicted(row.resolution, now_us=now_us, seconds=seconds)
+            return replace(row, prediction=stored)
+        return _known(stored, row.prediction.request_sha256, stored.request_id)
+
+
+def _answer(predictor: Predictor, data: Any, champion: Champion, now_us: int, started: float) -> _Row:
+    """One row's prediction, or why there is none."""
+    if not isinstance(data, Mapping):
+        return Refusal("not_json", "a request is a JSON object with entity, features or both")
+    request_id = None
+    try:
+        request, violations = request_of(data, keys=champion.resolver.feature_set.keys)
+        request_id = request.request_id
+        checked(request, violations, champion)
+        if request_id and (known := predictor.log.by_request(request_id)):
+            return _known(known, request.sha256(), request_id)
+        return _Made(*predictor.made(request, champion, now_us=now_us, started=started))
+    except Refusal as refusal:
+        refusal.request_id = request_id
+        return refusal
+
+
+def _known(known: Prediction, digest: str, request_id: str) -> _Row:
+    try:
+        check_repeat(known, digest)
+    except Refusal as refusal:
+        refusal.request_id = request_id
+        return refusal
+    return _Made(known, None)
+
+
+def _of_row(refusal: Refusal, row: int) -> Refusal:
+    refusal.details = tuple(replace(violation, row=row) for violation in refusal.details)
+    return refusal

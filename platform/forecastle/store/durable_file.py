@@ -1,0 +1,85 @@
+"""One SQLite file that keeps what it was told: a commit survives a kill and a loss of power.
+
+Belongs here: opening such a file, one transaction at a time, SQLite's errors in our words.
+Does not belong here: tables (`events.py`, `outcome_log.py`), the prediction log, which groups commits for speed.
+WAL (https://www.sqlite.org/wal.html) with synchronous=FULL. Standard library only: it is served.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from forecastle.contract.errors import StoreError
+
+BUSY_TIMEOUT_SECONDS: Final = 5.0
+
+
+class DurableFile:
+    """One file, one connection that threads take turns with; other processes may have it open too."""
+
+    def __init__(self, path: Path, *, what: str, schema: Sequence[str]) -> None:
+        """Open or create the file, its folder 0700, itself 0600.
+
+        Args:
+            path: the SQLite file.
+            what: what it is, for messages: "event queue".
+            schema: statements that make its tables where they are not there yet.
+
+        Raises:
+            StoreError: the file cannot be made or is no such file.
+        """
+        self.path, self.what = path, what
+        self._lock = threading.Lock()
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(
+                path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", *schema):
+                self._connection.execute(statement)
+            path.chmod(0o600)
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(f"{what} {path} cannot be opened: {error}; look at the file, its folder, the disk") from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of it is on disk when the block ends, none of it when the block raises.
+
+        Raises:
+            StoreError: it could not be written.
+        """
+        with self._lock, self._told("written"):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def fetch(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query.
+
+        Raises:
+            StoreError: the file cannot be read.
+        """
+        with self._lock, self._told("read"):
+            return list(self._connection.execute(sql, values))
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def _told(self, done: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.what} {self.path} cannot be {done}: {error}; look at the file and the disk") from error

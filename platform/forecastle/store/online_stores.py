@@ -1,0 +1,31 @@
+"""Which online store a configuration names: the embedded file, or a server by its URL.
+
+Belongs here: reading the URL's scheme, opening that store.
+Does not belong here: the stores (`online.py`, `online_redis.py`), reading the environment (the edge).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from forecastle.contract.errors import StoreError
+from forecastle.store.online import TIMEOUT_SECONDS, OnlineStore, SQLiteOnlineStore
+
+
+def open_online(
+    url: str, *, path: Path, system: str, read_only: bool = False, timeout_seconds: float = TIMEOUT_SECONDS
+) -> OnlineStore:
+    """The online store of one system: `path` when `url` is empty, else the server that it names.
+
+    Raises:
+        StoreError: the URL's scheme is unknown, or the store cannot be opened.
+    """
+    if not url:
+        return SQLiteOnlineStore(path, read_only=read_only, timeout_seconds=timeout_seconds)
+    scheme = url.partition("://")[0]
+    if scheme not in {"redis", "rediss", "unix"}:
+        raise StoreError(f"FORECASTLE_ONLINE_URL begins with {scheme!r}; redis://, rediss:// and unix:// are known")
+    # Processes that use the file do not pay for the client's import.
+    from forecastle.store.online_redis import RedisOnlineStore
+
+    return RedisOnlineStore(url, system, read_only=read_only, timeout_seconds=timeout_seconds)

@@ -1,0 +1,98 @@
+"""The process behind `forecastle run`: one line of JSON an event, an exit status that can be trusted."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from assets import run
+from assets.instance import SETTINGS, fail_dead_runs, prepare_instance
+from tests.assets.conftest import Made
+from tests.assets.world import NAME, World
+
+pytestmark = pytest.mark.xdist_group("graph")
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict]:
+    """The events on standard output."""
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_an_unknown_system_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit status 2 and the name, before anything is made."""
+    assert run.main(["predictoin_markets"]) == 2
+    assert lines(capsys) == [{"event": "failed", "message": "there is no system 'predictoin_markets'"}]
+
+
+@pytest.mark.parametrize("arguments", [[], ["a", "b"]])
+def test_exactly_one_system_is_named(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Anything else is answered with how to write it."""
+    assert run.main(arguments) == 2
+    assert "python -m assets.run SYSTEM" in lines(capsys)[0]["message"]
+
+
+def test_a_failure_is_one_event_with_the_refusals_sentence(
+    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No source file anywhere: each source that is not optional says so, and what stands after it is not started."""
+    world = replace(made.world, data=tmp_path, home=tmp_path / "home")
+    job = world.definitions.resolve_job_def(f"{NAME}_refresh")
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert run.run(job, instance) is False
+    events = lines(capsys)
+    graph = world.definitions.resolve_asset_graph()
+    sources = {n: s for n, s in world.system.declaration.sources.items() if not s.optional}
+    required = {name for name in sources if not graph.get(dg.AssetKey([NAME, "source", name])).parent_keys}
+    failed = {event["asset"]: event["message"] for event in events if event["event"] == "failed" and event["asset"]}
+    assert {f"{NAME}__source__{name}" for name in required} <= set(failed)
+    assert "no file matches ${DATA}/prediction_markets/quotes.parquet" in failed[f"{NAME}__source__quotes"]
+    started = {event["asset"].removeprefix(f"{NAME}__") for event in events if event["event"] == "started"}
+    assert not [asset for asset in started if asset.startswith(("features", "training_set", "models", "bento"))]
+
+
+def test_a_run_that_works_tells_each_asset_and_check(copied: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """Started and made with its seconds; checks that did not pass are told, those that did are not."""
+    definitions = dg.Definitions.merge(
+        copied.definitions,
+        dg.Definitions(jobs=[dg.define_asset_job("sources", selection=[dg.AssetKey([NAME, "source", "markets"])])]),
+    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert run.run(definitions.resolve_job_def("sources"), instance) is True
+    events = lines(capsys)
+    asset = f"{NAME}__source__markets"
+    assert [event["event"] for event in events if event["asset"] == asset] == ["started", "made"]
+    assert all(event["seconds"] >= 0 for event in events if event["event"] == "made")
+    told = [(event["asset"], event["check"], event["severity"]) for event in events if event["event"] == "check"]
+    assert told == [("prediction_markets/source/markets", "contract", "WARN")]
+
+
+def test_an_instance_gets_our_settings_once(tmp_path: Path) -> None:
+    """Telemetry off and limits on from the first start; what somebody changed later is theirs."""
+    folder = prepare_instance(tmp_path / "dagster")
+    settings = folder / "dagster.yaml"
+    assert settings.read_bytes() == SETTINGS.read_bytes()
+    with dg.DagsterInstance.from_config(str(folder)) as instance:
+        assert instance.telemetry_enabled is False
+        assert instance.nux_enabled is False
+    settings.write_text("telemetry: {enabled: false}\n")
+    assert prepare_instance(folder) == folder
+    assert settings.read_text() == "telemetry: {enabled: false}\n"
+
+
+def test_runs_that_a_power_cut_left_started_are_failed(tmp_path: Path) -> None:
+    """Those that say STARTED, STARTING or CANCELING; finished and waiting ones stay as they are."""
+    job = dg.define_asset_job("nothing")
+    definitions = dg.Definitions(assets=[dg.AssetSpec("a")], jobs=[job])
+    resolved = definitions.resolve_job_def("nothing")
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        statuses = ["STARTED", "STARTING", "CANCELING", "SUCCESS", "FAILURE", "NOT_STARTED"]
+        runs = {s: instance.create_run_for_job(resolved, status=dg.DagsterRunStatus(s)).run_id for s in statuses}
+        dead = fail_dead_runs(instance)
+        assert set(dead) == {runs["STARTED"], runs["STARTING"], runs["CANCELING"]}
+        now = {status: instance.get_run_by_id(run_id).status.value for status, run_id in runs.items()}
+        assert now == {s: "FAILURE" if runs[s] in dead else s for s in statuses}
+        assert fail_dead_runs(instance) == []
