@@ -182,7 +182,7 @@ def drift_of_predictions(platform: Platform, system: LoadedSystem) -> tuple[str,
     model = load_bundle(folder, expected_hash=champion.bundle).facts["model"]
     declared = system.declaration.drift
     warehouse = platform.warehouse()
-    tested = tested_probabilities(warehouse, system, model=model, bundle=champion.bundle)
+    tested = reference_probabilities(warehouse, system, model=model, bundle=champion.bundle)
     compared, rows = recent_probabilities(
         warehouse, system, bundle=champion.bundle, now=platform.clock(), window=declared.window
     )
@@ -195,7 +195,9 @@ def drift_of_predictions(platform: Platform, system: LoadedSystem) -> tuple[str,
     return f"{len(rows):,} {compared}", drift
 
 
-def tested_probabilities(warehouse: Warehouse, system: LoadedSystem, *, model: str, bundle: str) -> "pd.Series[float]":
+def reference_probabilities(
+    warehouse: Warehouse, system: LoadedSystem, *, model: str, bundle: str
+) -> "pd.Series[float]":
     """Probabilities of the test rows of one bundle, which need not be the model's newest.
 
     Raises:

@@ -9,7 +9,7 @@ import dagster as dg
 from assets.describe import attributes, key, told_plainly, version_metadata
 from forecastle.contract.load import LoadedSystem
 from forecastle.learn.bundle import load_bundle
-from forecastle.learn.score import score_rows
+from forecastle.learn.score import decide_rows, score_rows
 from forecastle.store.logged import logged_predictions
 from forecastle.store.population import population
 from resources.platform import Platform
@@ -38,14 +38,17 @@ def build_batch_predictions(system: LoadedSystem) -> dg.AssetsDefinition:
             bundle = load_bundle(platform.layout.bundles(system.name) / champion.bundle, expected_hash=champion.bundle)
             rows = population(platform.warehouse(), system, now=platform.clock())
             scores = score_rows(bundle, rows)
+            decided = decide_rows(bundle, scores, rows["predict_at"])
             scored = rows.assign(
                 raw_score=scores.raw,
                 probability=scores.probability,
                 bundle=bundle.hash,
                 model_version=champion.model_version,
-            )
+                decision=list(decided.json),
+            )[decided.is_open]
             version = platform.warehouse().publish(f"{system.name}/batch_predictions/all", scored)
-        return dg.MaterializeResult(metadata=version_metadata(version))
+        too_late = int((~decided.is_open).sum())
+        return dg.MaterializeResult(metadata={**version_metadata(version), "rows_after_cutoff": too_late})
 
     return batch_predictions_asset
 

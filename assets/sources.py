@@ -1,8 +1,11 @@
 """`source/*`: raw rows from outside, checked against their contract.
 
-Belongs here: one asset a declared source, its contract check and its event-time freshness check.
-Does not belong here: how files are read (`forecastle.store.sources`).
+Belongs here: one asset a declared source, its checks of contract, clocks and event-time freshness.
+Does not belong here: how rows are read (`forecastle.store.sources`), what a clock's gap means
+(`forecastle.measure.clocks`).
 """
+
+from typing import Any
 
 import dagster as dg
 
@@ -10,10 +13,15 @@ from assets.describe import attributes, column_schema, key, told_plainly, versio
 from assets.freshness import FRESHNESS_CHECK, event_time_freshness
 from forecastle.contract.load import LoadedSystem
 from forecastle.contract.system import KnownFrom, Source
-from forecastle.store.sources import ingest
+from forecastle.draw.markdown import markdown_table
+from forecastle.store.clocks import ClockReport, compare_clocks, has_clocks
+from forecastle.store.sources import Ingested, ingest
+from forecastle.store.warehouse import Warehouse
 from resources.platform import Platform
+from resources.variables import variables
 
 TIMES = {"event_at": "timestamp", "known_at": "timestamp"}
+SHOWN_QUARANTINE = 20
 
 
 def build_source(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
@@ -26,38 +34,89 @@ def build_source(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
             system,
             "source",
             name,
-            description=source.description or f"Rows of {source.path}.",
+            description=source.description or f"Rows of {_origin(source)}.",
             kinds={source.kind, "duckdb"},
             deps=_waits_for(system, source),
             freshness=source.freshness,
-            metadata={**column_schema(source.columns, TIMES), "path": source.path},
+            metadata={**column_schema(source.columns, TIMES), "origin": _origin(source)},
         ),
-        check_specs=[
-            dg.AssetCheckSpec("contract", asset=asset_key, description="Rows that break the contract are few."),
-            dg.AssetCheckSpec(FRESHNESS_CHECK, asset=asset_key, description="The newest row is recent enough."),
-        ],
+        check_specs=_check_specs(source, asset_key),
     )
     def source_asset(platform: Platform) -> dg.MaterializeResult:
+        now = platform.clock()
         with told_plainly():
             warehouse = platform.warehouse()
-            ingested = ingest(warehouse, system.name, name, source, data=platform.data_folder(system))
-        read = ingested.read
-        contract = dg.AssetCheckResult(
-            asset_key=asset_key,
-            check_name="contract",
-            passed=read.quarantined == 0,
-            severity=dg.AssetCheckSeverity.WARN,
-            metadata={"quarantined": read.quarantined, "rows": read.rows, "limit": source.quarantine_limit},
-        )
-        fresh = event_time_freshness(warehouse, ingested.source, source.freshness, asset_key, now=platform.clock())
-        return dg.MaterializeResult(
-            metadata={**version_metadata(ingested.source), **read.facts()}, check_results=[contract, fresh]
-        )
+            ingested = ingest(
+                warehouse, system.name, name, source, data=platform.data_folder(system), variables=variables()
+            )
+            contract = _contract(warehouse, source, ingested, asset_key)
+            clocks = compare_clocks(warehouse, system.name, source, ingested.source, now=now)
+        fresh = event_time_freshness(warehouse, ingested.source, source.freshness, asset_key, now=now)
+        results = [contract, fresh, *([_clocks(clocks, asset_key)] if has_clocks(source) else [])]
+        metadata = {**version_metadata(ingested.source), **ingested.read.facts()}
+        return dg.MaterializeResult(metadata=metadata, check_results=results)
 
     return source_asset
 
 
+def _check_specs(source: Source, asset_key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
+    specs = [
+        dg.AssetCheckSpec("contract", asset=asset_key, description="Rows that break the contract are few."),
+        dg.AssetCheckSpec(FRESHNESS_CHECK, asset=asset_key, description="The newest row is recent enough."),
+    ]
+    if has_clocks(source):
+        told = "The row's clocks run in one time zone, and none is ahead of its time."
+        specs.append(dg.AssetCheckSpec("clocks", asset=asset_key, description=told))
+    return specs
+
+
+def _contract(warehouse: Warehouse, source: Source, ingested: Ingested, asset_key: dg.AssetKey) -> dg.AssetCheckResult:
+    """How many rows stand in quarantine, and the first of them with the rule that each broke."""
+    read = ingested.read
+    total = read.rows + read.quarantined + read.duplicates
+    share = read.quarantined / total if total else 0.0
+    metadata: dict[str, Any] = {"quarantined": read.quarantined, "rows": read.rows, "limit": source.quarantine_limit}
+    if read.quarantined:
+        rows = warehouse.frame(ingested.quarantine)
+        counts = rows.groupby(["column", "rule"]).size().rename("values").reset_index()
+        metadata["by_rule"] = dg.MetadataValue.md(markdown_table(counts))
+        metadata["first_rows"] = dg.MetadataValue.md(markdown_table(rows, max_rows=SHOWN_QUARANTINE))
+    kept = f"{read.quarantined:,} of {total:,} rows ({share:.2%}) break the contract and stand in quarantine"
+    return dg.AssetCheckResult(
+        asset_key=asset_key,
+        check_name="contract",
+        passed=read.quarantined == 0,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{kept}; above {source.quarantine_limit:.2%} the source is refused."
+        if read.quarantined
+        else f"All {total:,} rows keep the contract.",
+        metadata=metadata,
+    )
+
+
+def _clocks(report: ClockReport, asset_key: dg.AssetKey) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=asset_key,
+        check_name="clocks",
+        passed=report.ok,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=report.sentence,
+        metadata={
+            "future_rows": report.future_rows,
+            **{f"{p.first} → {p.second}, seconds": p.gap.gap_seconds for p in report.pairs},
+        },
+    )
+
+
+def _origin(source: Source) -> str:
+    """Where rows come from, without an address."""
+    if source.kind == "sql":
+        return f"{source.path or (source.url and source.url.env)}: {source.table or 'query'}"
+    return source.path
+
+
 def _waits_for(system: LoadedSystem, source: Source) -> list[dg.AssetKey]:
-    """The source that the knowledge time is taken from."""
-    known = source.known_at
-    return [key(system, "source", known.latest)] if isinstance(known, KnownFrom) else []
+    """Sources that tell this one's knowledge time or its end."""
+    told = [source.known_at.latest] if isinstance(source.known_at, KnownFrom) else []
+    told += [source.closes.source] if source.closes else []
+    return [key(system, "source", other) for other in dict.fromkeys(told)]

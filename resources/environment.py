@@ -7,6 +7,7 @@ Does not belong here: anything that happens when this is imported; definitions c
     FORECASTLE_DATA      folder of source files; without it each system's simulator writes one
     FORECASTLE_SYSTEMS   further folders of systems, separated like PATH
     FORECASTLE_NOW       an instant with zone from which a replay clock starts (default: the system's clock)
+    FORECASTLE_CRASH_AT  for tests of faults: point[:signal[:nth]] at which this process is killed (default: none)
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ def resources_from(environment: Mapping[str, str]) -> dict[str, Any]:
         home=str(Path(environment.get("FORECASTLE_HOME", ".forecastle")).resolve()),
         data=environment.get("FORECASTLE_DATA", ""),
         now=environment.get("FORECASTLE_NOW", ""),
+        crash_at=environment.get("FORECASTLE_CRASH_AT", ""),
     )
     return {
         "platform": platform,

@@ -14,6 +14,7 @@ from forecastle.contract.load import LoadedSystem
 from forecastle.learn.registry import Registry
 from forecastle.learn.tracking import Tracking
 from forecastle.store.alerts import AlertLog
+from forecastle.store.crash import crash_hook, no_crash
 from forecastle.store.home import Home
 from forecastle.store.online import SQLiteOnlineStore
 from forecastle.store.simulated import simulated_data
@@ -24,12 +25,13 @@ class Platform(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Opens warehouse, online store, registry and MLflow of one home folder.
 
     `home` is the folder of all state, `data` the folder of source files ("" for simulated ones), `now` an instant from
-    which a replay clock starts ("" for the system's clock).
+    which a replay clock starts ("" for the system's clock), `crash_at` where a test wants a crash ("" for nowhere).
     """
 
     home: str
     data: str = ""
     now: str = ""
+    crash_at: str = ""
 
     @property
     def clock(self) -> Clock:
@@ -47,7 +49,8 @@ class Platform(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def warehouse(self) -> Warehouse:
         """Table versions."""
-        return Warehouse(self.layout.warehouse, clock=self.clock)
+        crash_at = crash_hook(self.crash_at) if self.crash_at else no_crash
+        return Warehouse(self.layout.warehouse, clock=self.clock, crash_at=crash_at)
 
     def online(self, system: str) -> SQLiteOnlineStore:
         """The system's online store, made when it is not there."""

@@ -56,10 +56,9 @@ def test_a_failure_is_one_event_with_the_refusals_sentence(
 
 def test_a_run_that_works_tells_each_asset_and_check(copied: World, capsys: pytest.CaptureFixture[str]) -> None:
     """Started and made with its seconds; checks that did not pass are told, those that did are not."""
-    definitions = dg.Definitions.merge(
-        copied.definitions,
-        dg.Definitions(jobs=[dg.define_asset_job("sources", selection=[dg.AssetKey([NAME, "source", "markets"])])]),
-    )
+    selection = [dg.AssetKey([NAME, "source", "markets"])]
+    job = dg.define_asset_job("sources", selection=selection, executor_def=dg.in_process_executor)
+    definitions = dg.Definitions.merge(copied.definitions, dg.Definitions(jobs=[job]))
     with dg.DagsterInstance.ephemeral() as instance:
         assert run.run(definitions.resolve_job_def("sources"), instance) is True
     events = lines(capsys)

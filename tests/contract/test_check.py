@@ -173,6 +173,26 @@ def test_a_knowledge_time_told_by_another_source(
         assert load_system(rain).declaration.sources["readings"].known_at.latest == "days"
 
 
+def test_knowledge_times_do_not_wait_for_each_other(rain: Path, edit: Edit):
+    """Two sources that take their knowledge time from one another would never be read: both are told."""
+    edit("system.yaml", "{delay: 5m}", "{latest: days, on: [station]}")
+    edit("system.yaml", "known_at: told_at", "known_at: {latest: readings, on: [station]}")
+    assert [text for _, text, _ in told(rain)] == [
+        "known_at of 'readings' is taken from 'days', which itself waits for 'readings'",
+        "known_at of 'days' is taken from 'readings', which itself waits for 'days'",
+    ]
+
+
+def test_columns_that_must_be_equal_are_of_one_dtype(rain: Path, edit: Edit):
+    """A number never equals a text, so every row would be without a knowledge time."""
+    edit("system.yaml", "{delay: 5m}", "{latest: days, on: [pressure]}")
+    told_at = "      told_at: {dtype: timestamp, unit: utc}\n"
+    edit("system.yaml", told_at, told_at + "      pressure: {dtype: string, unit: text}\n")
+    assert [(text, hint) for _, text, hint in told(rain)] == [
+        ("column 'pressure' is float64, in 'days' string", "declare one dtype")
+    ]
+
+
 def test_a_feature_stands_in_one_view(rain: Path, edit: Edit):
     """The same name in a view and an on-demand group is two definitions of one feature."""
     edit("features.py", '"tension"', '"pressure_mean"')

@@ -109,7 +109,8 @@ SQL = {
         " FROM reports"
     ),
     "load.sql": (
-        "SELECT bookings.crossing_id, bookings.event_at, bookings.known_at, bookings.ratio AS booked_ratio FROM bookings"
+        "SELECT bookings.crossing_id, bookings.event_at, bookings.known_at, bookings.ratio AS booked_ratio"
+        " FROM bookings"
     ),
     "late.sql": (
         "SELECT arrivals.crossing_id, arrivals.asked_at AS predict_at, arrivals.is_late AS outcome,"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecastle.contract.errors import LearnError
+from forecastle.contract.errors import ContractError, LearnError
 from forecastle.contract.load import LoadedSystem
 from forecastle.learn.backtest import (
     ORIGIN,
@@ -25,7 +25,6 @@ from forecastle.learn.backtest import (
     visible_rows,
 )
 from forecastle.learn.backtest_report import log_backtest, report_backtest, write_backtest
-from forecastle.learn.tracking import Tracking
 from forecastle.learn.train import train_model
 from forecastle.store.kept_cuts import WarehouseCuts
 from forecastle.store.warehouse import Warehouse
@@ -282,7 +281,7 @@ def test_scores_without_what_they_need_are_nan(system) -> None:
     assert all(np.isnan(found[name]) for name in ("brier_low", "auc", "baseline_brier", "difference"))
 
 
-def test_the_report_is_left_and_logged(mlflow, system, frame, tmp_path) -> None:
+def test_the_report_is_left_and_logged(mlflow, doors, system, frame, tmp_path) -> None:
     """Page, JSON, pictures and scores by cut lie in the folder and in an MLflow run that names the training set."""
     found = run(system, frame)
     report = report_backtest(system, found)
@@ -292,7 +291,7 @@ def test_the_report_is_left_and_logged(mlflow, system, frame, tmp_path) -> None:
     files = {path.name for path in page.parent.iterdir()}
     assert {"index.html", "report.json", "reliability.png", "history.png", "cuts.csv"} <= files
     assert len((page.parent / "cuts.csv").read_text().splitlines()) == 1 + len(report.scores)
-    tracking = Tracking(tmp_path / "mlflow")
+    tracking = doors.tracking
     run_id = log_backtest(
         system, frame, found, report, identity=ferries.identity(tmp_path), tracking=tracking,
         folder=page.parent, dagster_run_id="run-1",
@@ -307,7 +306,7 @@ def test_the_report_is_left_and_logged(mlflow, system, frame, tmp_path) -> None:
     assert {Path(item.path).name for item in logged} == files
 
 
-def test_an_instant_in_the_declaration_is_not_needed(system) -> None:
+def test_a_backtest_need_not_be_declared(system) -> None:
     """Without a word in the declaration the first model is trained every four weeks over all of the history."""
     declared = system.declaration
     assert declared.backtested_model() == "trees"
@@ -317,6 +316,5 @@ def test_an_instant_in_the_declaration_is_not_needed(system) -> None:
 
 def test_the_declared_model_must_exist(tmp_path) -> None:
     """A misspelt model is refused when the declaration loads, with the one that was meant."""
-    with pytest.raises(Exception, match=r"names unknown model 'tree'.*did you mean 'trees'"):
+    with pytest.raises(ContractError, match=r"names unknown model 'tree'.*did you mean 'trees'"):
         changed(tmp_path, "gates:", "backtest: {model: tree, every: 2w}\ngates:")
-    assert ORIGIN.tzinfo is UTC

@@ -1,4 +1,4 @@
-"""Promotion as one act: recorded, pointed at, aliased; refused before anything is recorded when the bundle is not whole."""
+"""Promotion as one act: recorded, pointed at, aliased; a bundle that is not whole is refused before any of it."""
 
 from __future__ import annotations
 

@@ -9,6 +9,8 @@ import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from forecastle.contract.errors import LearnError
 from forecastle.contract.system import Model, Split
@@ -140,7 +142,7 @@ def test_rows_that_teach_nothing_are_refused(frame, change, told) -> None:
 
 def test_leaves_too_large_for_the_rows_are_named(frame) -> None:
     """Where no feature is constant, the reason points to the leaves."""
-    with pytest.raises(LearnError, match="no feature is constant.*smaller leaves"):
+    with pytest.raises(LearnError, match=r"no feature is constant.*smaller leaves"):
         train(frame, params={**PARAMS, "min_child_samples": 10_000})
 
 
@@ -148,6 +150,39 @@ def test_one_null_feature_is_no_reason_to_refuse(frame) -> None:
     """A feature that nobody can give yet is null throughout; the others still make a model."""
     found = train(frame.assign(booked_ratio=np.nan))
     assert found.importances.set_index("feature").loc["booked_ratio", "importance"] == 0
+
+
+column = st.sampled_from(["as is", "null", "constant", "few values", "mostly null"])
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    kinds=st.tuples(column, column, column, column),
+    rate=st.sampled_from([0.0, 0.02, 0.5, 0.98, 1.0]),
+    rows=st.sampled_from([0, 1, 60, 130, 400]),
+    seed=st.integers(0, 50),
+)
+def test_any_rows_give_a_model_or_a_reason(kinds: tuple[str, ...], rate: float, rows: int, seed: int) -> None:
+    """Whatever the rows are like, training ends in probabilities for every test row or in an error that says why."""
+    generator = np.random.default_rng(seed)
+    frame = training_frame(max(rows, 1), seed=seed).iloc[:rows]
+    frame["outcome"] = (generator.random(rows) < rate).astype(np.int64)
+    for name, kind in zip(FEATURES, kinds, strict=True):
+        replaced = {
+            "as is": frame[name],
+            "null": np.nan,
+            "constant": 1.0,
+            "few values": generator.integers(0, 2, rows).astype(float),
+            "mostly null": frame[name].where(generator.random(rows) < 0.05),
+        }
+        frame[name] = replaced[kind]
+    try:
+        found = train(frame)
+    except LearnError:
+        return
+    assert len(found.test_probability) == len(found.split.test) >= 20
+    assert ((found.test_probability >= 0) & (found.test_probability <= 1)).all()
+    assert found.importances["importance"].sum() == pytest.approx(1)
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def test_unusable_input_is_refused() -> None:
         probabilistic_sharpe(2.0, 10, skewness=5.0, kurtosis=1.0)
     with pytest.raises(MeasureError, match="trials"):
         expected_best_sharpe(0, variance=1)
-    with pytest.raises(MeasureError, match="finite table"):
+    with pytest.raises(MeasureError, match="must be a table"):
         overfitting_probability([[0.1], [0.2]])
     with pytest.raises(MeasureError, match="even"):
         overfitting_probability(np.zeros((100, 3)), blocks=5)

@@ -241,7 +241,7 @@ def test_unusable_input_is_refused() -> None:
         mean_interval([1.0, np.nan], seed=0)
     with pytest.raises(MeasureError, match="level"):
         mean_interval([1.0, 2.0], level=95, seed=0)
-    with pytest.raises(MeasureError, match="finite table"):
+    with pytest.raises(MeasureError, match="must be a table"):
         sums_interval([1.0, 2.0], lambda s: s[:, 0], seed=0)
     with pytest.raises(MeasureError, match="bins"):
         score_intervals([1, 0], [0.4, 0.5], seed=0, bins=0)

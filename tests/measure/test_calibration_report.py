@@ -184,3 +184,32 @@ def test_real_probabilities_get_a_report(real_data):
     assert parts["vegas"] > parts["forecast"]
     low, high = report.scores.intervals[0].score
     assert low < 0.242495 < high
+
+
+def test_ranges_that_touch_at_two_decimals_are_one_in_the_sentence(full):
+    """.699-.7169 and .719-.7386 read as 0.70 to 0.74; a range of the other direction stays apart."""
+    cells = pool_ties([0, 1], [0.2, 0.8])
+    found = (
+        MiscalibratedRange(0.1, 0.2, "too_high"),
+        MiscalibratedRange(0.699, 0.7169, "too_low"),
+        MiscalibratedRange(0.719, 0.7386, "too_low"),
+    )
+    band = HonestBand(pd.DataFrame(), 0.9, 50, found)
+    verdict = calibration_verdict(
+        cells, full.numbers.cumulative, 0.1, band, level=0.95, tolerance=0.02
+    )
+    assert "too low between 0.70 and 0.74" in verdict.sentence
+    assert "too high between 0.10 and 0.20" in verdict.sentence
+    assert verdict.sentence.count("between") == 2
+
+
+def test_clusters_widen_the_auc_interval():
+    """With clusters the report's AUC interval counts them: rows met four times give the interval of rows met once."""
+    data = fixture()
+    y, p = data["y"][:400], data["a"][:400]
+    once = calibration_report(y, p, bands=False, seed=1).scores.auc
+    again = calibration_report(
+        np.repeat(y, 4), np.repeat(p, 4), clusters=np.repeat(np.arange(400), 4), bands=False, seed=1
+    ).scores.auc
+    assert (again.clusters, once.clusters) == (400, None)
+    assert (again.low, again.high) == pytest.approx((once.low, once.high), abs=1e-9)

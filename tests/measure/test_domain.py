@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from forecastle.contract.errors import MeasureError
-from forecastle.measure.domain import IMPORTANCE_COLUMNS, domain_drift
+from forecastle.measure.domain import IMPORTANCE_COLUMNS, density_ratios, domain_drift
 from forecastle.measure.drift import drift_table, reference
 
 
@@ -74,3 +74,16 @@ def test_refusals():
         domain_drift(frame, frame.rename(columns={"x": "y"}), seed=1)
     with pytest.raises(MeasureError, match="longer window"):
         domain_drift(frame, frame.head(5), seed=1)
+
+
+def test_density_ratios_carry_the_reference_to_the_current_mix():
+    """Reference N(0, 1), current N(1, 1): weighted means move most of the way, and the mean ratio is 1."""
+    rng = np.random.default_rng(8)
+    before, after = pd.DataFrame({"x": rng.normal(size=6000)}), pd.DataFrame({"x": rng.normal(1.0, 1.0, 3000)})
+    ratios = density_ratios(before, after, seed=1)
+    assert ratios.mean() == pytest.approx(1.0)
+    # The true ratio is exp(x - 1/2), with E[x ratio] = 1.
+    assert float(np.average(before["x"], weights=ratios)) == pytest.approx(1.0, abs=0.15)
+    assert np.corrcoef(np.log(ratios), before["x"])[0, 1] > 0.9
+    with pytest.raises(MeasureError, match="more than 1"):
+        density_ratios(before, after, largest=1.0, seed=1)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecastle.contract.errors import MeasureError
-from forecastle.measure.drift import FEATURE_COLUMNS, TEST_COLUMNS, Tolerance, drift_table, reference
+from forecastle.measure.drift import FEATURE_COLUMNS, TEST_COLUMNS, Tolerance, drift_table, reference, unit_change
 from tests.measure.minstd import triples
 
 
@@ -237,3 +237,13 @@ def test_line_movement_of_real_games(real_data):
     ref = {"total": reference(mixed[:1200])}
     assert drift_table(ref, {"total": mixed[1200:]}).alarms == ()
     assert drift_table(ref, {"total": mixed[1200:] * 100}).alarms == ("total",)
+
+
+def test_a_feature_in_another_unit_is_named():
+    """Seconds that arrive as minutes are named as such; the same rows again, and a shift by half, are not."""
+    rng = np.random.default_rng(4)
+    seconds = rng.lognormal(6.0, 1.0, 2000)
+    ref = reference(seconds, unit="seconds")
+    assert unit_change(ref, seconds / 60) == "values look like minutes, contract says seconds"
+    assert unit_change(ref, rng.permutation(seconds)[:500]) is None
+    assert unit_change(ref, seconds * 1.5) is None

@@ -12,7 +12,13 @@ from scipy import integrate
 
 from forecastle.contract.errors import MeasureError
 from forecastle.measure import scores
-from forecastle.measure.estimated import CHUNK_COLUMNS, estimate_by_chunk, estimate_performance
+from forecastle.measure.domain import density_ratios
+from forecastle.measure.estimated import (
+    CHUNK_COLUMNS,
+    estimate_by_chunk,
+    estimate_performance,
+    estimate_shifted_performance,
+)
 from tests.measure.minstd import fixture
 
 
@@ -137,3 +143,40 @@ def test_real_forecasts(real_data):
     p = games["fivethirtyeight"].to_numpy()
     found = estimate_performance(p)
     assert found.brier.low <= 0.242495 <= found.brier.high
+
+
+def test_shifted_estimate_sees_what_moves_behind_one_probability():
+    """The model knows x, the truth also z; when z moves CBPE stays blind and PAPE finds the realised scores."""
+    rng = np.random.default_rng(12)
+
+    def world(n, share):
+        x, z = rng.uniform(0.2, 0.6, n), (rng.random(n) < share).astype(float)
+        y = (rng.random(n) < x + 0.35 * z).astype(float)
+        return pd.DataFrame({"x": x, "z": z}), np.clip(x + 0.35 * 0.2, 0, 1), y
+
+    before, p_before, y_before = world(20_000, 0.2)
+    after, p_after, y_after = world(10_000, 0.8)
+    ratios = density_ratios(before, after, seed=1)
+    blind = estimate_performance(p_after)
+    seeing = estimate_shifted_performance(y_before, p_before, ratios, p_after)
+    realised_scores = {"brier": scores.brier_score(y_after, p_after), "log_loss": scores.log_loss(y_after, p_after)}
+    for name, realised in realised_scores.items():
+        error, other = (abs(getattr(found, name).estimate - realised) for found in (seeing, blind))
+        assert error < 0.25 * other, name
+    assert "mix of rows" in seeing.caveat
+
+
+def test_shifted_estimate_without_a_shift_is_the_plain_one_on_calibrated_rows():
+    """Ratios of 1 and calibrated probabilities: both estimates agree to the noise of an isotonic fit."""
+    y, a = fixture()["y"], fixture()["a"]
+    plain, shifted = estimate_performance(a), estimate_shifted_performance(y, a, np.ones(a.size), a)
+    assert shifted.brier.estimate == pytest.approx(plain.brier.estimate, abs=0.01)
+    # Expected outcomes fitted on the same rows give back the realised mean, a property of isotonic means.
+    assert shifted.accuracy.estimate == pytest.approx(np.mean((a >= 0.5) == y), abs=0.01)
+
+
+def test_a_certain_forecast_that_is_not_certain_has_infinite_loss():
+    """A served 0 among reference rows that came true half the time: log loss is infinite, never NaN."""
+    found = estimate_shifted_performance([0, 1, 0, 1], [0.0, 0.0, 1.0, 1.0], np.ones(4), [0.0, 1.0])
+    assert (found.log_loss.estimate, found.log_loss.low, found.log_loss.high) == (np.inf, np.inf, np.inf)
+    assert np.isfinite(found.brier.high)

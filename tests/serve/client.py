@@ -67,6 +67,9 @@ class Client:
         body = request if isinstance(request, bytes) else json.dumps(request).encode()
         return self.ask("POST", "/predict", body, **headers)
 
+    def post(self, path: str, request: Any) -> Answer:
+        return self.ask("POST", path, json.dumps(request).encode())
+
 
 @contextmanager
 def running(settings: Settings) -> Iterator[Client]:

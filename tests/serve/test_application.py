@@ -214,7 +214,11 @@ def test_an_unwritable_log_gives_no_answer(client, settings):
 
 def test_a_fault_of_ours_shows_no_trace(client, caplog):
     """An exception inside is 500 with a fixed text; the trace goes to the log only."""
-    client.application._running.predictor = None
+
+    async def broken(body: bytes) -> bytes:
+        raise AttributeError(f"NoneType: {len(body)}")
+
+    client.application._running.operations.by_path["/predict"].answer = broken
     with caplog.at_level(logging.ERROR, "forecastle.serve"):
         answer = client.predict(ASK)
     assert (answer.status, answer.json["error"]["code"]) == (500, "internal")
@@ -245,7 +249,7 @@ def test_a_body_that_never_ends_meets_the_deadline(settings):
 
         scope = {"method": "POST", "path": "/predict", "headers": [(b"content-type", b"application/json")]}
         client.loop.run_until_complete(client.application(scope, receive, send))
-        assert (sent[0]["status"], client.application._running.in_flight) == (504, 0)
+        assert (sent[0]["status"], client.application._running.operations.by_path["/predict"].in_flight) == (504, 0)
 
 
 def test_a_client_that_leaves_gets_no_answer(shared):
@@ -308,7 +312,7 @@ def test_the_openapi_document_is_true(shared):
     receipt = shared.predict(ASK).json
     described = document["components"]["schemas"]["Receipt"]
     assert list(described["properties"]) == list(receipt)
-    assert set(document["paths"]) == {"/predict", *shared.application._routes}
+    assert set(document["paths"]) == {*shared.application._running.operations.by_path, *shared.application._routes}
 
 
 def test_the_docs_page_needs_nothing_from_elsewhere(shared):

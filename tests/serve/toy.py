@@ -10,7 +10,9 @@ from pathlib import Path
 import lightgbm
 import numpy as np
 
+from forecastle.contract.decision import DecisionRule
 from forecastle.contract.feature_set import FeatureSet, FeatureSpec, OnDemandSpec, ViewSpec
+from forecastle.contract.push_view import PushView
 from forecastle.contract.system import Feature
 from forecastle.learn.bundle import BundleParts, Golden, write_bundle
 from forecastle.measure.calibrators import Platt
@@ -37,6 +39,35 @@ CONTRACTS = {
     "log_volume": Feature(dtype="float64", unit="log_usd", min=0),
 }
 VIEWS = {"prices": ("market_price", "volume_24h", "days_left"), "polls": ("poll_avg_7d", "rank")}
+RULES = """
+import math
+
+def bet(*, probability, market_price, days_left, predict_at, edge_min, fraction, cap):
+    if days_left is not None and days_left < 1:
+        return {"action": "closed", "reasons": ["the market ends today"]}
+    if market_price is None or not 0.0 < market_price < 1.0 or probability - market_price < edge_min:
+        return {"action": "pass", "reasons": ["no value"], "stake_share": 0.0}
+    odds = 1.0 / market_price
+    stake = min(max(fraction * ((probability * odds - 1.0) / (odds - 1.0)), 0.0), cap)
+    return {"action": "bet", "reasons": [], "stake_share": stake, "hour": predict_at.hour}
+
+def credit(*, probability, poll_spread, accept_below, decline_above):
+    reasons = []
+    if probability > accept_below:
+        reasons.append("R01 probability of default")
+    if poll_spread is None:
+        reasons.append("R02 no second opinion")
+    action = "decline" if probability > decline_above else "refer" if reasons else "accept"
+    return {"action": action, "reasons": reasons}
+"""
+BET = DecisionRule(
+    "toy",
+    "decide:bet",
+    ("market_price", "days_left", "predict_at"),
+    {"edge_min": 0.02, "fraction": 0.25, "cap": 0.05},
+    RULES,
+)
+CREDIT = DecisionRule("toy", "decide:credit", ("poll_spread",), {"accept_below": 0.3, "decline_above": 0.6}, RULES)
 MODEL_FEATURES = ("log_volume", "market_price", "poll_spread", "days_left", "rank")
 GIVEN = {"market_price": 0.4, "volume_24h": 100.0, "days_left": 10, "poll_avg_7d": 0.5}
 ROW = {"prices": (0.4, 100.0, 10), "polls": (0.5, 2)}
@@ -93,7 +124,15 @@ def matrix(generator: np.random.Generator, rows: int) -> np.ndarray:
     return np.column_stack(columns).astype(np.float64)
 
 
-def make_bundle(home: Home, *, seed: int = 1, version: str = "1", golden_shift: float = 0.0) -> str:
+def push_views() -> tuple[PushView, ...]:
+    return tuple(
+        PushView(name, {"market_id": "int64"}, {f: CONTRACTS[f] for f in names}) for name, names in VIEWS.items()
+    )
+
+
+def make_bundle(
+    home: Home, *, seed: int = 1, version: str = "1", golden_shift: float = 0.0, decision: DecisionRule | None = None
+) -> str:
     """Write a bundle with a model of that seed; a shift of the golden scores makes it fail its checks."""
     model = booster(seed=seed)
     rows = matrix(np.random.default_rng(9), 16)
@@ -111,6 +150,8 @@ def make_bundle(home: Home, *, seed: int = 1, version: str = "1", golden_shift: 
         ),
         card="# toy\n",
         facts={"model": "lightgbm", "model_version": version},
+        decision=decision,
+        views=push_views(),
     )
     return write_bundle(home.bundles("toy"), parts)
 

@@ -46,10 +46,14 @@ def server() -> Iterator[str]:
     command = [tools / "initdb", "-D", data, "-U", "tester", "-A", "scram-sha-256", "--pwfile", secret, "--no-sync"]
     subprocess.run(command, user=owner, cwd=folder, check=True, capture_output=True, timeout=120)
     options = ["-c", f"port={port}", "-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}"]
-    running = subprocess.Popen(
-        [tools / "postgres", "-D", data, "-c", "fsync=off", *options],
-        user=owner, cwd=folder, stdout=subprocess.DEVNULL, stderr=(folder / "log").open("wb"),
-    )  # fmt: skip
+    with (folder / "log").open("wb") as log:
+        running = subprocess.Popen(
+            [tools / "postgres", "-D", data, "-c", "fsync=off", *options],
+            user=owner,
+            cwd=folder,
+            stdout=log,
+            stderr=log,
+        )
     try:
         ready = [tools / "pg_isready", "-h", "127.0.0.1", "-p", str(port), "-t", "1"]
         if not any(subprocess.run(ready, check=False, capture_output=True).returncode == 0 for _ in _tries(running)):

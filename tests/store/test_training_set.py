@@ -75,7 +75,7 @@ def test_a_feature_about_the_future_does_not(system, tmp_path) -> None:
 
 
 def test_the_outcome_is_the_one_believed_at_the_time(system, tmp_path) -> None:
-    """A corrected outcome counts from its correction on, not a microsecond earlier; before the first there is no row."""
+    """A corrected outcome counts from its correction on, no microsecond earlier; before the first there is no row."""
     first, corrected = ASKED + 5 * HOUR, ASKED + 3 * DAY
     sources(
         tmp_path / "data",
@@ -174,7 +174,7 @@ def test_columns_stand_in_declared_order(many) -> None:
 
 
 def test_the_version_names_all_it_was_made_of(system, tmp_path) -> None:
-    """Facts name label and view versions, the feature set and the knowledge time; the same again is the same version."""
+    """Facts name label and view versions, feature set and knowledge time; the same again is the same version."""
     sources(tmp_path / "data", reports=[report(1, ASKED - HOUR)], arrivals=[arrival(1, ASKED, 1, ASKED + HOUR)])
     warehouse = ferries.warehouse_of(system, tmp_path / "warehouse", tmp_path / "data")
     version = publish_training_set(warehouse, system, now=NOW)
@@ -200,6 +200,6 @@ def test_a_broken_feature_leaves_the_old_training_set(tmp_path) -> None:
     arrivals.append(arrival(2, ASKED, 0, ASKED + HOUR))
     sources(tmp_path / "data", reports=reports, arrivals=arrivals, bookings=bookings)
     warehouse = ferries.warehouse_of(system, tmp_path / "warehouse", tmp_path / "data")
-    with pytest.raises(StoreError, match="strain.*finite|finite.*strain"):
+    with pytest.raises(StoreError, match=r"strain.*finite|finite.*strain"):
         publish_training_set(warehouse, system, now=NOW)
     assert warehouse.version(TABLE) == before

@@ -22,9 +22,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecastle.contract.errors import ConflictError, CorruptionError, StoreError
+from forecastle.store.content_hash import content_hash
 from forecastle.store.crash import CRASH_POINTS, crash_hook
 from forecastle.store.delta_log import NO_VERSION, TableName
-from forecastle.store.table_file import content_hash
 from forecastle.store.warehouse import Warehouse
 
 START = datetime(2026, 6, 1, tzinfo=UTC)
@@ -314,6 +314,7 @@ import os, sys
 from datetime import UTC, datetime
 from pathlib import Path
 import pyarrow as pa
+from forecastle.store.content_hash import content_hash
 from forecastle.store.crash import crash_hook
 from forecastle.store.warehouse import Warehouse
 armed = os.environ["FORECASTLE_CRASH_AT"]

@@ -110,10 +110,11 @@ def _print_scores(report: BacktestReport, console: Console) -> None:
     for name in ("cut", "rows", "Brier", "baseline", "difference", "95 %", "AUC"):
         table.add_column(name, justify="left" if name == "cut" else "right", no_wrap=True)
     rows: list[Any] = list(report.scores.itertuples(index=False))
+    form = "%Y-%m-%d" if all(row.cut == row.cut.normalize() for row in rows) else "%Y-%m-%d %H:%M"
     for row in rows:
         ends = (row.difference_low, row.difference_high)
         scores = (row.brier, row.baseline_brier, row.difference)
-        table.add_row(f"{row.cut:%Y-%m-%d %H:%M}", f"{row.rows:,}", *map(_score, scores), _ends(ends), _score(row.auc))
+        table.add_row(row.cut.strftime(form), f"{row.rows:,}", *map(_score, scores), _ends(ends), _score(row.auc))
     total = report.evaluation
     against = total.comparison("baseline")
     brier, baseline = total.value("model", "brier"), total.value("baseline", "brier")

@@ -7,6 +7,7 @@ Does not belong here: the steps themselves.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -33,8 +34,8 @@ def prepare(system: str, around: Surroundings, *, console: Console) -> Surroundi
     loaded = around.system(system)
     if _is_made(system, around):
         console.print(f"{system} is made already: starting its servers (forecastle run {system} makes it anew)")
-    elif not materialise(system, environment=around.of_children(), logs=around.logs, console=console):
-        raise ForecastleError(f"{system} could not be made; nothing was started")
+    else:
+        _make(system, around, console=console)
     if not around.data or around.now:
         return around
     warehouse = around.warehouse()
@@ -79,18 +80,30 @@ def demonstrate(system: str, around: Surroundings, urls: Addresses, *, console: 
     console.print(f"\nDagster shows {assets} assets, all made; MLflow shows run {run}", highlight=False)
 
 
+def _make(system: str, around: Surroundings, *, console: Console) -> None:
+    """Materialise everything; what is half made, from whichever data, does not count as made afterwards."""
+    marker = _marker(around)
+    marker.unlink(missing_ok=True)
+    if not materialise(system, environment=around.of_children(), logs=around.logs, console=console):
+        raise ForecastleError(f"{system} could not be made; nothing was started")
+    marker.write_text(json.dumps(_wanted(system, around)))
+
+
 def _is_made(system: str, around: Surroundings) -> bool:
     """Whether a champion was promoted from the kind of data that is asked for now, and packed."""
-    marker = around.home.root / "demo.json"
-    wanted = {"system": system, "data": around.data}
     try:
-        made = json.loads(marker.read_text()) == wanted
+        made = json.loads(_marker(around).read_text()) == _wanted(system, around)
     except (OSError, ValueError):
-        made = False
-    ready = made and around.home.champion(system).exists()
-    if not ready:
-        marker.write_text(json.dumps(wanted))
-    return ready
+        return False
+    return made and around.home.champion(system).exists()
+
+
+def _marker(around: Surroundings) -> Path:
+    return around.home.root / "demo.json"
+
+
+def _wanted(system: str, around: Surroundings) -> dict[str, str]:
+    return {"system": system, "data": around.data}
 
 
 def _liveliest(system: str, around: Surroundings) -> dict[str, Any]:

@@ -34,13 +34,12 @@ def materialise(system: str, *, environment: Mapping[str, str], logs: Path, cons
             text=True,
         )
     assert child.stdout is not None
-    try:
-        failures = draw(map(_event, child.stdout), console=console)
-    except BaseException:
-        child.terminate()
-        raise
-    finally:
-        child.wait()
+    with child:
+        try:
+            failures = draw(map(_event, child.stdout), console=console)
+        except BaseException:
+            child.terminate()
+            raise
     if child.returncode != 0 and not failures:
         tail = log.read_text(errors="replace")[-2000:]
         console.print(f"the run ended with status {child.returncode}:\n{tail}", highlight=False, markup=False)

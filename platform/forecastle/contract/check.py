@@ -21,12 +21,11 @@ from forecastle.contract.errors import Problem, did_you_mean
 from forecastle.contract.estimators import ESTIMATOR_PARAMS, SYNONYMS
 from forecastle.contract.faults import column_faults, feature_faults
 from forecastle.contract.findings import Findings
-from forecastle.contract.source_check import origin_faults
+from forecastle.contract.source_check import TIME_COLUMNS, name_faults, source_faults
 from forecastle.contract.sql import ParsedSql, output_line, parse_select
 from forecastle.contract.stream_check import stream_faults
-from forecastle.contract.system import Column, Entity, Feature, Freshness, KnownFrom, OnDemand, Source, System
+from forecastle.contract.system import Column, Entity, Feature, Freshness, OnDemand, System
 
-TIME_COLUMNS: Final = ("event_at", "known_at")
 LABEL_COLUMNS: Final = ("predict_at", "outcome", "known_at")
 
 
@@ -93,87 +92,15 @@ class _Checker:
         for name, source in self.system.sources.items():
             place: Place = ("sources", name)
             yield from self._columns((*place, "columns"), source.columns)
-            for word in TIME_COLUMNS:
-                column = source.time_columns().get(word)
-                yield from self._time_column((*place, word), source, column)
-                if word in source.columns and column != word:
-                    text = f"column {word!r} would be hidden by the source's own {word}"
-                    yield from self.at((*place, word), text, f"say {word}: {word} or rename the column")
             yield from self._names((*place, "key"), source.key, {*source.columns, *TIME_COLUMNS}, "column")
             yield from self._freshness((*place, "freshness"), source.freshness)
-            for field_name, text, hint in origin_faults(source):
-                yield from self.at((*place, field_name), text, hint)
-            yield from self._clocks(place, name, source)
-            if isinstance(source.known_at, KnownFrom):
-                yield from self._known_from((*place, "known_at"), name, source.known_at)
-
-    def _known_from(self, place: Place, name: str, known: KnownFrom) -> Iterator[Problem]:
-        """The other source is there, has the columns, and does not wait for this one in turn."""
-        sources = self.system.sources
-        yield from self._names((*place, "latest"), [known.latest], sources, "source")
-        yield from self._names((*place, "on"), known.on, sources[name].columns, "column")
-        if known.latest not in sources:
-            return
-        if self._waits_for(known.latest, name):
-            text = f"known_at of {name!r} is taken from {known.latest!r}, which itself waits for {name!r}"
-            yield from self.at((*place, "latest"), text, "one source of a chain must know its own time")
-        yield from self._shared(place, known.on, name, known.latest)
-
-    def _shared(self, place: Place, on: Sequence[str], name: str, other: str) -> Iterator[Problem]:
-        """Columns that two sources must share, of one dtype."""
-        here, there = self.system.sources[name].columns, self.system.sources[other].columns
-        for index, column in enumerate(on):
-            spot = (*place, "on", index)
-            if column not in there:
-                text = f"on names column {column!r}, which {other!r} has not"
-                yield from self.at(spot, text, did_you_mean(column, set(here) & set(there)))
-            elif column in here and here[column].dtype != there[column].dtype:
-                text = f"column {column!r} is {here[column].dtype}, in {other!r} {there[column].dtype}"
-                yield from self.at(spot, text, "declare one dtype")
-
-    def _clocks(self, place: Place, name: str, source: Source) -> Iterator[Problem]:
-        """The further clocks that a source's own are compared with."""
-        yield from self._time_column((*place, "ingested_at"), source, source.ingested_at)
-        closes, sources = source.closes, self.system.sources
-        if closes is None:
-            return
-        place = (*place, "closes")
-        yield from self._names((*place, "source"), [closes.source], sources, "source")
-        yield from self._names((*place, "on"), closes.on, source.columns, "column")
-        if closes.source in sources:
-            yield from self._time_column((*place, "at"), sources[closes.source], closes.at)
-            yield from self._shared(place, closes.on, name, closes.source)
-
-    def _waits_for(self, source: str, other: str) -> bool:
-        """Does the knowledge time of `source` come, over any number of sources, from `other`?"""
-        passed: set[str] = set()
-        while source in self.system.sources and source not in passed and source != other:
-            passed.add(source)
-            known = self.system.sources[source].known_at
-            if not isinstance(known, KnownFrom):
-                return False
-            source = known.latest
-        return source == other
-
-    def _time_column(self, place: Place, source: Source, column: str | None) -> Iterator[Problem]:
-        if column is None:
-            return
-        yield from self._names(place, [column], source.columns, "column")
-        declared = source.columns.get(column)
-        if declared is not None and declared.dtype not in {"timestamp", "date"}:
-            text = f"{place[-1]} column {column!r} is {declared.dtype}"
-            yield from self.at(place, text, "declare dtype timestamp or date")
+            for spot, text, hint in source_faults(name, self.system.sources):
+                yield from self.at((*place, *spot), text, hint)
 
     def _names(self, place: Place, names: Sequence[str], allowed: Iterable[str], what: str) -> Iterator[Problem]:
         """Names in a list (or alone) that must exist, each once."""
-        known = set(allowed)
-        for index, name in enumerate(names):
-            here = (*place, index)
-            if name not in known:
-                text = f"{place[-1]} names unknown {what} {name!r}"
-                yield from self.at(here, text, did_you_mean(name, known))
-            elif name in names[:index]:
-                yield from self.at(here, f"{place[-1]} names {name!r} twice")
+        for spot, text, hint in name_faults(place, names, allowed, what):
+            yield from self.at(spot, text, hint)
 
     def _freshness(self, place: Place, freshness: Freshness | None) -> Iterator[Problem]:
         if freshness is not None and not freshness.warn < freshness.fail:
@@ -329,8 +256,8 @@ class _Checker:
             found += import_problems(text_of, own=frozenset({"", *self.parts.code}))
         yield from found
         if not found and module in self.parts.code:
-            rule = DecisionRule(self.system.system, declared.function, tuple(declared.inputs), declared.params,
-                                self.parts.code[module])  # fmt: skip
+            code, inputs = self.parts.code[module], tuple(declared.inputs)
+            rule = DecisionRule(self.system.system, declared.function, inputs, declared.params, code)
             if fault := trial_fault(rule, features):
                 yield from self.at(place, *fault)
 

@@ -1,4 +1,4 @@
-"""A feature view as rows are pushed into it: key columns and the contract of every feature, used by the model or not.
+"""A feature view as rows are pushed into it: its keys and the contract of every feature, used by a model or not.
 
 Belongs here: the record that travels in a bundle, so that the service can check pushed rows without the system's folder.
 Does not belong here: reading pushed rows (`serve/push_events.py`), storing them. Served: pydantic at most.

@@ -26,7 +26,7 @@ _DARK_AMBER = "#7A5300"  # amber that can be read as text
 
 
 @look()
-def reliability_diagram(  # noqa: PLR0913
+def reliability_diagram(
     curve: pd.DataFrame,
     histogram: pd.DataFrame,
     *,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from forecastle.draw.style import BLUE, FAINT, GREEN, INK, MUTED, VERMILLION, look, note, one_axes
+from forecastle.draw.style import BLUE, FAINT, GREEN, INK, MUTED, VERMILLION, look, note, one_axes, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,17 +66,18 @@ def murphy_diagram(
     axes.plot(threshold, curve["reference_score"], color=MUTED, linewidth=1.4)
     axes.plot(threshold, best, color=GREEN, linewidth=1.4)
     axes.plot(threshold, curve["score"], color=BLUE)
-    reference = curve["reference_score"].to_numpy()
-    peak = int(np.argmax(reference))
-    note(axes, "always the base rate", (threshold[peak], reference[peak]), offset=(0, 8), ha="center")
     handles = [
         axes.plot([], [], color=BLUE, label="forecast")[0],
         axes.plot([], [], color=GREEN, label="recalibrated")[0],
+        axes.plot([], [], color=MUTED, label="always the base rate")[0],
         axes.fill([], [], color=VERMILLION, alpha=0.3, label="miscalibration")[0],
     ]
+    # The base rate's line peaks at the base rate: the other upper corner is always free.
+    peak = threshold[int(np.argmax(curve["reference_score"].to_numpy()))]
     axes.legend(
-        handles=handles, loc="upper left", frameon=False, labelcolor=[BLUE, GREEN, VERMILLION], fontsize=8.5
-    )
+        handles=handles, loc="upper left" if peak > 0.5 else "upper right", frameon=False,
+        labelcolor=[BLUE, GREEN, MUTED, VERMILLION], fontsize=8.5,
+    )  # fmt: skip
     axes.set(xlim=(0, 1), xlabel="decision threshold", ylabel="mean elementary score")
     axes.set_ylim(bottom=0.0, top=float(curve[["score", "reference_score"]].to_numpy().max()) * 1.15)
     return figure
@@ -97,7 +98,7 @@ def miscalibration_discrimination_diagram(
     """
     figure, axes = one_axes(title, subtitle, height_inches=4.8)
     table = forecasts[forecasts["rule"] == rule]
-    names = [str(name) for name in table["forecast"]]
+    names = [shortened(str(name), letters=26) for name in table["forecast"]]
     x, y = table["miscalibration"].to_numpy(float), table["discrimination"].to_numpy(float)
     is_finite = np.isfinite(x)
     right, top = _limit(x[is_finite]), _limit(y[is_finite])
@@ -141,14 +142,16 @@ def _label_dots(axes: Axes, names: list[str], x: FloatArray, y: FloatArray) -> N
     taken: list[_Box] = [(a - 0.012, b - 0.012, a + 0.012, b + 0.012) for a, b in dots.tolist()]
     for place, (name, dot) in enumerate(zip(names, dots.tolist(), strict=True)):
         boxes = [_name_box(dot, 0.0155 * len(name) + 0.01, side, lines) for side, lines in _NAME_PLACES]
-        free = [box for box in boxes if box[0] >= 0.0 and not any(_overlap(box, other) for other in taken)]
-        box = (free or boxes)[0]
+        inside = [box for box in boxes if box[0] >= 0.0 and box[2] <= 1.0]
+        free = [box for box in inside if not any(_overlap(box, other) for other in taken)]
+        box = (free or inside or boxes)[0]
         taken.append(box)
-        axes.annotate(
+        label = axes.annotate(
             name, dot, xycoords="axes fraction", xytext=(box[0], (box[1] + box[3]) / 2),
             textcoords="axes fraction", va="center_baseline", color=INK if place else BLUE,
             arrowprops={"arrowstyle": "-", "color": FAINT, "linewidth": 0.6, "shrinkA": 2, "shrinkB": 6},
         )  # fmt: skip
+        label.set_in_layout(False)  # a long name must not make the axes, and with them every other place, smaller
 
 
 _NAME_PLACES = ((1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1), (1, 2), (1, -2), (1, 3), (1, -3))

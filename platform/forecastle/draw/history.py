@@ -48,7 +48,7 @@ def calibration_history(
 
 
 @look()
-def score_history(  # noqa: PLR0913
+def score_history(
     table: pd.DataFrame,
     *,
     value: str,

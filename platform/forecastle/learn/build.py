@@ -75,46 +75,17 @@ def build_model(
     Raises:
         LearnError: the rows cannot give a model; bundles and registered versions stay as they were.
     """
-    declared = system.declaration
-    feature_set = system.feature_set(name)
-    trained = train_model(
-        frame,
-        name=name,
-        model=declared.models[name],
-        features=feature_set.model_features,
-        split=declared.evaluate.split,
-        cluster=cluster_column(system),
-    )
+    trained = _train(system, name, frame)
     evaluation = evaluate_test(system, frame.iloc[trained.split.test], trained.test_probability, champion=None)
     references = _references(frame.iloc[trained.split.train], system, trained.features)
-    tags = {
-        "system": declared.system,
-        "feature_set": feature_set.hash,
-        "training_set": identity.content_hash,
-        "training_set_version": str(identity.version),
-        "dagster_run_id": dagster_run_id,
-    }
-    with tracking.run(declared.system, name=name, tags=tags) as run:
-        facts = {
-            **_facts(name, trained, identity, estimator=declared.models[name].estimator),
-            "feature_set": feature_set.hash,
-            "trained_at": trained_at.isoformat(),
-            "mlflow_run_id": run.run_id,
-            "dagster_run_id": dagster_run_id,
-        }
+    facts = _facts(system, trained, identity)
+    facts |= {"trained_at": trained_at.isoformat(), "dagster_run_id": dagster_run_id}
+    tags = _tags(system, facts)
+    with tracking.run(system.name, name=name, tags=tags) as run:
+        facts["mlflow_run_id"] = run.run_id
         card = model_card(system, trained, evaluation, facts=facts, lineage=feature_lineage(system))
         model_uri = _log(trained, evaluation, frame, identity=identity, tracking=tracking)
-        parts = BundleParts(
-            feature_set=feature_set,
-            model_bytes=trained.model_bytes,
-            calibrator=trained.calibrator,
-            reference=references,
-            golden=trained.golden,
-            card=card,
-            facts=facts,
-            decision=system.decision_rule(),
-            views=system.push_views(),
-        )
+        parts = _parts(system, trained, card=card, references=references, facts=facts)
         version, bundle = _register(parts, model_uri=model_uri, tags=tags, tracking=tracking, bundles=bundles)
     return BuiltModel(name, bundle, version, run.run_id, trained, evaluation, card)
 
@@ -162,17 +133,57 @@ def feature_lineage(system: LoadedSystem) -> dict[str, tuple[tuple[str, str], ..
     return found
 
 
-def _facts(name: str, trained: TrainedModel, identity: TrainingSetIdentity, *, estimator: str) -> dict[str, Any]:
+def _train(system: LoadedSystem, name: str, frame: pd.DataFrame) -> TrainedModel:
+    declared = system.declaration
+    return train_model(
+        frame,
+        name=name,
+        model=declared.models[name],
+        features=system.feature_set(name).model_features,
+        split=declared.evaluate.split,
+        cluster=cluster_column(system),
+    )
+
+
+def _facts(system: LoadedSystem, trained: TrainedModel, identity: TrainingSetIdentity) -> dict[str, Any]:
     """What the bundle says of its own origin."""
     return {
-        "model": name,
-        "estimator": estimator,
+        "model": trained.name,
+        "estimator": system.declaration.models[trained.name].estimator,
+        "feature_set": system.feature_set(trained.name).hash,
         "training_set_hash": identity.content_hash,
         "training_set_version": identity.version,
         "knowledge_until": identity.knowledge_until.isoformat(),
         "calibrate_from": trained.split.calibrate_from.isoformat(),
         "test_from": trained.split.test_from.isoformat(),
     }
+
+
+def _tags(system: LoadedSystem, facts: Mapping[str, Any]) -> dict[str, str]:
+    """What MLflow's run and registered version can be found by."""
+    return {
+        "system": system.name,
+        "feature_set": facts["feature_set"],
+        "training_set": facts["training_set_hash"],
+        "training_set_version": str(facts["training_set_version"]),
+        "dagster_run_id": facts["dagster_run_id"],
+    }
+
+
+def _parts(
+    system: LoadedSystem, trained: TrainedModel, *, card: str, references: Mapping[str, Any], facts: Mapping[str, Any]
+) -> BundleParts:
+    return BundleParts(
+        feature_set=system.feature_set(trained.name),
+        model_bytes=trained.model_bytes,
+        calibrator=trained.calibrator,
+        reference=references,
+        golden=trained.golden,
+        card=card,
+        facts=facts,
+        decision=system.decision_rule(),
+        views=system.push_views(),
+    )
 
 
 def _log(

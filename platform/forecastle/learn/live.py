@@ -64,8 +64,8 @@ def coverage(outcomes: pd.DataFrame, *, now: datetime) -> pd.DataFrame:
     Columns `COVERAGE_COLUMNS`, oldest week first: `age_days` since the week began, `share_known` of the predictions
     that can have an outcome after them (not those asked too late), `is_mature` when the whole week is past maturity.
     """
-    naive = outcomes["predicted_at"].dt.tz_convert("UTC").dt.normalize()
-    weeks = (naive - pd.to_timedelta(naive.dt.dayofweek, unit="D")).rename("week")
+    days = outcomes["predicted_at"].dt.tz_convert("UTC").dt.normalize()
+    weeks = (days - pd.to_timedelta(days.dt.day_of_week, unit="D")).rename("week")
     rows = [_week(week, part, now=now) for week, part in outcomes.groupby(weeks, sort=True)]
     return pd.DataFrame(rows, columns=list(COVERAGE_COLUMNS)).astype({"week": "datetime64[us, UTC]"})
 
@@ -109,8 +109,8 @@ def live_sentence(outcomes: pd.DataFrame, *, matures: timedelta) -> str:
         )
     else:
         told = f"{final:,} of {len(outcomes):,} predictions are final, {so_far - final:,} more have an outcome so far."
-    told += f" {late:,} were asked after the outcome was known and do not count." if late else ""
-    return told + (f" {overdue:,} are overdue." if overdue else "")
+    told += f" Asked after the outcome was known, and not counted: {late:,}." if late else ""
+    return told + (f" Overdue: {overdue:,}." if overdue else "")
 
 
 def calibration_rows(outcomes: pd.DataFrame) -> CalibrationRows:

@@ -17,11 +17,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forecastle.contract.errors import BundleError
+from forecastle.measure.calibrators import log_odds as start_log_odds
+from forecastle.measure.calibrators import sigmoid
 
 FloatArray = NDArray[np.float64]
 
@@ -53,8 +56,11 @@ class NativeBooster:
     NaN is LightGBM's missing value. Safe to share between threads: single rows take turns.
     """
 
-    def __init__(self, model_bytes: bytes, *, expected_sha256: str) -> None:
+    def __init__(self, model_bytes: bytes, *, expected_sha256: str, start: int | None = None) -> None:
         """Load a text model whose SHA-256 is `expected_sha256` (64 hex digits).
+
+        With `start`, the trees were fitted from the log-odds of that column (LightGBM's init score, which its text
+        does not hold): those are added to the trees' sum before it becomes a probability.
 
         Raises:
             BundleError: the digest differs (LightGBM has seen no byte then), or LightGBM refuses the model.
@@ -64,6 +70,8 @@ class NativeBooster:
             raise BundleError(f"model has SHA-256 {digest}, expected {expected_sha256}; restore the bundle's files")
         if b"\0" in model_bytes:
             raise BundleError("model text holds a zero byte; write it again with `Booster.model_to_string`")
+        self._start = start
+        self._kind = _PREDICT_NORMAL if start is None else _PREDICT_RAW
         self._handle = ctypes.c_void_p()
         self._fast = ctypes.c_void_p()
         self._lock = threading.Lock()
@@ -83,7 +91,7 @@ class NativeBooster:
         self._check(
             self._library.LGBM_BoosterPredictForMatSingleRowFastInit(
                 self._handle,
-                _PREDICT_NORMAL,
+                self._kind,
                 0,
                 -1,
                 _FLOAT64,
@@ -106,7 +114,7 @@ class NativeBooster:
             status = self._single(self._fast, *self._arguments)
             score = self._score.value
         self._check(status)
-        return score
+        return score if self._start is None else float(_started(score, values[self._start]))
 
     def predict(self, matrix: FloatArray) -> FloatArray:
         """Scores, shape (rows,), of a (rows, `width`) matrix.
@@ -117,7 +125,8 @@ class NativeBooster:
         rows = np.ascontiguousarray(matrix, dtype=np.float64)
         if rows.ndim != 2 or rows.shape[1] != self.width:
             raise BundleError(f"matrix has shape {rows.shape}, the model takes (rows, {self.width})")
-        return self._of_matrix(rows, _PREDICT_NORMAL, each=1)
+        scores = self._of_matrix(rows, self._kind, each=1)
+        return scores if self._start is None else np.asarray(_started(scores, rows[:, self._start]), dtype=np.float64)
 
     def explain_one(self, values: list[float]) -> Explanation:
         """What each feature adds to the log-odds of one row of `width` values (Tree SHAP).
@@ -134,6 +143,9 @@ class NativeBooster:
         row = np.array([values], dtype=np.float64)
         log_odds = float(self._of_matrix(row, _PREDICT_RAW, each=1)[0])
         *parts, expected = self._of_matrix(row, _PREDICT_CONTRIB, each=self.width + 1).tolist()
+        if self._start is not None:
+            started = float(start_log_odds(values[self._start]))
+            log_odds, parts[self._start] = log_odds + started, parts[self._start] + started
         residual = math.fsum([*parts, expected, -log_odds])
         if not abs(residual) <= SUM_TOLERANCE * max(1.0, abs(log_odds)):
             raise ArithmeticError(f"contributions and expected value miss the log-odds {log_odds!r} by {residual!r}")
@@ -196,6 +208,12 @@ class NativeBooster:
         if status != 0:
             text = self._library.LGBM_GetLastError().decode("utf-8", "replace")
             raise BundleError(f"LightGBM refused: {text}")
+
+
+def _started(score: Any, start: Any) -> Any:
+    """Probability of the trees' sum and the log-odds they started from; the same bits for one row and for many."""
+    return sigmoid(score + start_log_odds(start))
+
 
 
 @cache

@@ -21,7 +21,10 @@ from typing import Any
 from forecastle.contract.clock import Clock
 from forecastle.contract.errors import ConflictError
 
-_SCHEMA = """
+# One transaction, and a number that says it was done: no process ever sees tables without their triggers.
+_SCHEMA_NUMBER = 1
+_SCHEMA = f"""
+begin immediate;
 create table if not exists decisions (
   decision_id integer primary key autoincrement,
   system text not null, model text not null, bundle text not null, model_version text not null,
@@ -43,6 +46,8 @@ create trigger if not exists decisions_new before insert on decisions
   when new.decision_id in (select decision_id from decisions) begin select raise(abort, 'immutable'); end;
 create trigger if not exists promotions_new before insert on promotions
   when new.promotion_id in (select promotion_id from promotions) begin select raise(abort, 'immutable'); end;
+pragma user_version = {_SCHEMA_NUMBER};
+commit;
 """
 
 _PROMOTION = "promotion_id, system, bundle, model_version, promoted_at, approved_by, previous_id, decision_id"
@@ -171,10 +176,11 @@ class Registry:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         connection = sqlite3.connect(self._path, timeout=10)
         try:
-            connection.execute("pragma journal_mode=wal")
+            # The rollback journal, not WAL: changing a new file to WAL does not wait for others who are opening it.
             connection.execute("pragma synchronous=full")
             connection.execute("pragma foreign_keys=on")
-            connection.executescript(_SCHEMA)
+            if connection.execute("pragma user_version").fetchone() != (_SCHEMA_NUMBER,):
+                connection.executescript(_SCHEMA)
             with connection:
                 yield connection
         finally:

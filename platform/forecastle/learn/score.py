@@ -1,17 +1,20 @@
 """Scoring many rows with a bundle: the batch twin of one request, bit for bit.
 
-Belongs here: from rows with features by name to raw scores and probabilities.
+Belongs here: from rows with features by name to raw scores, probabilities and decisions.
 Does not belong here: joining features (`store/`), one request (`serve/`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from forecastle.contract.decision import CLOSED, PREDICT_AT
 from forecastle.contract.errors import BundleError
 from forecastle.contract.on_demand import on_demand_columns
 from forecastle.learn.bundle import Bundle
@@ -22,10 +25,22 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Raw scores and calibrated probabilities, each (n,)."""
+    """Raw scores and calibrated probabilities, each (n,), and the features they stand on, by name."""
 
     raw: FloatArray
     probability: FloatArray
+    columns: Mapping[str, FloatArray]
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """The decision of each row as JSON text (`null` where the system declares no rule), as an answer carries it.
+
+    `is_open` (n,) is false where the rule says that it is too late: such a row is no prediction.
+    """
+
+    json: tuple[str, ...]
+    is_open: NDArray[np.bool_]
 
 
 def score_rows(bundle: Bundle, frame: pd.DataFrame) -> Scores:
@@ -46,4 +61,28 @@ def score_rows(bundle: Bundle, frame: pd.DataFrame) -> Scores:
     matrix = np.column_stack([columns[name] for name in feature_set.model_features])
     booster = NativeBooster(bundle.model_bytes, expected_sha256=bundle.model_sha256)
     raw = booster.predict(np.ascontiguousarray(matrix))
-    return Scores(raw, bundle.calibrator.apply(raw))
+    return Scores(raw, bundle.calibrator.apply(raw), columns)
+
+
+def decide_rows(bundle: Bundle, scores: Scores, predict_at: pd.Series) -> Decisions:
+    """The bundle's decision rule over scored rows: what one request about each of them would be told.
+
+    Args:
+        bundle: carries the rule and its code.
+        scores: of the rows, from `score_rows`.
+        predict_at: the moment of each row, tz-aware UTC, in the same order.
+
+    Raises:
+        DecisionError: the rule fails for a row.
+    """
+    rule = bundle.decision
+    if rule is None:
+        return Decisions(("null",) * len(predict_at), np.ones(len(predict_at), dtype=bool))
+    inputs = {name: scores.columns[name].tolist() for name in rule.inputs if name != PREDICT_AT}
+    moments = [moment.to_pydatetime() for moment in predict_at]
+    made = [
+        rule.decide(probability, {name: values[row] for name, values in inputs.items()}, predict_at=moments[row])
+        for row, probability in enumerate(scores.probability.tolist())
+    ]
+    texts = tuple(msgspec.json.encode(decision).decode() for decision in made)
+    return Decisions(texts, np.array([decision["action"] != CLOSED for decision in made], dtype=bool))

@@ -77,24 +77,16 @@ def train_model(
     booster, params = _fit(model, matrix[parts.train], outcomes[parts.train], features)
     importances = _importances(booster, features)
     _require_knowledge(model, importances, matrix[parts.train], features)
-    raw_calibrate = np.asarray(booster.predict(matrix[parts.calibrate]), dtype=np.float64)
     groups = frame[cluster].to_numpy()[parts.calibrate]
-    calibrator, reasons, table = _calibrate(model, outcomes[parts.calibrate], raw_calibrate, groups)
-    test_raw = np.asarray(booster.predict(matrix[parts.test]), dtype=np.float64)
+    scores = _scores(booster, matrix[parts.calibrate])
+    calibrator, reasons, table = _calibrate(model, outcomes[parts.calibrate], scores, groups)
+    test_raw = _scores(booster, matrix[parts.test])
+    golden = _golden(matrix[parts.test], test_raw, calibrator)
+    text = booster.model_to_string().encode()
     return TrainedModel(
-        name=name,
-        features=tuple(features),
-        model_bytes=booster.model_to_string().encode(),
-        calibrator=calibrator,
-        calibrator_reasons=reasons,
-        calibrator_table=table,
-        split=parts,
-        test_raw=test_raw,
-        test_probability=calibrator.apply(test_raw),
-        golden=_golden(matrix[parts.test], test_raw, calibrator),
-        params=params,
-        importances=importances,
-    )
+        name, tuple(features), text, calibrator, reasons, table, parts,
+        test_raw, calibrator.apply(test_raw), golden, params, importances,
+    )  # fmt: skip
 
 
 def feature_matrix(frame: pd.DataFrame, features: Sequence[str]) -> FloatArray:
@@ -122,6 +114,10 @@ def _fit(model: Model, matrix: FloatArray, outcomes: FloatArray, features: Seque
     except Exception as error:  # an estimator may raise anything
         raise LearnError(f"{model.estimator} cannot be fitted: {type(error).__name__}: {error}") from error
     return estimator.booster_, {k: v for k, v in estimator.get_params().items() if v is not None}
+
+
+def _scores(booster: Any, matrix: FloatArray) -> FloatArray:
+    return np.asarray(booster.predict(matrix), dtype=np.float64)
 
 
 def _calibrate(

@@ -59,9 +59,7 @@ def assign_many(units: Iterable[Unit], shares: Mapping[str, float], *, salt: str
 def _arms(shares: Mapping[str, float]) -> tuple[list[str], FloatArray]:
     total = sum(shares.values())
     if not shares or min(shares.values()) <= 0 or not abs(total - 1) < 1e-9:
-        raise MeasureError(
-            f"shares must be positive and add up to 1, got {dict(shares)}: remove arms without units"
-        )
+        raise MeasureError(f"shares must be positive and add up to 1, got {dict(shares)}: remove arms without units")
     return list(shares), np.cumsum(list(shares.values()))[:-1]
 
 

@@ -85,9 +85,7 @@ def deflated_sharpe_test(returns: ArrayLike, trial_sharpes: ArrayLike) -> Sharpe
     """
     trials = as_finite(trial_sharpes, name="trial_sharpes")
     if trials.size < 2:
-        raise MeasureError(
-            f"deflation needs at least 2 trials, got {trials.size}: use sharpe_test for a single one"
-        )
+        raise MeasureError(f"deflation needs at least 2 trials, got {trials.size}: use sharpe_test for a single one")
     benchmark = expected_best_sharpe(trials.size, variance=float(trials.var(ddof=1)))
     sharpe, skewness, kurtosis, n = _moments(returns)
     probability = probabilistic_sharpe(sharpe, n, benchmark=benchmark, skewness=skewness, kurtosis=kurtosis)

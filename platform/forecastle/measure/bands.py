@@ -168,9 +168,7 @@ def chernoff_quantile(probability: float) -> float:
     and Wellner 2001, JCGS 10, 388); integrated here by the trapezoid rule, which converges exponentially.
     """
     if not 0.0005 <= probability <= 0.9995:
-        raise MeasureError(
-            f"probability: got {probability:g}; allowed is 0.0005 to 0.9995; choose a smaller level"
-        )
+        raise MeasureError(f"probability: got {probability:g}; allowed is 0.0005 to 0.9995; choose a smaller level")
     s = np.linspace(-14.0, 14.0, 701)
     x = np.linspace(-3.0, 3.0, 2001)
     transform = 2.0 ** (1 / 3) / airy(1j * 2.0 ** (-1 / 3) * s)[0]
@@ -241,9 +239,7 @@ def _block_starts(rounded: FloatArray) -> IntArray:
     return np.flatnonzero(np.diff(rounded, prepend=-1.0))
 
 
-def _blocks(
-    cells: Cells, starts: IntArray, level: float
-) -> tuple[IntArray, IntArray, FloatArray, FloatArray, float]:
+def _blocks(cells: Cells, starts: IntArray, level: float) -> tuple[IntArray, IntArray, FloatArray, FloatArray, float]:
     """All runs first … last of the K merged cells with their events and rows, and the tail of each bound."""
     events = np.concatenate([[0.0], np.cumsum(np.add.reduceat(cells.events, starts))])
     rows = np.concatenate([[0.0], np.cumsum(np.add.reduceat(cells.weights, starts))])
@@ -252,9 +248,7 @@ def _blocks(
     return first, last, events[last + 1] - events[first], rows[last + 1] - rows[first], tail
 
 
-def _excluded_ranges(
-    knots: FloatArray, lower: FloatArray, upper: FloatArray
-) -> tuple[MiscalibratedRange, ...]:
+def _excluded_ranges(knots: FloatArray, lower: FloatArray, upper: FloatArray) -> tuple[MiscalibratedRange, ...]:
     """Maximal ranges where the diagonal leaves the band, exactly (no grid), in increasing order."""
     too_high = _merged(np.maximum(knots[:-1], upper[1:]), knots[1:])
     too_low = _merged(knots[:-1], np.minimum(knots[1:], lower[:-1]))

@@ -115,9 +115,7 @@ def sums_interval(
     replicates = np.concatenate(
         [
             statistic(counts @ totals)
-            for counts in resample_counts(
-                totals.shape[0], resamples=resamples, seed=seed, block_length=block_length
-            )
+            for counts in resample_counts(totals.shape[0], resamples=resamples, seed=seed, block_length=block_length)
         ]
     )
     estimate = float(statistic(table.sum(axis=0)[None, :])[0])
@@ -275,9 +273,7 @@ def _score_table(y: FloatArray, p: FloatArray, starts: IntArray, *, bins: int) -
     residuals = np.zeros((y.size, bins))
     first_of_tie = np.repeat(starts, np.diff(starts, append=y.size))
     residuals[np.arange(y.size), first_of_tie * bins // y.size] = y - p
-    return np.column_stack(
-        [np.ones_like(p), (p - y) ** 2, np.where(infinite, 0.0, loss), infinite, residuals]
-    )
+    return np.column_stack([np.ones_like(p), (p - y) ** 2, np.where(infinite, 0.0, loss), infinite, residuals])
 
 
 def _named_intervals(rows: FloatArray, *, level: float, n: int, clusters: int | None) -> dict[str, Interval]:

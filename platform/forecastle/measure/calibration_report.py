@@ -152,7 +152,7 @@ class _Inputs:
     notes: list[str]
 
 
-def calibration_report(  # noqa: PLR0913
+def calibration_report(
     outcomes: Any,
     probabilities: Any,
     *,
@@ -298,9 +298,7 @@ def _by_period(inputs: _Inputs, period: Period) -> pd.DataFrame | None:
 def _recalibration(inputs: _Inputs) -> CalibratorChoice | None:
     if not inputs.options.recalibrate:
         return None
-    return _noted(
-        inputs, lambda: choose_calibrator(inputs.y, inputs.p, groups=inputs.clusters, seed=inputs.seed)
-    )
+    return _noted(inputs, lambda: choose_calibrator(inputs.y, inputs.p, groups=inputs.clusters, seed=inputs.seed))
 
 
 def _noted(inputs: _Inputs, measure: Callable[[], _Result]) -> _Result | None:

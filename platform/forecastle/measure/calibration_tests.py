@@ -119,13 +119,10 @@ def cox_calibration(cells: Cells) -> CoxCalibration:
     x, weights, events, certain = _logits(cells)
     if x.size < 2:
         raise MeasureError(
-            "calibration slope: got one distinct probability; at least two are needed; "
-            "use calibration in the large"
+            "calibration slope: got one distinct probability; at least two are needed; use calibration in the large"
         )
     design = np.column_stack([np.ones_like(x), x])
-    (intercept, slope), covariance = _fit_logistic(
-        design, weights, events, np.zeros_like(x), np.array([0.0, 1.0])
-    )
+    (intercept, slope), covariance = _fit_logistic(design, weights, events, np.zeros_like(x), np.array([0.0, 1.0]))
     errors = np.sqrt(np.diag(covariance))
     return CoxCalibration(float(slope), float(errors[1]), float(intercept), float(errors[0]), certain)
 

@@ -7,7 +7,7 @@ A p-value alone is never the alarm: it needs evidence and an effect above the to
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from forecastle.measure.scores import normal_quantile
@@ -35,7 +35,7 @@ class Verdict:
     reasons: tuple[str, ...]
 
 
-def calibration_verdict(  # noqa: PLR0913
+def calibration_verdict(
     cells: Cells,
     cumulative: CumulativeCalibration,
     smooth_error: float,
@@ -69,15 +69,26 @@ def calibration_verdict(  # noqa: PLR0913
     )
 
 
-def _finding(
-    cells: Cells, ranges: tuple[MiscalibratedRange, ...], slope: CoxCalibration | None, level: float
-) -> str:
+def _finding(cells: Cells, ranges: tuple[MiscalibratedRange, ...], slope: CoxCalibration | None, level: float) -> str:
     if not ranges:
         return f"{_shape(slope, level)}{_average(cells)}, and no single range stands out"
+    ranges = _joined(ranges)
     widest = sorted(ranges, key=lambda item: item.low - item.high)[:_SHOWN_RANGES]
     shown = [_range_text(item) for item in sorted(widest, key=lambda item: item.low)]
     more = f" and in {len(ranges) - len(shown)} more ranges" if len(ranges) > len(shown) else ""
     return "forecasts are " + ", ".join(shown) + more
+
+
+def _joined(ranges: tuple[MiscalibratedRange, ...]) -> tuple[MiscalibratedRange, ...]:
+    """Neighbouring ranges of one direction as one, where the two decimals that are shown leave no gap."""
+    joined: list[MiscalibratedRange] = []
+    for item in ranges:
+        last = joined[-1] if joined else None
+        if last and last.direction == item.direction and round(item.low, 2) <= round(last.high, 2):
+            joined[-1] = replace(last, high=item.high)
+        else:
+            joined.append(item)
+    return tuple(joined)
 
 
 def _shape(slope: CoxCalibration | None, level: float) -> str:

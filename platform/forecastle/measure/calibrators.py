@@ -98,8 +98,7 @@ class Temperature(Calibrator):
     parameters: ClassVar[int | None] = 1
 
     def _map(self, p: Any) -> Any:
-        p = _inside(p)
-        return _sigmoid(self.slope * (np.log(p) - np.log1p(-p)))
+        return sigmoid(self.slope * log_odds(p))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +112,7 @@ class Platt(Calibrator):
     parameters: ClassVar[int | None] = 2
 
     def _map(self, p: Any) -> Any:
-        p = _inside(p)
-        return _sigmoid(self.slope * (np.log(p) - np.log1p(-p)) + self.intercept)
+        return sigmoid(self.slope * log_odds(p) + self.intercept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +127,8 @@ class Beta(Calibrator):
     parameters: ClassVar[int | None] = 3
 
     def _map(self, p: Any) -> Any:
-        p = _inside(p)
-        return _sigmoid(self.a * np.log(p) - self.b * np.log1p(-p) + self.c)
+        p = inside(p)
+        return sigmoid(self.a * np.log(p) - self.b * np.log1p(-p) + self.c)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,22 +219,28 @@ def calibrator_from_json(record: dict[str, Any]) -> Calibrator:
             f"calibrator {kind.name!r} needs {sorted(needed)}, got {sorted(got_keys)}: "
             "the record was written by another version"
         )
-    return kind(
-        **{key: tuple(record[key]) if isinstance(record[key], list) else record[key] for key in needed}
-    )
+    return kind(**{key: tuple(record[key]) if isinstance(record[key], list) else record[key] for key in needed})
 
 
-def _outside(score: float) -> MeasureError:
-    return MeasureError(f"score must lie in [0, 1], got {score}: calibrators take the model's probability")
+def log_odds(p: Any) -> Any:
+    """ln p/(1 − p) of a probability (float or array), held `SCORE_MARGIN` away from 0 and 1."""
+    p = inside(p)
+    return np.log(p) - np.log1p(-p)
 
 
-def _inside(p: Any) -> Any:
+def inside(p: Any) -> Any:
+    """A probability (float or array) held `SCORE_MARGIN` away from 0 and 1."""
     if isinstance(p, float):
         return min(max(p, SCORE_MARGIN), 1.0 - SCORE_MARGIN)
     return np.clip(p, SCORE_MARGIN, 1.0 - SCORE_MARGIN)
 
 
-def _sigmoid(z: Any) -> Any:
+def sigmoid(z: Any) -> Any:
+    """1 / (1 + e^−z) of log-odds (float or array)."""
     # exp overflows beyond 709; a probability of e^-700 is 0 for every purpose.
     bounded = max(z, -700.0) if isinstance(z, float) else np.maximum(z, -700.0)
     return 1.0 / (1.0 + np.exp(-bounded))
+
+
+def _outside(score: float) -> MeasureError:
+    return MeasureError(f"score must lie in [0, 1], got {score}: calibrators take the model's probability")

@@ -131,9 +131,7 @@ def paired_test(
     d = as_finite(differences, name="differences")
     n = d.size
     if n < 2 or not 1 <= horizon < n:
-        raise MeasureError(
-            f"horizon must lie between 1 and n - 1, got {horizon} with n = {n}: collect more cases"
-        )
+        raise MeasureError(f"horizon must lie between 1 and n - 1, got {horizon} with n = {n}: collect more cases")
     if kernel not in ("bartlett", "rectangular") or not 0 < level < 1:
         raise MeasureError(f"kernel is 'bartlett' or 'rectangular', level in (0, 1); got {kernel!r}, {level}")
     mean = float(d.mean())

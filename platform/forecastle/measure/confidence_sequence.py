@@ -67,9 +67,7 @@ class SequenceState:
         if not abs(value) <= self.width / 2:
             raise _too_wide(value, self.width)
         predicted = self.total / self.n if self.n else 0.0
-        return replace(
-            self, n=self.n + 1, total=self.total + value, variance=self.variance + (value - predicted) ** 2
-        )
+        return replace(self, n=self.n + 1, total=self.total + value, variance=self.variance + (value - predicted) ** 2)
 
     def update_many(self, values: ArrayLike) -> SequenceState:
         """The state after several values in their order of arrival, at once.
@@ -140,9 +138,7 @@ def confidence_sequence(
     return ConfidenceSequence(np.cumsum(x) / time, low / time, high / time, log_e[0], log_e[1], level)
 
 
-def asymptotic_sequence(
-    values: ArrayLike, *, level: float = 0.95, n_opt: float = 1000.0
-) -> ConfidenceSequence:
+def asymptotic_sequence(values: ArrayLike, *, level: float = 0.95, n_opt: float = 1000.0) -> ConfidenceSequence:
     """Asymptotic confidence sequence of the running mean of unbounded values, such as log score differences.
 
     It needs no width but some dozens of values before it is trusted; until the values vary the bounds are
@@ -164,9 +160,7 @@ def asymptotic_sequence(
     two_sided = asymptotic_log_e(z, time, level=level, n_opt=n_opt)
     information = time * _r2(level, n_opt)
     reach = z * np.sqrt(information / (information + 1))
-    up, down = (
-        np.where(varies, two_sided + math.log(2) + special.log_ndtr(sign * reach), 0.0) for sign in (1, -1)
-    )
+    up, down = (np.where(varies, two_sided + math.log(2) + special.log_ndtr(sign * reach), 0.0) for sign in (1, -1))
     return ConfidenceSequence(mean, mean - half, mean + half, up, down, level)
 
 
@@ -256,9 +250,7 @@ def _sequence(x: FloatArray, *, width: float, level: float, v_opt: float) -> Con
     variance = np.cumsum((x - predicted) ** 2)
     half = boundary(np.maximum(variance, 1.0), width=width, level=level, v_opt=v_opt) / time
     mean = sums / time
-    up, down = (
-        log_mixture(signed, variance, width=width, level=level, v_opt=v_opt) for signed in (sums, -sums)
-    )
+    up, down = (log_mixture(signed, variance, width=width, level=level, v_opt=v_opt) for signed in (sums, -sums))
     return ConfidenceSequence(
         mean, np.maximum(mean - half, -width / 2), np.minimum(mean + half, width / 2), up, down, level
     )
@@ -280,9 +272,7 @@ def _as_positive(n: ArrayLike, name: str) -> FloatArray:
 
 def _rho(width: float, level: float, v_opt: float) -> float:
     if not (width > 0 and math.isfinite(width)):
-        raise MeasureError(
-            f"width must be positive and finite, got {width}: values lie in [-width/2, width/2]"
-        )
+        raise MeasureError(f"width must be positive and finite, got {width}: values lie in [-width/2, width/2]")
     if not 0 < level < 1 or not v_opt > 0:
         raise MeasureError(f"level must lie in (0, 1) and v_opt above 0, got {level} and {v_opt}")
     # One side of a two-sided bound gets alpha/2, so ln(1 / (2 · alpha/2)) = ln(1 / alpha).
@@ -310,9 +300,7 @@ def _log_gamma_ratio(a: FloatArray, distance: FloatArray) -> FloatArray:
 def _stirling(a: FloatArray) -> FloatArray:
     """Log of Γ(a) e^a a^-a, by Stirling's series where the terms would cancel."""
     large = np.maximum(a, 30.0)
-    series = (
-        0.5 * np.log(2 * math.pi / large) + 1 / (12 * large) - 1 / (360 * large**3) + 1 / (1260 * large**5)
-    )
+    series = 0.5 * np.log(2 * math.pi / large) + 1 / (12 * large) - 1 / (360 * large**3) + 1 / (1260 * large**5)
     return np.where(a > 30, series, special.gammaln(a) - a * np.log(a) + a)
 
 

@@ -124,15 +124,11 @@ def cumulative_curve(cells: Cells, *, points: int = POINTS) -> pd.DataFrame:
     Source: Arrieta-Ibarra, Gujral, Tannen, Tygert and Xu 2022, JMLR 23(351).
     """
     share = np.concatenate([[0.0], np.cumsum(cells.weights) / cells.total])
-    difference = np.concatenate(
-        [[0.0], np.cumsum(cells.events - cells.weights * cells.probabilities) / cells.total]
-    )
+    difference = np.concatenate([[0.0], np.cumsum(cells.events - cells.weights * cells.probabilities) / cells.total])
     probability = np.concatenate([[0.0], cells.probabilities])
     extremes = np.array([np.argmin(difference), np.argmax(difference)])
     kept = np.union1d(_thinned(share, points), extremes)
-    return pd.DataFrame(
-        {"share": share[kept], "probability": probability[kept], "difference": difference[kept]}
-    )
+    return pd.DataFrame({"share": share[kept], "probability": probability[kept], "difference": difference[kept]})
 
 
 def _with_forecast(cells: Cells, forecast: FloatArray) -> Cells:

@@ -74,9 +74,7 @@ class DecompositionIntervals:
     skill: tuple[float, float] | None
 
 
-def decompose(
-    outcomes: Any, probabilities: Any, *, rule: Rule = "brier", weights: Any | None = None
-) -> Decomposition:
+def decompose(outcomes: Any, probabilities: Any, *, rule: Rule = "brier", weights: Any | None = None) -> Decomposition:
     """CORP decomposition of the mean score of n forecasts.
 
     Miscalibration is what recalibrating by the isotonic fit would gain, discrimination what that fit gains
@@ -127,9 +125,7 @@ def decompose_slices(
     return _part_table("slice", dict(zip(labels, groups, strict=True)))
 
 
-def decompose_forecasts(
-    outcomes: Any, forecasts: Mapping[str, Any], *, weights: Any | None = None
-) -> pd.DataFrame:
+def decompose_forecasts(outcomes: Any, forecasts: Mapping[str, Any], *, weights: Any | None = None) -> pd.DataFrame:
     """Both decompositions of several forecasts of the same outcomes: columns `forecast` and `PART_COLUMNS`.
 
     This is the table behind the miscalibration-discrimination plot: candidates, versions, market, baselines.
@@ -137,12 +133,10 @@ def decompose_forecasts(
     Raises:
         MeasureError: as `decompose`, for any forecast.
     """
-    return _part_table(
-        "forecast", {name: pool_ties(outcomes, p, weights=weights) for name, p in forecasts.items()}
-    )
+    return _part_table("forecast", {name: pool_ties(outcomes, p, weights=weights) for name, p in forecasts.items()})
 
 
-def decomposition_intervals(  # noqa: PLR0913
+def decomposition_intervals(
     outcomes: Any,
     probabilities: Any,
     *,
@@ -220,9 +214,7 @@ def _cluster_counts(
     codes, labels = as_codes(clusters, name="cluster")
     same_length(outcome=y, cluster=codes)
     if len(labels) < 2:
-        raise MeasureError(
-            "clusters: got one cluster; at least two are needed; leave clusters out to resample rows"
-        )
+        raise MeasureError("clusters: got one cluster; at least two are needed; leave clusters out to resample rows")
     count = min(len(labels), _INTERVAL_CLUSTERS)
     group = generator.permutation(len(labels)) % count
     edges = 0.5 * (cells.probabilities[1:] + cells.probabilities[:-1])
@@ -231,22 +223,16 @@ def _cluster_counts(
     return counts, len(labels)
 
 
-def _resampled(
-    counts: Any, resamples: int, generator: np.random.Generator, *, by_row: bool
-) -> Iterator[FloatArray]:
+def _resampled(counts: Any, resamples: int, generator: np.random.Generator, *, by_row: bool) -> Iterator[FloatArray]:
     """Cell counts (2 K) of each resample, drawn in chunks that bound the memory."""
     if by_row:
         total = counts.toarray()[0]
-        yield from generator.multinomial(int(total.sum()), total / total.sum(), size=resamples).astype(
-            np.float64
-        )
+        yield from generator.multinomial(int(total.sum()), total / total.sum(), size=resamples).astype(np.float64)
         return
     clusters = counts.shape[0]
     chunk = max(1, 2_000_000 // clusters)
     for done in range(0, resamples, chunk):
-        times = generator.multinomial(
-            clusters, np.full(clusters, 1.0 / clusters), size=min(chunk, resamples - done)
-        )
+        times = generator.multinomial(clusters, np.full(clusters, 1.0 / clusters), size=min(chunk, resamples - done))
         yield from times.astype(np.float64) @ counts
 
 
@@ -255,9 +241,7 @@ def _parts(probabilities: FloatArray, table: FloatArray) -> list[list[float]]:
     weights = table[: probabilities.size] + table[probabilities.size :]
     seen = weights > 0.0
     events = table[probabilities.size :][seen]
-    cells = Cells(
-        probabilities[seen], weights[seen], events, weights[seen], int(weights.sum()), is_weighted=False
-    )
+    cells = Cells(probabilities[seen], weights[seen], events, weights[seen], int(weights.sum()), is_weighted=False)
     rates = isotonic_fit(cells).rates
     parts = [decompose_cells(cells, rule=rule, rates=rates) for rule in RULES]
     return [[np.nan if (value := getattr(d, name)) is None else value for name in PARTS] for d in parts]

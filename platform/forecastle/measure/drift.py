@@ -41,6 +41,7 @@ __all__ = [
     "Tolerance",
     "drift_table",
     "reference",
+    "unit_change",
 ]
 
 FEATURE_COLUMNS = (
@@ -122,6 +123,24 @@ def drift_table(
     compared = {name: _compare(name, ref, current[name], limits) for name, ref in references.items()}
     tests = _test_table(compared, alpha)
     return DriftTable(features=_feature_table(compared, tests), tests=tests, tolerance=limits, alpha=alpha)
+
+
+def unit_change(ref: Reference, values: Any, *, alpha: float = 0.001) -> str | None:
+    """What to tell a person when values of a feature look like the reference's in another unit, else None.
+
+    One known factor (`units.SUSPECTED_FACTORS`) must halve the Kolmogorov-Smirnov distance, and the distance must be
+    beyond chance (`alpha`). Rows may be others than the reference's: only a common factor is looked for.
+
+    Raises:
+        MeasureError: values are not numbers.
+    """
+    ordered, _ = sorted_values(values)
+    if ref.kind != "numeric" or not ordered.size or not ref.n:
+        return None
+    distance = ks_distance(np.array(ref.sample), ordered)
+    numbers = {"ks": distance, "ks_p_value": ks_p_value(distance, ref.n, ordered.size)}
+    found = _unit(ref, np.array(ref.sample), ordered, numbers)
+    return found.seen if found.effect_size > found.tolerance and found.p_value < alpha else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,9 +95,7 @@ def estimate_effect(
     nuisance = cross_fit(y, t, x, models=models, folds=folds, seed=rng)
     naive, robust = naive_lift(y, t, level=level), aipw(y, t, nuisance, level=level)
     control = None if negative_control is None else _control(negative_control, t)
-    refutations = refutation_table(
-        study, nuisance, robust, negative_control=control, repeats=repeats, seed=rng
-    )
+    refutations = refutation_table(study, nuisance, robust, negative_control=control, repeats=repeats, seed=rng)
     balance, spread = balance_table(t, x, nuisance.propensity, names), overlap(t, nuisance.propensity)
     objections = _objections(refutations, spread, balance)
     reasons = (_comparison(naive, robust), *objections)

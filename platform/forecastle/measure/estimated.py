@@ -93,7 +93,7 @@ def estimate_shifted_performance(
     PAPE, Białek, Kuberski, Perrakis & Bifet, arXiv 2401.08348. It sees what moved between rows of one
     probability, which CBPE cannot; both are blind to a changed relation of features and outcome. Decisions and
     ranking stay those of the probabilities served; Brier score and log loss are those of the served
-    probabilities too, over the expected outcomes.
+    probabilities too, over the expected outcomes (infinite log loss for a served 0 or 1 that is not certain).
 
     Raises:
         MeasureError: empty, missing or mismatched input, negative ratios, probabilities outside [0, 1].
@@ -102,7 +102,9 @@ def estimate_shifted_performance(
     from forecastle.measure.recalibration import isotonic_calibrator
 
     served = as_probabilities(probabilities)
-    cells = pool_ties(reference_outcomes, reference_probabilities, weights=as_finite(density_ratios, name="density ratio"))
+    cells = pool_ties(
+        reference_outcomes, reference_probabilities, weights=as_finite(density_ratios, name="density ratio")
+    )
     expected = isotonic_calibrator(cells).apply(served)
     decided = served >= threshold if decisions is None else as_outcomes(decisions, name="decision") == 1
     same_length(probability=served, decision=decided)
@@ -188,5 +190,7 @@ def _auc_interval(p: FloatArray, ranking: FloatArray, level: float) -> Interval 
 def _interval(estimate: float, error: float, level: float, n: int) -> Interval:
     if not 0 < level < 1:
         raise MeasureError(f"level must lie strictly between 0 and 1 (0.95 for 95 %), got {level}")
+    if not np.isfinite(estimate):  # a certain forecast that is expected to be wrong once
+        return Interval(estimate, estimate, estimate, level, "delta", n, None)
     half = float(special.ndtri(0.5 + level / 2)) * error
     return Interval(estimate, estimate - half, estimate + half, level, "delta", n, None)

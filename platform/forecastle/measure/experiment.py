@@ -149,9 +149,7 @@ def arm_summary_of_sums(n: int, total: float, squares: float) -> ArmSummary:
     mean = total / n
     variance = (squares - total * mean) / (n - 1)
     if variance < -1e-9 * squares:
-        raise MeasureError(
-            f"squares ({squares}) must be at least total² / n ({total * mean}): check the aggregates"
-        )
+        raise MeasureError(f"squares ({squares}) must be at least total² / n ({total * mean}): check the aggregates")
     return ArmSummary(n, mean, max(variance, 0.0))
 
 
@@ -171,9 +169,7 @@ def ratio_summary(numerators: ArrayLike, denominators: ArrayLike) -> ArmSummary:
     return ArmSummary(n, ratio, float(np.var(top - ratio * bottom, ddof=1) / bottom.mean() ** 2))
 
 
-def cuped(
-    control: ArrayLike, control_before: ArrayLike, treatment: ArrayLike, treatment_before: ArrayLike
-) -> Cuped:
+def cuped(control: ArrayLike, control_before: ArrayLike, treatment: ArrayLike, treatment_before: ArrayLike) -> Cuped:
     """Adjust a metric by a covariate known strictly before the experiment: y − theta (x − mean x).
 
     Theta is the covariance within arms over the variance within arms (Deng, Xu, Kohavi & Walker 2013, WSDM);
@@ -292,9 +288,7 @@ def proportion_read_out(
     )
 
 
-def _difference(
-    control: ArmSummary, treatment: ArmSummary, level: float, *, is_relative: bool
-) -> tuple[float, float]:
+def _difference(control: ArmSummary, treatment: ArmSummary, level: float, *, is_relative: bool) -> tuple[float, float]:
     """Estimate and standard error of the difference, or of the relative lift."""
     if not 0 < level < 1:
         raise MeasureError(f"level must lie strictly between 0 and 1 (0.95 for 95 %), got {level}")
@@ -306,9 +300,7 @@ def _difference(
         return difference, math.sqrt(a + b)
     if control.mean == 0:
         raise MeasureError("a relative lift needs a control mean other than 0: read the difference out")
-    return difference / control.mean, math.sqrt(b + a * (treatment.mean / control.mean) ** 2) / abs(
-        control.mean
-    )
+    return difference / control.mean, math.sqrt(b + a * (treatment.mean / control.mean) ** 2) / abs(control.mean)
 
 
 def _readout(

@@ -64,9 +64,7 @@ class IsotonicFit:
     starts: IntArray
 
 
-def pool_ties(
-    outcomes: Any, probabilities: Any, *, weights: Any | None = None, order: Any | None = None
-) -> Cells:
+def pool_ties(outcomes: Any, probabilities: Any, *, weights: Any | None = None, order: Any | None = None) -> Cells:
     """`Cells` of n outcomes (0/1) and n probabilities; `order` is their argsort, when already known.
 
     Raises:
@@ -193,9 +191,7 @@ def _split(cells: Cells, codes: IntArray, row_ends: IntArray, *, groups: int) ->
     )
 
 
-def _cell_sums(
-    y: FloatArray, w: FloatArray | None, starts: IntArray
-) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _cell_sums(y: FloatArray, w: FloatArray | None, starts: IntArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     events = np.add.reduceat(y if w is None else y * w, starts)
     if w is None:
         counts = np.diff(starts, append=y.size).astype(np.float64)

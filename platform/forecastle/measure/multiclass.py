@@ -132,7 +132,7 @@ def _class_codes(outcomes: Any, classes: Sequence[Hashable]) -> IntArray:
         raise MeasureError(f"classes: got {list(classes)}; each class once, in the order of the columns")
     if np.ndim(outcomes) != 1 or len(outcomes) == 0:
         raise MeasureError(f"outcomes: got shape {np.shape(outcomes)}; one class name a row, and at least one row")
-    codes = np.asarray(pd.Index(classes).get_indexer(pd.Index(outcomes)), dtype=np.int64)
+    codes = np.asarray(pd.Index(list(classes)).get_indexer(pd.Index(outcomes)), dtype=np.int64)
     if codes.min() < 0:
         unknown = np.asarray(outcomes, dtype=object)[int(np.argmin(codes))]
         raise MeasureError(

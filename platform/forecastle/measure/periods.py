@@ -31,7 +31,7 @@ PERIOD_COLUMNS = (
 _TUNED_ROWS = 5000.0
 
 
-def calibration_by_period(  # noqa: PLR0913
+def calibration_by_period(
     outcomes: Any,
     probabilities: Any,
     at: Any,
@@ -70,20 +70,12 @@ def _utc_days(at: Any) -> IntArray:
     try:
         times = pd.DatetimeIndex(at)
     except (TypeError, ValueError) as error:
-        raise MeasureError(
-            f"at: got times that cannot be read ({error}); one UTC time for each row"
-        ) from None
+        raise MeasureError(f"at: got times that cannot be read ({error}); one UTC time for each row") from None
     if times.tz is None:
-        raise MeasureError(
-            "at: got times without a zone; UTC times are allowed; attach the zone before measuring"
-        )
+        raise MeasureError("at: got times without a zone; UTC times are allowed; attach the zone before measuring")
     if times.hasnans:
-        raise MeasureError(
-            f"at: got {int(np.count_nonzero(times.isna()))} missing times; drop these rows or date them"
-        )
-    days: IntArray = (
-        times.tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[D]").astype(np.int64)
-    )
+        raise MeasureError(f"at: got {int(np.count_nonzero(times.isna()))} missing times; drop these rows or date them")
+    days: IntArray = times.tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[D]").astype(np.int64)
     return days
 
 

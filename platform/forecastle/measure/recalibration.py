@@ -297,9 +297,7 @@ def _log_losses(y: FloatArray, q: FloatArray) -> FloatArray:
         return np.asarray(-np.log(np.where(y == 1.0, q, 1.0 - q)))
 
 
-def _candidate_table(
-    losses: dict[str, FloatArray], raw: FloatArray, codes: IntArray
-) -> tuple[CandidateScore, ...]:
+def _candidate_table(losses: dict[str, FloatArray], raw: FloatArray, codes: IntArray) -> tuple[CandidateScore, ...]:
     best = losses[min(losses, key=lambda name: float(losses[name].mean()))]
     rows = []
     for name, loss in losses.items():

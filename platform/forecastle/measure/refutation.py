@@ -92,9 +92,7 @@ def _placebo(study: Study, nuisance: Nuisance, repeats: int, rng: np.random.Gene
         refit = cross_fit(study.y, shuffled, study.x, models=study.models, folds=study.folds, seed=rng)
         found.append(aipw(study.y, shuffled, refit, level=study.level))
     error = float(np.mean([one.standard_error for one in found])) / float(np.sqrt(repeats))
-    return effect_estimate(
-        "placebo", float(np.mean([one.estimate for one in found])), error, n=n, level=study.level
-    )
+    return effect_estimate("placebo", float(np.mean([one.estimate for one in found])), error, n=n, level=study.level)
 
 
 def _random_common_cause(study: Study, estimate: EffectEstimate, rng: np.random.Generator) -> EffectEstimate:
@@ -134,6 +132,4 @@ def _negative_control(study: Study, outcomes: FloatArray, rng: np.random.Generat
     models = (study.models[0], default_models(outcomes)[1])
     refit = cross_fit(outcomes, study.t, study.x, models=models, folds=study.folds, seed=rng)
     found = aipw(outcomes, study.t, refit, level=study.level)
-    return effect_estimate(
-        "negative_control", found.estimate, found.standard_error, n=study.t.size, level=study.level
-    )
+    return effect_estimate("negative_control", found.estimate, found.standard_error, n=study.t.size, level=study.level)

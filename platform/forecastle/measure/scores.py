@@ -114,9 +114,7 @@ def skill(score: float, reference: float) -> float | None:
     return (reference - score) / reference if reference > 0.0 else None
 
 
-def elementary_scores(
-    outcomes: Any, probabilities: Any, thresholds: Any, *, weights: Any | None = None
-) -> FloatArray:
+def elementary_scores(outcomes: Any, probabilities: Any, thresholds: Any, *, weights: Any | None = None) -> FloatArray:
     """Mean elementary score 2|t - y| 1{min(p, y) <= t < max(p, y)} at each of T thresholds t.
 
     Their integral over t in [0, 1] is the Brier score (Ehm, Gneiting, Jordan and Krüger 2016, JRSS B 78,

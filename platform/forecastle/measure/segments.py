@@ -49,7 +49,7 @@ class MulticalibrationError:
     sigma_value: str
 
 
-def segment_calibration(  # noqa: PLR0913
+def segment_calibration(
     outcomes: Any,
     probabilities: Any,
     segments: Mapping[str, Any],
@@ -78,10 +78,7 @@ def segment_calibration(  # noqa: PLR0913
     rows: list[tuple[Any, ...]] = []
     for name, codes, labels in _families(segments, pairs=pairs, n=same_length(outcome=y, probability=p)):
         groups = pool_groups(y, p, codes, order=order)
-        rows += [
-            _segment_row(name, label, cells, factor, level)
-            for label, cells in zip(labels, groups, strict=True)
-        ]
+        rows += [_segment_row(name, label, cells, factor, level) for label, cells in zip(labels, groups, strict=True)]
     table = pd.DataFrame(rows, columns=[column for column in SEGMENT_COLUMNS if column not in _ADDED])
     return _with_false_discovery_rate(table, minimum_rows)
 
@@ -106,9 +103,7 @@ def multicalibration_error(table: pd.DataFrame) -> MulticalibrationError | None:
 _ADDED = ("q_value", "is_small")
 
 
-def _families(
-    segments: Mapping[str, Any], *, pairs: bool, n: int
-) -> list[tuple[str, IntArray, tuple[Hashable, ...]]]:
+def _families(segments: Mapping[str, Any], *, pairs: bool, n: int) -> list[tuple[str, IntArray, tuple[Hashable, ...]]]:
     coded = [(name, *as_codes(labels, name=f"segment {name}")) for name, labels in segments.items()]
     same_length(outcome=range(n), **{name: codes for name, codes, _ in coded})
     crossed = [_crossed(first, second) for first, second in itertools.combinations(coded, 2)] if pairs else []

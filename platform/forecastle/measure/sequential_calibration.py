@@ -57,8 +57,9 @@ def calibration_process(outcomes: Any, probabilities: Any, *, level: float = 0.9
     Each outcome multiplies the e-value by q^y (1-q)^(1-y) / (p^y (1-p)^(1-y)), where q lies halfway between
     the forecast p and what a recalibration fitted to earlier outcomes makes of it. Two recalibrations (`BETS`)
     are followed and their e-values averaged. They are fitted after 50 outcomes and whenever half as many more
-    have arrived, so the cost stays O(n log n). The past must be known when p is given: with label delays,
-    order by arrival and leave out forecasts made before the latest outcome used, or thin to one in flight.
+    have arrived, so the cost stays O(n log n). Outcomes that arrive between a forecast and its own outcome are
+    learnt from as well: valid when outcomes are independent given their forecasts; where they are not (one game,
+    many bets), pass one forecast of each.
 
     Raises:
         MeasureError: empty, missing or mismatched input, or a level outside (0, 1).
@@ -71,7 +72,9 @@ def calibration_process(outcomes: Any, probabilities: Any, *, level: float = 0.9
     for start, end in _blocks(y.size):
         if 0.0 < y[:start].sum() < start:
             for row, name in enumerate(BETS):
-                q = (1.0 - _STAKE) * p[start:end] + _STAKE * fit_calibrator(name, y[:start], p[:start]).apply(p[start:end])
+                q = (1.0 - _STAKE) * p[start:end] + _STAKE * fit_calibrator(name, y[:start], p[:start]).apply(
+                    p[start:end]
+                )
                 gains[row, start:end] = _log_ratio(y[start:end], p[start:end], q)
     gains[:, _is_excluded(y, p)] = np.inf
     log_e = np.logaddexp.reduce(np.cumsum(gains, axis=1), axis=0) - np.log(len(BETS))

@@ -12,13 +12,15 @@ import gc
 import hmac
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from forecastle.serve.champion import ChampionWatch
 from forecastle.serve.metrics import CONTENT_TYPE, Metrics, shared_folder
 from forecastle.serve.online_reader import OnlineReader
-from forecastle.serve.pages import docs_page, health, model_card, openapi
+from forecastle.serve.openapi import openapi
+from forecastle.serve.operations import Operation, Operations
+from forecastle.serve.pages import docs_page, health, model_card
 from forecastle.serve.predict import Predictor
 from forecastle.serve.receipt import json_text
 from forecastle.serve.refusal import Refusal
@@ -31,6 +33,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 JSON: Final = b"application/json"
+DEADLINE: Final = "forecastle.deadline_seconds"
 OPEN_ROUTES: Final = frozenset({"/livez", "/readyz"})
 logger = logging.getLogger("forecastle.serve")
 
@@ -53,8 +56,8 @@ class _Running:
     metrics: Metrics
     log: PredictionLog
     reader: OnlineReader
+    operations: Operations
     follower: asyncio.Task[None] | None = None
-    in_flight: int = field(default=0)
 
 
 class Application:
@@ -79,12 +82,14 @@ class Application:
         log = PredictionLog(settings.home.prediction_log(settings.system))
         reader = OnlineReader(settings.home.online(settings.system))
         predictor = Predictor(watch=watch, reader=reader, log=log, metrics=metrics, clock=settings.clock)
-        running = _Running(settings, watch, predictor, metrics, log, reader)
+        operations = Operations(settings, predictor)
+        running = _Running(settings, watch, predictor, metrics, log, reader, operations)
         watch.listen(lambda outcome: _swapped(running, outcome))
         await asyncio.to_thread(watch.check)
         if watch.error:
             logger.error("no champion serves: %s", watch.error)
         running.follower = asyncio.create_task(watch.follow(poll_seconds=settings.poll_seconds))
+        operations.start()
         self._running = running
         gc.collect()
         gc.freeze()
@@ -97,6 +102,7 @@ class Application:
         if running.follower is not None:
             running.follower.cancel()
             await asyncio.gather(running.follower, return_exceptions=True)
+        await running.operations.close()
         await asyncio.to_thread(running.log.close)
         running.reader.close()
 
@@ -113,8 +119,8 @@ class Application:
             logger.exception("request to %r failed", path)
             answer = _Answer(500, Refusal("internal", "the service failed; its log says why").body())
         if self._running is not None:
-            route = path if path in self._routes or path == "/predict" else "other"
-            self._running.metrics.answered(route, answer.status)
+            known = path in self._routes or path in self._running.operations.by_path
+            self._running.metrics.answered(path if known else "other", answer.status)
         headers = [
             (b"content-type", answer.content_type),
             (b"content-length", b"%d" % len(answer.body)),
@@ -129,13 +135,15 @@ class Application:
             raise Refusal("no_champion", "the service is starting or stopping")
         headers = _Headers(scope["headers"])
         _check_caller(running.settings, headers, path)
-        if path == "/predict":
+        operation = running.operations.by_path.get(path)
+        if operation is not None:
             if scope["method"] != "POST":
                 raise Refusal("method_not_allowed", f"{path} takes POST")
-            return await _predict(running, headers, receive)
+            return await _post(operation, headers, receive, at_most=scope.get(DEADLINE))
         route = self._routes.get(path)
         if route is None:
-            raise Refusal("not_found", f"no such path; there are /predict, {', '.join(self._routes)}")
+            there = ", ".join([*running.operations.by_path, *self._routes])
+            raise Refusal("not_found", f"no such path; there are {there}")
         if scope["method"] not in (route[0], "HEAD"):
             raise Refusal("method_not_allowed", f"{path} takes {route[0]}")
         return route[1](running)
@@ -144,12 +152,21 @@ class Application:
 class Front:
     """ASGI middleware that hands every HTTP request to an `Application` and everything else (lifespan) on."""
 
-    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], *, application: Application) -> None:
-        self._app, self._application = app, application
+    def __init__(
+        self,
+        app: Callable[[Scope, Receive, Send], Awaitable[None]],
+        *,
+        application: Application,
+        deadline_seconds: float | None = None,
+    ) -> None:
+        """`deadline_seconds` is how long whoever stands in front will wait for any answer, if it is known."""
+        self._app, self._application, self._deadline_seconds = app, application, deadline_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer or pass on."""
         if scope["type"] == "http":
+            if self._deadline_seconds is not None:
+                scope[DEADLINE] = self._deadline_seconds
             await self._application(scope, receive, send)
         else:
             await self._app(scope, receive, send)
@@ -195,21 +212,21 @@ def _host_name(host: bytes) -> str:
     return name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
 
 
-async def _predict(running: _Running, headers: _Headers, receive: Receive) -> _Answer:
-    settings = running.settings
+async def _post(operation: Operation, headers: _Headers, receive: Receive, *, at_most: float | None) -> _Answer:
     if headers.content_type != JSON:
         raise Refusal("unsupported_media_type", "the body must be application/json, without parameters")
-    if running.in_flight >= settings.in_flight_limit:
-        raise Refusal("too_busy", f"{running.in_flight} requests are being answered; ask again later")
-    running.in_flight += 1
+    if operation.in_flight >= operation.in_flight_limit:
+        raise Refusal("too_busy", f"{operation.in_flight} requests are being answered; ask again later")
+    seconds = operation.deadline_seconds if at_most is None else min(at_most, operation.deadline_seconds)
+    operation.in_flight += 1
     try:
-        async with asyncio.timeout(settings.deadline_seconds):
-            body = await _body(headers, receive, settings.body_limit_bytes)
-            return _Answer(200, await running.predictor.predict(body))
+        async with asyncio.timeout(seconds):
+            body = await _body(headers, receive, operation.body_limit_bytes)
+            return _Answer(200, await operation.answer(body))
     except TimeoutError as error:
-        raise Refusal("deadline", f"no answer within {settings.deadline_seconds:g} s") from error
+        raise Refusal("deadline", f"no answer within {seconds:g} s") from error
     finally:
-        running.in_flight -= 1
+        operation.in_flight -= 1
 
 
 async def _body(headers: _Headers, receive: Receive, limit: int) -> bytes:
@@ -264,7 +281,13 @@ def _model(running: _Running) -> _Answer:
 
 
 def _health(running: _Running) -> dict[str, Any]:
-    return health(running.settings.system, running.watch, online=running.reader.available, pending=running.log.pending)
+    return health(
+        running.settings.system,
+        running.watch,
+        online=running.reader.available,
+        pending=running.log.pending,
+        events_pending=running.operations.events_pending,
+    )
 
 
 def _openapi(running: _Running) -> dict[str, Any]:

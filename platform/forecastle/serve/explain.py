@@ -22,29 +22,18 @@ from forecastle.serve.champion import Champion, load_champion
 from forecastle.serve.parse import KEYS as REQUEST_KEYS
 from forecastle.serve.parse import json_object, request_of, top_faults, word_in
 from forecastle.serve.predict import Predictor, checked
-from forecastle.serve.receipt import degraded_json, features_json, microseconds
+from forecastle.serve.receipt import microseconds
 from forecastle.serve.refusal import Refusal, broken_contract
 from forecastle.store.home import Home
+from forecastle.store.prediction_log import Prediction
 
 KEYS: Final = ("prediction_id", *REQUEST_KEYS)
 FORMER_KEPT: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """What is explained: a model's input with its features as a receipt shows them, and what was answered, if it was."""
-
-    prediction_id: str | None
-    champion: Champion
-    vector: list[float]
-    features_json: str
-    degraded_json: str
-    answered: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class Explainer:
-    """Explains logged predictions and requests; nothing is logged, nobody is answered a new probability twice."""
+    """Explains logged predictions and requests; nothing is logged."""
 
     predictor: Predictor
     home: Home
@@ -63,39 +52,30 @@ class Explainer:
     def _explain(self, body: bytes) -> bytes:
         data = json_object(body, KEYS)
         if "prediction_id" not in data:
-            return _told(self._of_request(data))
+            champion = self.predictor.champion()
+            return _told(self._of_request(data, champion), champion, logged=False)
         faults = top_faults(data, KEYS[:1])
         prediction_id = word_in(data, "prediction_id", faults)
         if prediction_id is None and not faults:
             faults.append(Violation("prediction_id", None, "nullable", "prediction_id is null; a receipt tells it"))
         if faults:
             raise broken_contract(faults)
-        return _told(self._of_prediction(str(prediction_id)))
+        prediction = self._logged(str(prediction_id))
+        return _told(prediction, self._bundle(prediction.bundle), logged=True)
 
-    def _of_request(self, data: Mapping[str, Any]) -> _Asked:
-        champion = self.predictor.champion()
+    def _of_request(self, data: Mapping[str, Any], champion: Champion) -> Prediction:
+        started, now_us = self.predictor.timer(), microseconds(self.predictor.clock())
         request = checked(*request_of(data, keys=champion.resolver.feature_set.keys), champion)
-        now_us = microseconds(self.predictor.clock())
-        resolution = self.predictor.resolve(request, champion, now_us=now_us)
-        return _Asked(
-            None,
-            champion,
-            champion.resolver.vector(resolution.features),
-            features_json(resolution, now_us=now_us),
-            degraded_json(resolution),
-            None,
-        )
+        return self.predictor.made(request, champion, now_us=now_us, started=started)[0]
 
-    def _of_prediction(self, prediction_id: str) -> _Asked:
+    def _logged(self, prediction_id: str) -> Prediction:
         try:
             logged = self.predictor.log.get(prediction_id)
         except StoreError as error:
             raise Refusal("log_unavailable", "the prediction log cannot be read") from error
         if logged is None:
             raise Refusal("unknown_prediction", "no prediction has this id; look at the receipt's prediction_id")
-        vector = [math.nan if value is None else float(value) for value in json.loads(logged.vector_json)]
-        champion = self._bundle(logged.bundle)
-        return _Asked(prediction_id, champion, vector, logged.features_json, logged.degraded_json, logged.probability)
+        return logged
 
     def _bundle(self, digest: str) -> Champion:
         """The bundle that answered: the champion, or a former one, verified like it."""
@@ -114,30 +94,31 @@ class Explainer:
         return self._former[digest]
 
 
-def _told(asked: _Asked) -> bytes:
-    champion = asked.champion
-    bundle, names = champion.bundle, champion.bundle.feature_set.model_features
-    explanation = champion.booster.explain_one(asked.vector)
-    raw_score = champion.booster.predict_one(asked.vector)
-    probability = bundle.calibrator.apply_scalar(raw_score)
+def _told(prediction: Prediction, champion: Champion, *, logged: bool) -> bytes:
+    vector = [math.nan if value is None else float(value) for value in json.loads(prediction.vector_json)]
+    explanation = champion.booster.explain_one(vector)
+    raw_score = champion.booster.predict_one(vector)
+    probability = champion.bundle.calibrator.apply_scalar(raw_score)
+    names = champion.bundle.feature_set.model_features
     return msgspec.json.encode(
         {
-            "prediction_id": asked.prediction_id,
+            "prediction_id": prediction.prediction_id if logged else None,
             "model": {
-                "name": champion.model,
-                "version": champion.model_version,
-                "bundle": bundle.hash,
-                "feature_set": bundle.feature_set.hash,
+                "name": prediction.model,
+                "version": prediction.model_version,
+                "bundle": prediction.bundle,
+                "feature_set": prediction.feature_set,
             },
             "probability": probability,
-            "same_number": None if asked.answered is None else probability == asked.answered,
+            "same_number": probability == prediction.probability,
             "raw_score": raw_score,
             "log_odds": explanation.log_odds,
             "expected_log_odds": explanation.expected,
-            "contributions": _largest_first(names, asked.vector, explanation.contributions),
+            "contributions": _largest_first(names, vector, explanation.contributions),
             "residual": explanation.residual,
-            "features": msgspec.Raw(asked.features_json.encode()),
-            "degraded": msgspec.Raw(asked.degraded_json.encode()),
+            "features": msgspec.Raw(prediction.features_json.encode()),
+            "degraded": msgspec.Raw(prediction.degraded_json.encode()),
+            "decision": msgspec.Raw(prediction.decision_json.encode()),
         }
     )
 

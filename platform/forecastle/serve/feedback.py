@@ -54,14 +54,15 @@ class Feedback:
             if told.prediction_id is not None:
                 told = replace(told, entity_json=self._entity_of(told.prediction_id))
             kept = self.log.append(told)
-            if kept.request_sha256 != told.request_sha256:
-                raise Refusal("request_id_reused", "this request_id has told another outcome already; use a new one")
-            return self._answer(kept)
-        except StoreError as error:
-            raise Refusal("log_unavailable", "the outcome log cannot be written; nothing was kept") from error
-        except Refusal as refusal:
-            refusal.request_id = data.get("request_id")
-            raise
+            refusal = Refusal("request_id_reused", "this request_id has told another outcome already; use a new one")
+            if kept.request_sha256 == told.request_sha256:
+                return self._answer(kept)
+        except StoreError:
+            refusal = Refusal("log_unavailable", "the outcome log cannot be written; nothing was kept")
+        except Refusal as unknown:
+            refusal = unknown
+        refusal.request_id = data.get("request_id")
+        raise refusal
 
     def _read(self, data: Mapping[str, Any]) -> ToldOutcome:
         now_us = microseconds(self.clock())
@@ -102,9 +103,9 @@ class Feedback:
         return prediction.entity_json
 
     def _answer(self, kept: ToldOutcome) -> bytes:
-        about = {"prediction_id": kept.prediction_id, "entity_json": kept.entity_json}
-        earlier = [told for told in self.log.history(**about) if told.sequence < kept.sequence]
-        counts = self.log.current(**about)
+        told = self.log.history(prediction_id=kept.prediction_id, entity_json=kept.entity_json)
+        earlier = [other for other in told if other.sequence < kept.sequence]
+        counts = self.log.current(prediction_id=kept.prediction_id, entity_json=kept.entity_json)
         return json_text(
             {
                 "request_id": kept.request_id,

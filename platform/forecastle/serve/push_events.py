@@ -58,7 +58,7 @@ class EventPush:
 
         def work() -> bytes:
             view, events = _read(body, views, now_us=now_us, limit=self.rows_limit)
-            return self._stored(view, events, views)
+            return self._stored(view, events)
 
         return await asyncio.get_running_loop().run_in_executor(self.executor, work)
 
@@ -68,6 +68,11 @@ class EventPush:
             if self.behind:
                 await asyncio.get_running_loop().run_in_executor(self.executor, self.catch_up)
             await asyncio.sleep(RETRY_SECONDS)
+
+    @property
+    def pending(self) -> int:
+        """Rows that are queued and not online yet."""
+        return self.queue.pending(CONSUMER)
 
     def catch_up(self) -> bool:
         """Write queued events to the online store; False, with a line in the log, when it cannot be done now."""
@@ -81,7 +86,7 @@ class EventPush:
             self.behind = False
         return not self.behind
 
-    def _stored(self, view: PushView, events: Sequence[Event], views: Mapping[str, PushView]) -> bytes:
+    def _stored(self, view: PushView, events: Sequence[Event]) -> bytes:
         try:
             appended = self.queue.append(events)
         except ConflictError as error:
@@ -111,9 +116,7 @@ class EventPush:
             online.close()
 
 
-def _read(
-    body: bytes, views: Mapping[str, PushView], *, now_us: int, limit: int
-) -> tuple[PushView, list[Event]]:
+def _read(body: bytes, views: Mapping[str, PushView], *, now_us: int, limit: int) -> tuple[PushView, list[Event]]:
     data = json_object(body, KEYS)
     faults = top_faults(data, KEYS)
     name = data.get("view")
@@ -179,7 +182,9 @@ def _feature_faults(features: Mapping[str, Any], view: PushView) -> list[Violati
         contract = view.features.get(name)
         if contract is None:
             hint = did_you_mean(name, view.features) if len(name) <= 80 else ""
-            faults.append(Violation(shown(name), shown(value), "unknown", f"{view.name} has no feature {shown(name)!r} ({hint})"))
+            faults.append(
+                Violation(shown(name), shown(value), "unknown", f"{view.name} has no feature {shown(name)!r} ({hint})")
+            )
         elif fault := check_value(name, value, contract):
             faults.append(fault)
     missing = [name for name in view.features if name not in features]

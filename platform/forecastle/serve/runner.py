@@ -67,11 +67,15 @@ def serve(
 
 
 def service() -> Callable[..., Awaitable[Any]]:
-    """The ASGI application of the BentoML service; uvicorn calls this in every worker."""
-    from forecastle.serve import service as module
+    """The ASGI application of the BentoML service; uvicorn calls this in every worker.
 
-    application: Callable[..., Awaitable[Any]] = module.service.to_asgi()
-    return application
+    Requests are answered in front of BentoML, which keeps starting and stopping the service: its own middlewares
+    would give a batch one second, and cost every request more than the model does.
+    """
+    from forecastle.serve import service as module
+    from forecastle.serve.application import Front
+
+    return Front(module.service.to_asgi(), application=module.application)
 
 
 def service_environment(

@@ -16,7 +16,7 @@ import bentoml
 from forecastle.serve.application import Application, Front
 from forecastle.serve.settings import settings_from
 
-_application = Application()
+application = Application()
 
 
 @bentoml.service(
@@ -34,13 +34,13 @@ class Forecastle:
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start(self) -> None:
         """Load the champion and open the log."""
-        await _application.start(settings_from(os.environ))
+        await application.start(settings_from(os.environ))
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
         """Write what waits in the log."""
-        await _application.stop()
+        await application.stop()
 
 
 service: Any = Forecastle  # what the decorator made of the class
-service.add_asgi_middleware(Front, application=_application)
+service.add_asgi_middleware(Front, application=application, deadline_seconds=0.9)

@@ -39,6 +39,10 @@ class Settings:
     body_limit_bytes: int = 1 << 20
     in_flight_limit: int = 512
     deadline_seconds: float = 0.9
+    rows_limit: int = 10_000
+    rows_body_limit_bytes: int = 16 << 20
+    rows_in_flight_limit: int = 8
+    rows_deadline_seconds: float = 60.0
     poll_seconds: float = 0.5
 
 

@@ -82,7 +82,7 @@ class AlertLog:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         connection = sqlite3.connect(self._path, timeout=10)
         try:
-            connection.execute("pragma journal_mode=wal")
+            # The rollback journal, not WAL: changing a new file to WAL does not wait for others who are opening it.
             connection.execute("pragma synchronous=full")
             connection.execute(_SCHEMA)
             with connection:

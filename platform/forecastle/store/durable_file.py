@@ -44,7 +44,9 @@ class DurableFile:
                 self._connection.execute(statement)
             path.chmod(0o600)
         except (OSError, sqlite3.Error) as error:
-            raise StoreError(f"{what} {path} cannot be opened: {error}; look at the file, its folder, the disk") from error
+            raise StoreError(
+                f"{what} {path} cannot be opened: {error}; look at the file, its folder, the disk"
+            ) from error
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -82,4 +84,6 @@ class DurableFile:
         try:
             yield
         except sqlite3.Error as error:
-            raise StoreError(f"{self.what} {self.path} cannot be {done}: {error}; look at the file and the disk") from error
+            raise StoreError(
+                f"{self.what} {self.path} cannot be {done}: {error}; look at the file and the disk"
+            ) from error

@@ -85,11 +85,12 @@ class EventQueue:
             if stored < len(events):
                 for event in events:
                     known = connection.execute(
-                        "SELECT content_sha256 FROM events WHERE view = ? AND event_id = ?", (event.view, event.event_id)
+                        "SELECT content_sha256 FROM events WHERE view = ? AND event_id = ?",
+                        (event.view, event.event_id),
                     ).fetchone()
                     if known[0] != event.content_sha256:
                         raise ConflictError(
-                            f"event {event.event_id!r} of {event.view} was pushed with another content; give it a new id"
+                            f"event {event.event_id!r} of {event.view} has another content already; give it a new id"
                         )
         return Appended(max(stored, 0), len(events) - max(stored, 0))
 

@@ -84,10 +84,20 @@ def select(
         for name, version in versions.items():
             rows = warehouse.relation(version)
             connection.execute(f"CREATE TEMP VIEW {quote_ident(name)} AS {rows}{cut}")
-        _check_columns(_bind(connection, text, what), columns, what)
-        chosen = ", ".join(typed(name, dtype) for name, dtype in columns.items())
-        ordered = connection.sql(f"SELECT {chosen} FROM __selected ORDER BY {column_list(order_by)}")
+        ordered = connection.sql(
+            f"{typed_select(connection, text, columns, what=what)} ORDER BY {column_list(order_by)}"
+        )
         yield Selection(ordered.to_arrow_reader(BATCH_ROWS), versions)
+
+
+def typed_select(connection: duckdb.DuckDBPyConnection, text: str, columns: Mapping[str, str], *, what: str) -> str:
+    """SQL of exactly `columns` of one SELECT, cast to their contract dtypes; the text becomes view `__selected`.
+
+    Raises:
+        StoreError: see `select`.
+    """
+    _check_columns(_bind(connection, text, what), columns, what)
+    return f"SELECT {', '.join(typed(name, dtype) for name, dtype in columns.items())} FROM __selected"
 
 
 def _known_until(at: datetime | None) -> str:
@@ -97,7 +107,7 @@ def _known_until(at: datetime | None) -> str:
 def _bind(connection: duckdb.DuckDBPyConnection, text: str, what: str) -> dict[str, str]:
     """View `__selected` of a text that is one SELECT; returns its columns."""
     try:
-        connection.execute(f"CREATE TEMP VIEW __selected AS {check_one_select(connection, text, what=what)}")
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW __selected AS {check_one_select(connection, text, what=what)}")
         return describe(connection, "SELECT * FROM __selected")
     except duckdb.Error as error:
         raise StoreError(f"{what} cannot be run: {error}") from error

@@ -138,7 +138,8 @@ def _texts(name: str, source: Source, column: str, values: Sequence[Any]) -> pa.
     if wrong is not None:
         raise SourceError(
             f"source {name}: {origin(source)} is not what the contract says; mend the query or the contract; "
-            f"the last good table stays:\n  column {column}: expected {dtype}, found {type(wrong).__name__} ({str(wrong)[:60]!r})"
+            f"the last good table stays:\n  column {column}: expected {dtype}, found {type(wrong).__name__} "
+            f"({str(wrong)[:60]!r})"
         )
     return pa.array([None if value is None else _text(value, dtype) for value in values], pa.string())
 

@@ -74,17 +74,11 @@ class EventReader:
 
     def _row(self, message: Message) -> StreamRow:
         values = self._values(message)
-        event_at_us = self._instant(self._event_column, values)
+        event_at_us = known_at_us = self._instant(self._event_column, values, message)
         if isinstance(self._known, KnownAt):
-            known_at_us = event_at_us + self._known.delay // _MICROSECOND
+            known_at_us += self._known.delay // _MICROSECOND
         else:
-            known_at_us = self._instant(str(self._known), values)
-        for column, at_us in ((self._event_column, event_at_us), (str(self._known), known_at_us)):
-            if at_us > message.arrived_at_us + self._ahead_us and not isinstance(self._known, KnownAt):
-                text = (
-                    f"{column} is {to_time(at_us).isoformat()}, after its arrival at {to_time(message.arrived_at_us)}"
-                )
-                raise _BrokenError(column, to_time(at_us).isoformat(), "future", text)
+            known_at_us = self._instant(str(self._known), values, message)
         encoded = msgspec.json.encode(values)
         return StreamRow(message.partition, message.offset, message.arrived_at_us, event_at_us, known_at_us, encoded)
 
@@ -103,14 +97,17 @@ class EventReader:
             values[ARRIVED_AT] = message.arrived_at_us
         return values
 
-    def _instant(self, name: str, values: dict[str, Any]) -> int:
+    def _instant(self, name: str, values: dict[str, Any], message: Message) -> int:
         """A time column in microseconds since 1970 UTC; a date is its midnight in the source's zone."""
-        value = values[name]
-        if self._columns[name].dtype == "date":
-            day = date.fromisoformat(value)
-            return to_us(datetime(day.year, day.month, day.day, tzinfo=self._zone))
-        at_us: int = value
+        at_us: int = values[name] if self._columns[name].dtype == "timestamp" else self._midnight(values[name])
+        if at_us > message.arrived_at_us + self._ahead_us:
+            told, arrived = to_time(at_us).isoformat(), to_time(message.arrived_at_us).isoformat()
+            raise _BrokenError(name, told, "future", f"{name} is {told}, but the event arrived at {arrived}")
         return at_us
+
+    def _midnight(self, day: str) -> int:
+        at = date.fromisoformat(day)
+        return to_us(datetime(at.year, at.month, at.day, tzinfo=self._zone))
 
 
 def to_us(at: datetime) -> int:

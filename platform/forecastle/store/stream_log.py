@@ -3,7 +3,8 @@
 Belongs here: rows, dead letters and offsets in one transaction; reading them on; forgetting what the warehouse holds.
 Does not belong here: checking events (`stream_events.py`), streams (`stream_inputs.py`), tables (`stream_source.py`).
 Offsets stand with the rows they belong to, so a kill at any point loses and doubles nothing:
-https://kafka.apache.org/40/javadoc/org/apache/kafka/clients/consumer/KafkaConsumer.html ("Storing Offsets Outside Kafka")
+"Storing Offsets Outside Kafka",
+https://kafka.apache.org/40/javadoc/org/apache/kafka/clients/consumer/KafkaConsumer.html
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 from forecastle.store.durable_file import DurableFile
 
@@ -59,6 +61,7 @@ class StreamCounts:
 
 
 _SCHEMA: Final = (
+    "CREATE TABLE IF NOT EXISTS identity (id TEXT NOT NULL) STRICT",
     """CREATE TABLE IF NOT EXISTS rows (
   sequence INTEGER PRIMARY KEY AUTOINCREMENT,
   source TEXT NOT NULL, partition INTEGER NOT NULL, offset INTEGER NOT NULL, arrived_at_us INTEGER NOT NULL,
@@ -82,7 +85,10 @@ _COLUMNS: Final = "partition, offset, arrived_at_us, event_at_us, known_at_us, v
 
 
 class StreamLog:
-    """The log of one system; one worker writes it, any number of processes read it."""
+    """The log of one system; one worker writes it, any number of processes read it.
+
+    `identity` is another one for every new file: sequence numbers of one log mean nothing in another.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open or create the log.
@@ -91,6 +97,11 @@ class StreamLog:
             StoreError: the file cannot be made or is no stream log.
         """
         self._file = DurableFile(path, what="stream log", schema=_SCHEMA)
+        with self._file.transaction() as connection:
+            connection.execute(
+                "INSERT INTO identity SELECT ? WHERE NOT EXISTS (SELECT 1 FROM identity)", (uuid4().hex,)
+            )
+        ((self.identity,),) = self._file.fetch("SELECT id FROM identity")
 
     def append(
         self,

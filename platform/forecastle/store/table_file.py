@@ -1,7 +1,8 @@
 """One table's rows as one Parquet file: how it is written, flushed and fingerprinted.
 
-Belongs here: storable column types, the COPY, SHA-256 of bytes, the hash of rows.
-Does not belong here: versions, names, who may write (`warehouse.py`, `delta_log.py`).
+Belongs here: storable column types, the COPY, SHA-256 of bytes.
+Does not belong here: versions, names, who may write (`warehouse.py`, `delta_log.py`), the hash of rows
+(`content_hash.py`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ _CAST: Final = (
     (re.compile(r"^(ENUM\(.*\)|UUID|JSON)$"), "VARCHAR"),
     (re.compile(r"^TIMESTAMPTZ_NS$"), "TIMESTAMPTZ"),
 )
-_LOW_64: Final = "18446744073709551615::UHUGEINT"
 
 
 def write_table_file(
@@ -54,23 +54,6 @@ def write_table_file(
         path.unlink(missing_ok=True)
         raise StoreError(f"{what}: the query failed, nothing was published: {error}") from error
     return int(rows), schema.schema
-
-
-def content_hash(connection: duckdb.DuckDBPyConnection, relation: str) -> str:
-    """SHA-256 over column names, types, row count and the 128-bit sum of the rows' MD5 numbers.
-
-    The sum makes it independent of row order yet sensitive to repeats (an additive multiset hash); the text
-    of a row is DuckDB's own, which quotes strings and tells null from 'NULL'. It identifies rows; the file's
-    SHA-256 protects.
-    """
-    columns = sql.describe(connection, f"SELECT * FROM {relation}")
-    row = f"row({sql.column_list(list(columns))})::VARCHAR"
-    sums = sql.one_row(
-        connection,
-        f"SELECT count(*), sum((m & {_LOW_64})::UBIGINT)::HUGEINT, sum((m >> 64)::UBIGINT)::HUGEINT"
-        f" FROM (SELECT md5_number({row}) AS m FROM {relation})",
-    )
-    return hashlib.sha256(repr((list(columns.items()), sums)).encode()).hexdigest()
 
 
 def file_sha256(path: Path) -> str:

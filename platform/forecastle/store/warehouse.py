@@ -25,6 +25,7 @@ import pyarrow as pa
 from forecastle.contract.clock import Clock
 from forecastle.contract.errors import ConflictError, CorruptionError, StoreError
 from forecastle.store import sql
+from forecastle.store.content_hash import content_hash
 from forecastle.store.crash import CrashHook, no_crash
 from forecastle.store.delta_log import (
     NO_VERSION,
@@ -35,7 +36,7 @@ from forecastle.store.delta_log import (
     newest_version,
     read_version,
 )
-from forecastle.store.table_file import content_hash, file_sha256, flush, write_table_file
+from forecastle.store.table_file import file_sha256, flush, write_table_file
 
 Audit = Callable[[duckdb.DuckDBPyConnection, str], Sequence[str]]
 """Given a connection and the relation name of rows not yet published: the problems found, empty when none."""

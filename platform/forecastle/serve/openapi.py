@@ -1,0 +1,162 @@
+"""The OpenAPI document: every path, what it takes, every status it answers with, true of the bundle in use.
+
+Belongs here: the document, made from the champion's feature set, views and decision rule.
+Does not belong here: schemas of the answers (`schemas.py`), answering. https://spec.openapis.org/oas/v3.1.0
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+from forecastle.contract.feature_set import FeatureSet
+from forecastle.contract.push_view import PushView
+from forecastle.serve.champion import Champion
+from forecastle.serve.refusal import STATUS_OF_CODE
+from forecastle.serve.schemas import SCHEMAS, TIME, WORD, Json, closed, closed_of, entity_schema, value_schema
+from forecastle.serve.settings import Settings
+
+# path → what it answers, schema of the answer, whether it can be 503.
+_PAGES: Final = {
+    "/model": ("Card, hashes and contract of the bundle in use", "Model", True),
+    "/healthz": ("Health: the bundle in use, the last refused swap, the log and the online store", "Health", False),
+    "/livez": ("200 while the process answers", "Status", False),
+    "/readyz": ("200 while a bundle can answer, else 503", "Status", True),
+    "/openapi.json": ("This document", "Document", False),
+}
+_ROUTE_CODES: Final = frozenset({"not_found", "method_not_allowed"})
+_KNOWN_ID: Final = frozenset({"unknown_prediction", "bundle_unavailable"})
+_OF_ONE: Final = frozenset({"request_id_reused", "after_cutoff", "online_store_unavailable"})
+
+
+def openapi(settings: Settings, champion: Champion | None) -> Json:
+    """The OpenAPI document; request ranges are those of the bundle in use."""
+    paths: Json = {path: {"get": _get(*page)} for path, page in _PAGES.items()}
+    paths["/metrics"] = {"get": {"summary": "Prometheus metrics", "responses": {"200": _content("text/plain")}}}
+    paths["/docs"] = {"get": {"summary": "This document as a page", "responses": {"200": _content("text/html")}}}
+    if champion is not None:
+        paths |= _operations(champion, settings)
+    document: Json = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": f"Forecastle: {settings.system}",
+            "version": champion.model_version if champion else "none",
+            "description": "Calibrated probabilities with a receipt.",
+        },
+        "paths": dict(sorted(paths.items())),
+        "components": {"schemas": dict(SCHEMAS)},
+    }
+    if settings.token is not None:
+        document["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"bearer": []}]
+    return document
+
+
+def _operations(champion: Champion, settings: Settings) -> Json:
+    features, views = champion.bundle.feature_set, champion.bundle.views
+    request = _request(features)
+    rows: Json = {"type": "array", "minItems": 1, "maxItems": settings.rows_limit}
+    by_id = closed(prediction_id=WORD)
+    one, many = settings.body_limit_bytes, settings.rows_body_limit_bytes
+    found: Json = {
+        "/predict": _post("One calibrated probability with its receipt", request, "Receipt", one, never=_KNOWN_ID),
+        "/predict_batch": _post(
+            f"Up to {settings.rows_limit:,} probabilities in one answer; a refused row does not stop the others",
+            closed(requests=rows | {"items": request}),
+            "Batch",
+            many,
+            never=_KNOWN_ID | _OF_ONE,
+        ),
+        "/explain": _post(
+            "What a prediction used and what each feature added to the log-odds; a request is not logged",
+            {"anyOf": [by_id, request]},
+            "Explanation",
+            one,
+            never={"request_id_reused"},
+        ),
+        "/outcome": _post(
+            "What happened after a prediction; every correction is kept",
+            _outcome(features),
+            "Outcome",
+            one,
+            never={"bundle_unavailable", "after_cutoff", "online_store_unavailable"},
+        ),
+    }
+    if views:
+        push = {"anyOf": [_push(view, rows) for view in views]}
+        summary = "Feature rows: durably queued, then online where none newer stands; one broken row refuses all"
+        never = _KNOWN_ID | {"after_cutoff", "online_store_unavailable"}
+        found["/events"] = _post(summary, push, "Pushed", many, never=never)
+    return found
+
+
+def _request(features: FeatureSet) -> Json:
+    made = {name for group in features.on_demand for name in group.outputs}
+    givable = [spec for spec in features.features if spec.name not in made and spec.contract.request]
+    given = {spec.name: value_schema(spec.contract) for spec in givable}
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "entity": entity_schema(features.keys)
+            | {"description": "Features come from the online store; given ones override."},
+            "features": {"type": "object", "properties": given, "additionalProperties": False},
+            "request_id": WORD | {"description": "A repeat gets the first answer again."},
+        },
+        "anyOf": [
+            {"required": ["entity"]},
+            {"required": ["features"], "properties": {"features": {"required": list(given)}}},
+        ],
+    }
+
+
+def _outcome(features: FeatureSet) -> Json:
+    properties = {
+        "prediction_id": WORD,
+        "entity": entity_schema(features.keys),
+        "outcome": {"type": "integer", "enum": [0, 1]},
+        "known_at": TIME | {"description": "When it was first known; now when absent. Never after now."},
+        "request_id": WORD,
+    }
+    either = {"oneOf": [{"required": ["prediction_id"]}, {"required": ["entity"]}]}
+    return closed_of(properties, optional=("prediction_id", "entity", "known_at", "request_id")) | either
+
+
+def _push(view: PushView, rows: Json) -> Json:
+    row = {
+        "event_id": WORD | {"description": "Unique in its view; the row's digest when absent."},
+        "entity": entity_schema(view.keys),
+        "event_at": TIME | {"description": "When the row was true in the world."},
+        "known_at": TIME | {"description": "When it could first be known; now when absent."},
+        "features": closed_of({name: value_schema(contract) for name, contract in view.features.items()}),
+    }
+    items = closed_of(row, optional=("event_id", "known_at"))
+    return closed(view={"type": "string", "enum": [view.name]}, rows=rows | {"items": items})
+
+
+def _post(summary: str, schema: Json, answer: str, limit_bytes: int, *, never: AbstractSet[str]) -> Json:
+    """One POST operation; `never` are the codes of refusals that it cannot answer with."""
+    codes = STATUS_OF_CODE.keys() - _ROUTE_CODES - never
+    refusals = {str(status): _refused(status, codes) for status in sorted({STATUS_OF_CODE[code] for code in codes})}
+    operation = {
+        "summary": summary,
+        "description": f"At most {limit_bytes} bytes of exactly application/json.",
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "responses": {"200": _content("application/json", answer), **refusals},
+    }
+    return {"post": operation}
+
+
+def _get(summary: str, schema: str, can_be_unavailable: bool) -> Json:  # noqa: FBT001  unpacked from a table
+    refusals = {"503": _refused(503, {"no_champion"})} if can_be_unavailable else {}
+    return {"summary": summary, "responses": {"200": _content("application/json", schema), **refusals}}
+
+
+def _refused(status: int, codes: AbstractSet[str]) -> Json:
+    told = ", ".join(code for code in STATUS_OF_CODE if STATUS_OF_CODE[code] == status and code in codes)
+    return _content("application/json", "Error") | {"description": f"Refused: {told}"}
+
+
+def _content(media_type: str, schema: str | None = None) -> Json:
+    inner = {"schema": {"$ref": f"#/components/schemas/{schema}"}} if schema else {}
+    return {"description": "Answered", "content": {media_type: inner}}

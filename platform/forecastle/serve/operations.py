@@ -1,0 +1,111 @@
+"""What a caller may POST: each operation with its limits, and the files and threads they share.
+
+Belongs here: wiring the operations of one service, opening and closing what they stand on.
+Does not belong here: what an operation does (its own module), HTTP (`application.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+from forecastle.serve.batch import BatchPredictor
+from forecastle.serve.explain import Explainer
+from forecastle.serve.feedback import Feedback
+from forecastle.serve.online_reader import OnlineReader
+from forecastle.serve.predict import Predictor
+from forecastle.serve.push_events import EventPush
+from forecastle.serve.settings import Settings
+from forecastle.store.events import EventQueue
+from forecastle.store.online import SQLiteOnlineStore
+from forecastle.store.outcome_log import OutcomeLog
+
+
+@dataclass(slots=True)
+class Operation:
+    """One POST route: body in, body out, and how much of it at once."""
+
+    answer: Callable[[bytes], Awaitable[bytes]]
+    body_limit_bytes: int
+    in_flight_limit: int
+    deadline_seconds: float
+    in_flight: int = field(default=0)
+
+
+class Operations:
+    """The operations of one service, from `start` to `close`.
+
+    Whatever takes long or commits by itself works in one of two threads, so that single predictions go on: batches
+    in one, everything else in the other, each with a reader of its own (a reader is for one thread).
+    """
+
+    def __init__(self, settings: Settings, predictor: Predictor) -> None:
+        """Open the event queue and the outcome log.
+
+        Raises:
+            StoreError: one of the files cannot be opened.
+        """
+        home, system = settings.home, settings.system
+        online = home.online(system)
+        self._readers = (OnlineReader(online), OnlineReader(online))
+        self._batches = ThreadPoolExecutor(1, thread_name_prefix="batch")
+        self._side = ThreadPoolExecutor(1, thread_name_prefix="side")
+        self._queue = EventQueue(home.events(system))
+        self._outcomes = OutcomeLog(home.outcome_log(system))
+        apart, aside = (replace(predictor, reader=reader) for reader in self._readers)
+        self.push = EventPush(
+            predictor.champion,
+            self._queue,
+            lambda: SQLiteOnlineStore(online),
+            settings.clock,
+            self._side,
+            settings.rows_limit,
+        )
+        batch = BatchPredictor(predictor, apart, self._batches, settings.rows_limit)
+        feedback = Feedback(
+            system,
+            predictor.champion,
+            predictor.log,
+            self._outcomes,
+            settings.clock,
+            predictor.new_id,
+            self._side,
+        )
+        explainer = Explainer(aside, home, system, self._side)
+        small = (settings.body_limit_bytes, settings.in_flight_limit, settings.deadline_seconds)
+        large = (settings.rows_body_limit_bytes, settings.rows_in_flight_limit, settings.rows_deadline_seconds)
+        self.by_path: Mapping[str, Operation] = {
+            "/predict": Operation(predictor.predict, *small),
+            "/predict_batch": Operation(batch.predict, *large),
+            "/explain": Operation(explainer.explain, *small),
+            "/outcome": Operation(feedback.tell, *small),
+            "/events": Operation(self.push.push, *large),
+        }
+        self._follower: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to bring the online store up to the event queue; needs a running loop."""
+        self._follower = asyncio.create_task(self.push.follow())
+
+    @property
+    def events_pending(self) -> int:
+        """Pushed rows that are on disk and not online yet."""
+        return self.push.pending
+
+    async def close(self) -> None:
+        """Let the threads end what they began, then close the files."""
+        if self._follower is not None:
+            self._follower.cancel()
+            await asyncio.gather(self._follower, return_exceptions=True)
+        await asyncio.to_thread(_ended, self._batches, self._side)
+        for reader in self._readers:
+            reader.close()
+        self._queue.close()
+        self._outcomes.close()
+
+
+def _ended(*executors: Executor) -> None:
+    for executor in executors:
+        executor.shutdown(wait=True, cancel_futures=True)
