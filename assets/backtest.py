@@ -48,7 +48,7 @@ def build_backtest(system: LoadedSystem) -> dg.AssetsDefinition:
     def backtest_asset(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
         with told_plainly():
             warehouse = platform.warehouse()
-            identity, frame = read_training_set(platform, system)
+            _, frame = read_training_set(platform, system)
             backtest = run_backtest(
                 system,
                 frame,
@@ -58,16 +58,7 @@ def build_backtest(system: LoadedSystem) -> dg.AssetsDefinition:
             )
             version = warehouse.publish(f"{system.name}/backtest/all", backtest.predictions)
             report = report_backtest(system, backtest)
-            left = {}
-            if report is not None:
-                folder = platform.layout.reports / system.name / "backtest"
-                page = write_backtest(report, folder, title=f"{system.name} / backtest of {backtest.model}",
-                                      facts={"training set": identity.content_hash})  # fmt: skip
-                run_id = log_backtest(
-                    system, frame, backtest, report, identity=identity, tracking=platform.tracking(),
-                    folder=folder, dagster_run_id=context.run.run_id,
-                )  # fmt: skip
-                left = {"report": dg.MetadataValue.path(str(page)), "mlflow_run_id": run_id}
+            left = {} if report is None else leave(platform, system, backtest, report, run_id=context.run.run_id)
         check = miscalibration_result(
             system, asset_key, report and report.calibration, sentence="No cut could answer yet: see what was skipped."
         )
@@ -75,6 +66,27 @@ def build_backtest(system: LoadedSystem) -> dg.AssetsDefinition:
         return dg.MaterializeResult(metadata=metadata, check_results=[check])
 
     return backtest_asset
+
+
+def leave(
+    platform: Platform, system: LoadedSystem, backtest: Backtest, report: BacktestReport, *, run_id: str
+) -> dict[str, Any]:
+    """Leave the report among the reports and in an MLflow run of its own; returns where, as metadata."""
+    identity, frame = read_training_set(platform, system)
+    folder = platform.layout.reports / system.name / "backtest"
+    title = f"{system.name} / backtest of {backtest.model}"
+    page = write_backtest(report, folder, title=title, facts={"training set": identity.content_hash})
+    logged = log_backtest(
+        system,
+        frame,
+        backtest,
+        report,
+        identity=identity,
+        tracking=platform.tracking(),
+        folder=folder,
+        dagster_run_id=run_id,
+    )
+    return {"report": dg.MetadataValue.path(str(page)), "mlflow_run_id": logged}
 
 
 def _cuts(backtest: Backtest) -> dict[str, Any]:

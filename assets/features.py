@@ -4,15 +4,20 @@ Belongs here: one asset a feature view and one a pushed view.
 Does not belong here: SQL (`systems/`), running it (`forecastle.store.feature_views`).
 """
 
+from typing import Any
+
 import dagster as dg
 
 from assets.describe import attributes, column_lineage, column_schema, key, told_plainly, version_metadata
 from assets.freshness import FRESHNESS_CHECK, event_time_freshness
+from assets.units import units_result, units_spec
 from forecastle.contract.load import LoadedSystem
-from forecastle.store.delta_log import TableName
-from forecastle.store.feature_views import KIND, run_view
+from forecastle.contract.system import FeatureView
+from forecastle.store.delta_log import TableVersion
+from forecastle.store.feature_views import publish_view
+from forecastle.store.partitions import publish_days
 from forecastle.store.push import push_view
-from forecastle.store.training_set import source_tables
+from forecastle.store.warehouse import Warehouse
 from resources.platform import Platform
 
 
@@ -37,19 +42,47 @@ def build_features(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
                 "sql": dg.MetadataValue.md(f"```sql\n{system.sql[view.sql]}\n```"),
             },
         ),
-        check_specs=[dg.AssetCheckSpec(FRESHNESS_CHECK, asset=asset_key)],
+        **partitions(view),
+        check_specs=[
+            dg.AssetCheckSpec(FRESHNESS_CHECK, asset=asset_key, description="The newest row is recent enough."),
+            units_spec(asset_key),
+        ],
     )
-    def features_asset(platform: Platform) -> dg.MaterializeResult:
+    def features_asset(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
         with told_plainly():
             warehouse = platform.warehouse()
-            version = run_view(
-                warehouse, TableName(system.name, KIND, name), view, entity=system.declaration.entity[view.entity],
-                text=system.sql[view.sql], sources=source_tables(system, view.sql),
-            )  # fmt: skip
+            version = _publish(warehouse, system, name, days_of(context))
+            units = units_result(platform, system, name, version, asset_key)
         fresh = event_time_freshness(warehouse, version, view.freshness, asset_key, now=platform.clock())
-        return dg.MaterializeResult(metadata=version_metadata(version), check_results=[fresh])
+        return dg.MaterializeResult(metadata=version_metadata(version), check_results=[fresh, units])
 
     return features_asset
+
+
+def partitions(view: FeatureView) -> dict[str, Any]:
+    """Arguments of `dg.asset` for a view that is made day by day; a backfill of a range is one run.
+
+    https://docs.dagster.io/guides/build/partitions-and-backfills/backfilling-data
+    """
+    if view.partition is None:
+        return {}
+    return {
+        "partitions_def": dg.DailyPartitionsDefinition(start_date=view.partition.daily_since, timezone="UTC"),
+        "backfill_policy": dg.BackfillPolicy.single_run(),
+    }
+
+
+def days_of(context: dg.AssetExecutionContext) -> dg.TimeWindow | None:
+    """The days that a run is asked for; None for the whole history."""
+    if context.has_partition_key or context.has_partition_key_range:
+        return context.partition_time_window
+    return None
+
+
+def _publish(warehouse: Warehouse, system: LoadedSystem, name: str, days: dg.TimeWindow | None) -> TableVersion:
+    if days is None:
+        return publish_view(warehouse, system, name)
+    return publish_days(warehouse, system, name, start=days.start, end=days.end)
 
 
 def build_online(system: LoadedSystem, name: str) -> dg.AssetsDefinition:

@@ -45,7 +45,7 @@ def build_batch_predictions(system: LoadedSystem) -> dg.AssetsDefinition:
                 bundle=bundle.hash,
                 model_version=champion.model_version,
                 decision=list(decided.json),
-            )[decided.is_open]
+            )[decided.is_open].reset_index(drop=True)
             version = platform.warehouse().publish(f"{system.name}/batch_predictions/all", scored)
         too_late = int((~decided.is_open).sum())
         return dg.MaterializeResult(metadata={**version_metadata(version), "rows_after_cutoff": too_late})

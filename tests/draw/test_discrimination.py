@@ -83,8 +83,7 @@ def test_lines_of_equal_score(compared: pd.DataFrame) -> None:
     lines = [line.get_xydata() for line in figure.axes[0].lines if line.get_marker() == "None"]
     scores = [uncertainty + across - up for across, up in (line[0] for line in lines)]
     assert all(
-        uncertainty + line[1][0] - line[1][1] == pytest.approx(score)
-        for line, score in zip(lines, scores, strict=True)
+        uncertainty + line[1][0] - line[1][1] == pytest.approx(score) for line, score in zip(lines, scores, strict=True)
     )
     written = {text for text in texts(figure) if text.replace(".", "").isdigit()}
     assert written
@@ -95,10 +94,6 @@ def test_names_do_not_cover_each_other(compared: pd.DataFrame) -> None:
     """Two forecasts at almost one place have names side by side, not one on the other."""
     figure = miscalibration_discrimination_diagram(compared)
     figure.canvas.draw()
-    boxes = [
-        text.get_window_extent()
-        for text in figure.axes[0].texts
-        if text.get_text() in {"forecast", "close by"}
-    ]
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts if text.get_text() in {"forecast", "close by"}]
     assert len(boxes) == 2
     assert not boxes[0].overlaps(boxes[1])

@@ -21,10 +21,7 @@ if TYPE_CHECKING:
 def table(*rows: tuple[str, str, float, float, bool]) -> DriftTable:
     """A drift table of (feature, test, effect_size, tolerance, alarm)."""
     tests = pd.DataFrame(
-        [
-            (name, test, effect, tolerance, 0.01, 0.02, alarm, "reason")
-            for name, test, effect, tolerance, alarm in rows
-        ],
+        [(name, test, effect, tolerance, 0.01, 0.02, alarm, "reason") for name, test, effect, tolerance, alarm in rows],
         columns=list(TEST_COLUMNS),
     )
     return DriftTable(features=pd.DataFrame(), tests=tests, tolerance=Tolerance(), alpha=0.01)
@@ -83,17 +80,13 @@ def test_extremes_have_a_place() -> None:
 
 def test_no_unit_change_is_no_effect() -> None:
     """The unit test's "1 times off" means nothing happened, and draws nothing."""
-    figure = drift_diagram(
-        table(("price", "unit", 1.0, 1.0, False), ("price", "distribution", 0.05, 0.1, False))
-    )
+    figure = drift_diagram(table(("price", "unit", 1.0, 1.0, False), ("price", "distribution", 0.05, 0.1, False)))
     assert bars(figure) == [("price", pytest.approx(0.5), BLUE)]
 
 
 def test_many_features_are_cut_and_counted() -> None:
     """Beyond the limit the quietest features are left out, and the subtitle says how many."""
-    figure = drift_diagram(
-        table(*((f"f{i}", "nulls", i / 1000, 0.02, False) for i in range(40))), most_features=25
-    )
+    figure = drift_diagram(table(*((f"f{i}", "nulls", i / 1000, 0.02, False) for i in range(40))), most_features=25)
     assert len(bars(figure)) == 25
     assert bars(figure)[0][0] == "f39"
     assert "15 quietest" in figure.texts[1].get_text()

@@ -27,8 +27,7 @@ def test_every_asset_has_a_box_that_holds_its_name() -> None:
     for text in axes.texts:
         inside = text.get_window_extent()
         assert any(
-            box.x0 <= inside.x0 and inside.x1 <= box.x1 and box.y0 <= inside.y0 and inside.y1 <= box.y1
-            for box in boxes
+            box.x0 <= inside.x0 and inside.x1 <= box.x1 and box.y0 <= inside.y0 and inside.y1 <= box.y1 for box in boxes
         )
         assert inside.x0 >= 0
         assert inside.x1 <= figure.bbox.x1

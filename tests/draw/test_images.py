@@ -29,9 +29,7 @@ def bars(name: str = "market_price") -> Figure:
     return importance_bars(pd.DataFrame({"feature": [name, "volume_24h"], "importance": [3.0, 1.0]}))
 
 
-@pytest.mark.parametrize(
-    "encode", [png_bytes, svg_text, lambda figure: inline_svg(figure, name="a", label="b")]
-)
+@pytest.mark.parametrize("encode", [png_bytes, svg_text, lambda figure: inline_svg(figure, name="a", label="b")])
 def test_same_input_same_bytes(encode) -> None:
     """Two figures of one table, and one figure encoded twice, give the same bytes."""
     figure = bars()
@@ -98,9 +96,7 @@ def test_same_bytes_in_every_process_and_thread() -> None:
         "print(hashlib.sha256(images.png_bytes(figure) + svg).hexdigest())"
     )
     environment = {"PYTHONPATH": str(Path(forecastle.__file__).parents[1]), "PYTHONHASHSEED": "7"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
 
     def digest(_: int) -> str:
         figure = bars()

@@ -54,9 +54,7 @@ def test_the_order_of_names_does_not_matter(upstream: dict[str, list[str]]) -> N
 
 def test_a_crossing_is_untied() -> None:
     """Edges a → d and b → c, listed so that their lines would cross, are drawn without a crossing."""
-    places = layered_layout(
-        {"a": [], "b": [], "c": ["b"], "d": ["a"]}, dict.fromkeys("abcd", 1.0), gap=GAP
-    ).places
+    places = layered_layout({"a": [], "b": [], "c": ["b"], "d": ["a"]}, dict.fromkeys("abcd", 1.0), gap=GAP).places
     assert (places["a"][0] < places["b"][0]) == (places["d"][0] < places["c"][0])
 
 

@@ -88,9 +88,7 @@ def test_names_cannot_inject_markup(report: CalibrationReport, page: str) -> Non
     """A segment value, a title and a fact that look like tags are written, not obeyed."""
     assert "<b>science" not in page
     assert "&lt;b&gt;science" in page
-    attacked = calibration_page(
-        report, title="<script>alert(1)</script>", facts={"<i>": "<img src=x onerror=y>"}
-    )
+    attacked = calibration_page(report, title="<script>alert(1)</script>", facts={"<i>": "<img src=x onerror=y>"})
     assert "<script" not in attacked
     assert "<img" not in attacked
 
@@ -108,9 +106,7 @@ def test_same_report_same_page(report: CalibrationReport, page: str) -> None:
 
 def test_a_poor_report_still_has_a_page() -> None:
     """One class, no bands, no times: what is missing is left out and said in the notes."""
-    report = calibration_report(
-        [0] * 60, [0.1, 0.2] * 30, bands=False, options=ReportOptions(resamples=100), seed=1
-    )
+    report = calibration_report([0] * 60, [0.1, 0.2] * 30, bands=False, options=ReportOptions(resamples=100), seed=1)
     page = calibration_page(report, title="only losses")
     assert {"roc", "segments", "weeks"}.isdisjoint(calibration_pictures(report))
     assert report.notes

@@ -16,7 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from forecastle.contract.decision import DecisionRule
 from forecastle.contract.errors import BundleError
+from forecastle.contract.push_view import PushView
 from forecastle.learn import native_booster
 from forecastle.learn.bundle import FILES, MANIFEST, MODEL, BundleParts, canonical_json, load_bundle, write_bundle
 from forecastle.learn.golden import golden_faults
@@ -94,6 +96,8 @@ def test_every_part_is_in_the_hash(parts: BundleParts, tmp_path: Path) -> None:
         dataclasses.replace(parts, golden=dataclasses.replace(golden, raw=(*golden.raw[:-1], 0.5))),
         dataclasses.replace(parts, card=parts.card + "."),
         dataclasses.replace(parts, facts={**parts.facts, "model_version": "2"}),
+        dataclasses.replace(parts, decision=DecisionRule("ferries", "bet:stake", ("guess",), {"edge": 0.1}, "x = 1")),
+        dataclasses.replace(parts, views=(PushView("weather", {"crossing_id": "int64"}, {}),)),
     ]
     hashes = {write_bundle(tmp_path, each) for each in (parts, *changed)}
     assert len(hashes) == 1 + len(changed)

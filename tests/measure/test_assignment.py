@@ -74,9 +74,7 @@ def test_assignment_is_the_same_in_another_process(hash_seed: str) -> None:
         "PYTHONHASHSEED": hash_seed,
         "PYTHONPATH": str(Path(__file__).parents[2] / "platform"),
     }
-    run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
-    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     here = ",".join(assign_many(range(20), {"a": 0.5, "b": 0.5}, salt="s"))
     assert run.stdout.strip() == f"{here} []"
 

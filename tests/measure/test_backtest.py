@@ -25,9 +25,7 @@ def test_deflated_sharpe_equals_the_paper() -> None:
     assert benchmark == pytest.approx(0.1131720019, abs=5e-11)
     moments = {"skewness": -3.0, "kurtosis": 10.0}
     daily = 2.5 / math.sqrt(250)
-    assert probabilistic_sharpe(daily, 1250, benchmark=benchmark, **moments) == pytest.approx(
-        0.9003968344, abs=5e-11
-    )
+    assert probabilistic_sharpe(daily, 1250, benchmark=benchmark, **moments) == pytest.approx(0.9003968344, abs=5e-11)
     after_46 = expected_best_sharpe(46, variance=0.5 / 250)
     assert probabilistic_sharpe(daily, 1250, benchmark=after_46, **moments) == pytest.approx(0.9505, abs=5e-5)
 

@@ -102,9 +102,7 @@ def test_honest_band_covers_the_whole_curve():
     generator = np.random.default_rng(5)
     p = generator.random((100, 400))
     y = (generator.random((100, 400)) < p).astype(float)
-    excluded = sum(
-        bool(honest_band(pool_ties(*pair), resolution=20).miscalibrated) for pair in zip(y, p, strict=True)
-    )
+    excluded = sum(bool(honest_band(pool_ties(*pair), resolution=20).miscalibrated) for pair in zip(y, p, strict=True))
     assert excluded <= 10
 
 
@@ -152,10 +150,7 @@ def test_miscalibration_p_values_are_uniform_when_calibrated():
     generator = np.random.default_rng(3)
     p = np.round(generator.random((80, 200)), 1)
     y = (generator.random((80, 200)) < p).astype(float)
-    bands = [
-        consistency_band(pool_ties(*pair), resamples=49, seed=i)
-        for i, pair in enumerate(zip(y, p, strict=True))
-    ]
+    bands = [consistency_band(pool_ties(*pair), resamples=49, seed=i) for i, pair in enumerate(zip(y, p, strict=True))]
     share = np.mean([band.miscalibration_p_value <= 0.2 for band in bands])
     assert abs(share - 0.2) < 3.5 * np.sqrt(0.2 * 0.8 / 80)
 
@@ -208,9 +203,7 @@ def test_impossible_options_are_refused(measure):
         measure(_cells("C"))
 
 
-@pytest.mark.parametrize(
-    "measure", [lambda c: consistency_band(c, seed=0), honest_band, asymptotic_consistency_band]
-)
+@pytest.mark.parametrize("measure", [lambda c: consistency_band(c, seed=0), honest_band, asymptotic_consistency_band])
 def test_weighted_rows_are_refused(measure):
     """Bands count rows."""
     with pytest.raises(MeasureError, match="weighted"):

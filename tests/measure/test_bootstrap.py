@@ -137,14 +137,10 @@ def test_clustered_scores_copy_invariance() -> None:
     for name, interval in single.items():
         width = interval.high - interval.low
         assert copied[name].estimate == pytest.approx(interval.estimate, abs=1e-12)
-        assert [copied[name].low, copied[name].high] == pytest.approx(
-            [interval.low, interval.high], abs=0.2 * width
-        )
+        assert [copied[name].low, copied[name].high] == pytest.approx([interval.low, interval.high], abs=0.2 * width)
 
 
-@pytest.mark.parametrize(
-    "options", [{"block_length": 7}, {"clusters": np.arange(2000) // 8, "block_length": 3}]
-)
+@pytest.mark.parametrize("options", [{"block_length": 7}, {"clusters": np.arange(2000) // 8, "block_length": 3}])
 def test_blocks_of_scores_run_over_time(options: Any) -> None:
     """Sorting by probability inside must not touch the order of time: Brier equals its mean's interval."""
     scores = score_intervals(Y, A, seed=4, resamples=100, **options)

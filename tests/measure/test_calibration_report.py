@@ -39,9 +39,7 @@ def test_numbers_are_those_of_the_parts(full):
     """One published number from each section of the report on forecast A."""
     brier, log = full.scores.decompositions
     assert (full.n, full.excluded_rows) == (2000, 7)
-    assert (brier.miscalibration, log.miscalibration) == pytest.approx(
-        (0.0089885654, 0.0417294037), abs=5e-11
-    )
+    assert (brier.miscalibration, log.miscalibration) == pytest.approx((0.0089885654, 0.0417294037), abs=5e-11)
     assert full.scores.auc.auc == pytest.approx(0.8312553276, abs=5e-11)
     assert full.numbers.cumulative.range == pytest.approx(0.0441768333, abs=5e-11)
     assert full.numbers.cox.slope == pytest.approx(0.61380677, abs=6e-9)
@@ -74,9 +72,7 @@ def test_same_input_and_seed_give_the_same_report():
     """Byte for byte, bands and intervals included."""
     data = fixture()
     first, second = (
-        json.dumps(
-            calibration_report(data["y"], data["C"], options=ReportOptions(resamples=100), seed=3).to_dict()
-        )
+        json.dumps(calibration_report(data["y"], data["C"], options=ReportOptions(resamples=100), seed=3).to_dict())
         for _ in range(2)
     )
     assert first == second
@@ -98,12 +94,8 @@ def test_without_bands_and_extras_the_rest_stands():
 
 def test_one_class_leaves_notes_instead_of_numbers():
     """Nothing happened: no AUC, slope, intercept or ROC, each with its reason; everything else is there."""
-    report = calibration_report(
-        [0] * 30, np.linspace(0.01, 0.3, 30), options=ReportOptions(recalibrate=True), seed=0
-    )
-    assert (report.scores.auc, report.numbers.cox, report.numbers.in_the_large, report.curves.roc) == (
-        None,
-    ) * 4
+    report = calibration_report([0] * 30, np.linspace(0.01, 0.3, 30), options=ReportOptions(recalibrate=True), seed=0)
+    assert (report.scores.auc, report.numbers.cox, report.numbers.in_the_large, report.curves.roc) == (None,) * 4
     assert report.recalibration is None
     assert len(report.notes) == 4
     assert report.numbers.expected_over_observed.ratio == np.inf
@@ -195,9 +187,7 @@ def test_ranges_that_touch_at_two_decimals_are_one_in_the_sentence(full):
         MiscalibratedRange(0.719, 0.7386, "too_low"),
     )
     band = HonestBand(pd.DataFrame(), 0.9, 50, found)
-    verdict = calibration_verdict(
-        cells, full.numbers.cumulative, 0.1, band, level=0.95, tolerance=0.02
-    )
+    verdict = calibration_verdict(cells, full.numbers.cumulative, 0.1, band, level=0.95, tolerance=0.02)
     assert "too low between 0.70 and 0.74" in verdict.sentence
     assert "too high between 0.10 and 0.20" in verdict.sentence
     assert verdict.sentence.count("between") == 2

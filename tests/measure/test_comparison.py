@@ -76,9 +76,7 @@ def test_differences_that_never_vary() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    rows=st.lists(
-        st.tuples(st.booleans(), st.floats(0.1, 0.8), st.floats(0.1, 0.8)), min_size=1, max_size=20
-    ),
+    rows=st.lists(st.tuples(st.booleans(), st.floats(0.1, 0.8), st.floats(0.1, 0.8)), min_size=1, max_size=20),
     score=st.sampled_from(["brier", "log"]),
 )
 def test_differences_keep_their_width_and_change_sign(rows: list[Any], score: Any) -> None:

@@ -197,9 +197,7 @@ def test_asymptotic_sequence_follows_its_formulas() -> None:
     x = np.random.default_rng(8).normal(0.1, 2.0, 300)
     sequence = asymptotic_sequence(x, n_opt=200)
     error = x.std() / math.sqrt(300)
-    assert sequence.high[-1] == pytest.approx(
-        x.mean() + asymptotic_half_width(error, 300, n_opt=200), abs=1e-12
-    )
+    assert sequence.high[-1] == pytest.approx(x.mean() + asymptotic_half_width(error, 300, n_opt=200), abs=1e-12)
     logarithm = -2 * math.log(0.05)
     r = math.sqrt((logarithm + math.log1p(logarithm)) / 200)
     score, information = x.mean() / error * math.sqrt(300), 300.0

@@ -51,9 +51,7 @@ def test_survival_functions_integrate_to_the_known_means(survival, mean):
     assert np.trapezoid(survival(x), x) == pytest.approx(mean, abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("survival", "switch"), [(brownian_range_survival, 2.0), (brownian_maximum_survival, 1.0)]
-)
+@pytest.mark.parametrize(("survival", "switch"), [(brownian_range_survival, 2.0), (brownian_maximum_survival, 1.0)])
 def test_the_two_series_meet(survival, switch):
     """Both series give one value where one takes over from the other, and the tail stays positive."""
     below, above = survival([switch - 1e-9, switch + 1e-9])

@@ -99,9 +99,7 @@ def test_cumulative_curve_keeps_its_extremes_when_thinned(data):
     assert table["share"].iloc[[0, -1]].tolist() == pytest.approx([0.0, 1.0])
 
 
-@pytest.mark.parametrize(
-    "draw", [lambda c: probability_histogram(c, bins=0), lambda c: murphy_curve(c, points=1)]
-)
+@pytest.mark.parametrize("draw", [lambda c: probability_histogram(c, bins=0), lambda c: murphy_curve(c, points=1)])
 def test_too_few_points_are_refused(draw):
     """A curve of no points is refused."""
     with pytest.raises(MeasureError, match="at least"):

@@ -8,7 +8,8 @@ from pathlib import Path
 from tests.measure.public_functions import public_functions
 
 ROOT = Path(__file__).resolve().parents[2]
-ROWS = [line for line in (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8").splitlines() if line[:3] == "| `"]
+PAGE = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
+ROWS = [line for line in PAGE.splitlines() if line.startswith("| `")]
 
 
 def test_every_public_function_is_documented_once():

@@ -21,9 +21,7 @@ def test_wilson_equals_the_published_example() -> None:
 
 def test_clopper_pearson_equals_the_published_examples() -> None:
     """3 of 20: (.03207094, .37892683); 0 of 15: (0, .21801936), which is 1 - .025^(1/15)."""
-    assert [float(bound) for bound in clopper_pearson(3, 20)] == pytest.approx(
-        [0.03207094, 0.37892683], abs=5e-9
-    )
+    assert [float(bound) for bound in clopper_pearson(3, 20)] == pytest.approx([0.03207094, 0.37892683], abs=5e-9)
     low, high = clopper_pearson(0, 15)
     assert float(low) == 0.0
     assert float(high) == pytest.approx(1 - 0.025 ** (1 / 15), abs=1e-14)
@@ -36,9 +34,7 @@ def test_intervals_equal_scipy(counts: tuple[int, int], level: float) -> None:
     x, n = counts
     for ours, method in ((wilson, "wilson"), (clopper_pearson, "exact")):
         theirs = binomtest(x, n).proportion_ci(level, method)
-        assert [float(b) for b in ours(x, n, level=level)] == pytest.approx(
-            [theirs.low, theirs.high], abs=1e-9
-        )
+        assert [float(b) for b in ours(x, n, level=level)] == pytest.approx([theirs.low, theirs.high], abs=1e-9)
 
 
 @pytest.mark.parametrize("p", [0.02, 0.2, 0.5])
@@ -86,9 +82,7 @@ def test_the_pooled_test_is_pearsons(a: tuple[int, int], b: tuple[int, int]) -> 
     result = two_proportions(*a, *b)
     table = np.array([[a[0], a[1] - a[0]], [b[0], b[1] - b[0]]])
     if table.sum(0).min() > 0 and table.sum(1).min() > 0:
-        assert float(result.p_value) == pytest.approx(
-            chi2_contingency(table, correction=False).pvalue, abs=1e-9
-        )
+        assert float(result.p_value) == pytest.approx(chi2_contingency(table, correction=False).pvalue, abs=1e-9)
     else:
         assert float(result.p_value) == 1.0
     mirrored = two_proportions(*b, *a)

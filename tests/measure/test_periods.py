@@ -42,9 +42,9 @@ def test_periods_are_measured_as_if_alone():
     weeks = calibration_by_period(data["y"], data["A"], at)
     first = 7 * 24 * 6
     alone = decompose(data["y"][first:], data["A"][first:])
-    assert weeks.loc[
-        1, ["brier", "miscalibration", "discrimination", "uncertainty"]
-    ].tolist() == pytest.approx([alone.score, alone.miscalibration, alone.discrimination, alone.uncertainty])
+    assert weeks.loc[1, ["brier", "miscalibration", "discrimination", "uncertainty"]].tolist() == pytest.approx(
+        [alone.score, alone.miscalibration, alone.discrimination, alone.uncertainty]
+    )
 
 
 def test_running_gap_is_the_mean_so_far_with_its_sequence():
@@ -56,11 +56,7 @@ def test_running_gap_is_the_mean_so_far_with_its_sequence():
     last = calibration_by_period(data["y"], data["a"], at).iloc[-1]
     gaps = data["y"] - data["a"]
     r = (-2 * np.log(0.05) + np.log(-2 * np.log(0.05) + 1)) / 5000
-    half = (
-        gaps.std()
-        / np.sqrt(2000)
-        * np.sqrt(2 * (2000 * r + 1) / (2000 * r) * np.log(np.sqrt(2000 * r + 1) / 0.05))
-    )
+    half = gaps.std() / np.sqrt(2000) * np.sqrt(2 * (2000 * r + 1) / (2000 * r) * np.log(np.sqrt(2000 * r + 1) / 0.05))
     assert last["running_gap"] == pytest.approx(gaps.mean())
     assert last["running_high"] - last["running_gap"] == pytest.approx(half)
 

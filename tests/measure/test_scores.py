@@ -63,9 +63,9 @@ def test_a_row_of_no_weight_counts_for_nothing():
 
 @settings(max_examples=50, deadline=None)
 @given(
-    st.lists(
-        st.tuples(st.integers(0, 1), st.floats(0.01, 0.99), st.integers(1, 5)), min_size=2, max_size=50
-    ).filter(lambda data: 0 < sum(y for y, _, _ in data) < len(data))
+    st.lists(st.tuples(st.integers(0, 1), st.floats(0.01, 0.99), st.integers(1, 5)), min_size=2, max_size=50).filter(
+        lambda data: 0 < sum(y for y, _, _ in data) < len(data)
+    )
 )
 def test_weighted_scores_equal_scikit_learn(data):
     """Weighted Brier score, log loss and AUC equal scikit-learn's."""
@@ -139,9 +139,7 @@ def test_area_under_elementary_scores_is_the_brier_score():
 
 
 @pytest.mark.parametrize("measure", [brier_score, log_loss])
-@pytest.mark.parametrize(
-    ("y", "p"), [([], []), ([1], [1.2]), ([2], [0.2]), ([1, 0], [0.1]), ([1], [float("nan")])]
-)
+@pytest.mark.parametrize(("y", "p"), [([], []), ([1], [1.2]), ([2], [0.2]), ([1, 0], [0.1]), ([1], [float("nan")])])
 def test_unclean_input_is_refused(measure, y, p):
     """Empty, out of range, unpaired or missing input has no score."""
     with pytest.raises(MeasureError):

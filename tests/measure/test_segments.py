@@ -40,9 +40,7 @@ def test_each_row_equals_the_segment_measured_alone(mixed):
         ratio.low,
         ratio.high,
     )
-    assert row["miscalibration"] == pytest.approx(
-        decompose(y[league == "b"], p[league == "b"]).miscalibration
-    )
+    assert row["miscalibration"] == pytest.approx(decompose(y[league == "b"], p[league == "b"]).miscalibration)
 
 
 def test_the_bad_segment_stands_first_and_alone_below_the_rate(mixed):
@@ -107,9 +105,7 @@ def test_false_alarms_stay_rare_over_many_segments():
     assert alarms <= 8  # binomial(60, 0.05) exceeds 8 once in 3,000
 
 
-@pytest.mark.parametrize(
-    "segments", [{}, {"league": ["a"] * 3}, {"league": [None] * 2000}, {"league": [["a"]] * 2000}]
-)
+@pytest.mark.parametrize("segments", [{}, {"league": ["a"] * 3}, {"league": [None] * 2000}, {"league": [["a"]] * 2000}])
 def test_segments_that_do_not_fit_are_refused(mixed, segments):
     """No segments, too few labels, missing labels and two-dimensional labels are refused."""
     y, p, _ = mixed

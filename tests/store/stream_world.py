@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from forecastle.contract.load import LoadedSystem
+from forecastle.contract.load import LoadedSystem, load_system
 from forecastle.store.delta_log import TableVersion
 from forecastle.store.events import EventQueue
 from forecastle.store.feature_views import publish_view
@@ -31,7 +31,7 @@ MARKETS = range(5)
 
 @dataclass
 class StreamWorld:
-    """One home folder; `now` is what every clock says."""
+    """One home folder, opened again where it is there already; `now` is what every clock says."""
 
     root: Path
     origin: str = ""
@@ -43,13 +43,13 @@ class StreamWorld:
 
     def __post_init__(self) -> None:
         folder = self.root / "systems" / "trades"
-        if folder.exists():
-            raise ValueError(f"{folder} is there already")
-        self.system = write_trades(folder, origin=self.origin)
+        is_new = not folder.exists()
+        self.system = write_trades(folder, origin=self.origin) if is_new else load_system(folder)
         self.warehouse = Warehouse(self.home.warehouse, clock=lambda: self.now, memory_limit="500MB", threads=1)
-        write_prices(self.root / "data", markets=len(MARKETS))
-        prices = self.system.declaration.sources["prices"]
-        ingest(self.warehouse, "trades", "prices", prices, data=self.root / "data")
+        if is_new:
+            write_prices(self.root / "data", markets=len(MARKETS))
+            prices = self.system.declaration.sources["prices"]
+            ingest(self.warehouse, "trades", "prices", prices, data=self.root / "data")
         self.queue = EventQueue(self.home.events("trades"))
         self.log = StreamLog(self.home.streams("trades"))
         self.online = SQLiteOnlineStore(self.home.online("trades"))

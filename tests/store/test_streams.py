@@ -145,7 +145,7 @@ trades = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(found=trades, repeats=st.integers(0, 3), chance=st.randoms(), size=st.integers(1, 7), cut=st.integers(0, 14))
 def test_any_order_ends_in_the_features_of_the_whole_history(
     tmp_path_factory: pytest.TempPathFactory, found: list[Trade], repeats: int, chance: random.Random, size: int, cut: int
@@ -161,7 +161,7 @@ def test_any_order_ends_in_the_features_of_the_whole_history(
     world.drain(batch_events=size)
     assert world.served() == world.batch_online()
     state = StreamState(world.system, warehouse=world.warehouse, log=world.log, now=world.now)
-    batch = world.batch_rows()
+    batch = world.warehouse.arrow("trades/features/activity")
     assert state.rows("activity", [(market,) for market in MARKETS]).equals(batch)
     some = batch.filter(batch["market_id"].to_numpy() == 1)
     assert state.rows("activity", [(1,)]).equals(some)

@@ -14,6 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from forecastle.contract.types import (
     Cron,
+    Day,
     Dtype,
     Duration,
     EnvironmentName,
@@ -112,7 +113,8 @@ class Kafka(Declared):
     bootstrap: Variable = Field(description="Brokers as host:port with commas, by {env: NAME}.")
     topic: Topic
     settings: dict[KafkaSetting, str | Variable] = Field(
-        default_factory=dict, description="Further settings of librdkafka, such as security.protocol; secrets by {env: NAME}."
+        default_factory=dict,
+        description="Further settings of librdkafka, such as security.protocol; secrets by {env: NAME}.",
     )
 
 
@@ -168,6 +170,13 @@ class Source(Declared):
         return told
 
 
+class Partition(Declared):
+    """A view that is made day by day: what a day's rows say depends on source rows of that day and a while before."""
+
+    daily_since: Day = Field(description="First UTC day of event_at that has rows, such as 2026-01-01.")
+    lookback: Duration = Field(timedelta(0), description="How far before its day the SQL reads source rows.")
+
+
 class FeatureView(Declared):
     """SQL over sources that gives entity keys, event_at, known_at and features."""
 
@@ -178,10 +187,7 @@ class FeatureView(Declared):
     )
     online: bool = True
     stream: Name | None = Field(None, description="The source of kind stream whose events renew online rows at once.")
-    partition: Literal["daily"] | None = Field(
-        None, description="daily: rows of one UTC day of event_at can be made again by themselves."
-    )
-    lookback: Duration = Field(timedelta(0), description="How far before its day a partition's SQL reads source rows.")
+    partition: Partition | None = Field(None, description="Rows of one UTC day can be made again by themselves.")
     freshness: Freshness | None = None
     description: str = ""
     features: dict[Name, Feature] = Field(min_length=1)

@@ -7,7 +7,7 @@ Does not belong here: the declarations themselves (`system.py`) or checks across
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, StringConstraints
@@ -102,6 +102,24 @@ Duration = Annotated[
     PlainSerializer(format_duration, return_type=str),
 ]
 PositiveDuration = Annotated[Duration, AfterValidator(_not_zero)]
+
+
+def check_day(value: str) -> str:
+    """The text itself, when it is a day of the calendar written year-month-day.
+
+    Raises:
+        ValueError: anything else.
+    """
+    try:
+        found = date.fromisoformat(value).isoformat()
+    except ValueError:
+        found = ""
+    if found != value:
+        raise ValueError(f"got {value!r}; a day is year-month-day, such as 2026-01-31")
+    return value
+
+
+Day = Annotated[str, AfterValidator(check_day)]
 
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")

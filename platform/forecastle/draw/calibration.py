@@ -127,9 +127,7 @@ def _caption(consistency: ConsistencyBand | None, honest: HonestBand | None) -> 
 
 
 def _draw_steps(axes: Axes, curve: pd.DataFrame) -> None:
-    low, high, rate = (
-        curve[name].to_numpy() for name in ("probability_low", "probability_high", "event_rate")
-    )
+    low, high, rate = (curve[name].to_numpy() for name in ("probability_low", "probability_high", "event_rate"))
     corners = np.column_stack([low, high]).ravel()
     axes.plot(corners, np.repeat(rate, 2), color=BLUE, linewidth=0.9, alpha=0.7, zorder=3)
     axes.hlines(rate, low, high, color=BLUE, linewidth=2.6, zorder=4)

@@ -44,9 +44,7 @@ def roc_diagram(
             0.97, 0.06, f"area {auc.auc:.3f}\n{auc.level:.0%} interval {auc.low:.3f} to {auc.high:.3f}",
             ha="right", linespacing=1.5,
         )  # fmt: skip
-    axes.set(
-        xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel="false positive rate", ylabel="true positive rate"
-    )
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel="false positive rate", ylabel="true positive rate")
     return figure
 
 
@@ -107,14 +105,10 @@ def miscalibration_discrimination_diagram(
     _draw_score_lines(axes, float(table["uncertainty"].iloc[0]), right=right, top=top)
     axes.plot(x[is_finite][1:], y[is_finite][1:], "o", color=MUTED, markersize=5.5, zorder=5)
     axes.plot(x[is_finite][:1], y[is_finite][:1], "o", color=BLUE, markersize=8.0, zorder=5)
-    _label_dots(
-        axes, [name for name, kept in zip(names, is_finite, strict=True) if kept], x[is_finite], y[is_finite]
-    )
+    _label_dots(axes, [name for name, kept in zip(names, is_finite, strict=True) if kept], x[is_finite], y[is_finite])
     lost = [name for name, kept in zip(names, is_finite, strict=True) if not kept]
     if lost:
-        axes.text(
-            0.98, 0.03, f"infinite: {', '.join(lost)}", transform=axes.transAxes, ha="right", color=MUTED
-        )
+        axes.text(0.98, 0.03, f"infinite: {', '.join(lost)}", transform=axes.transAxes, ha="right", color=MUTED)
     axes.set(xlabel="miscalibration (less is better)", ylabel="discrimination (more is better)")
     return figure
 

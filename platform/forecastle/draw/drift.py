@@ -85,9 +85,7 @@ def _frame(axes: Axes, names: list[str], *, farthest: float) -> None:
     axes.set_yticks(range(len(names)), [shortened(name) for name in names])
     axes.tick_params(axis="y", labelcolor=INK, length=0)
     axes.grid(visible=False, axis="y")
-    axes.set(
-        xlim=(0.0, end), ylim=(max(len(names), 3) - 0.4, -0.6), xlabel="size of the change, in tolerances"
-    )
+    axes.set(xlim=(0.0, end), ylim=(max(len(names), 3) - 0.4, -0.6), xlabel="size of the change, in tolerances")
     note(axes, "tolerance", (1.0, 1.0), within=("data", "axes fraction"), offset=(0, 5), ha="center")
 
 
@@ -99,8 +97,6 @@ def _draw_row(axes: Axes, position: int, tests: pd.DataFrame) -> None:
     axes.plot(times, position, "o", color=color, markerfacecolor=face, markersize=6.0, zorder=3)
     others = tests["times"].iloc[1:]
     others = others[others > 0.0]
-    axes.plot(
-        others, [position] * len(others), "o", color=PAPER, markeredgecolor=color, markersize=3.5, zorder=3
-    )
+    axes.plot(others, [position] * len(others), "o", color=PAPER, markeredgecolor=color, markersize=3.5, zorder=3)
     if worst["verdict"] != "tolerated":
         note(axes, str(worst["test"]), (times, position), offset=(7, 0), color=INK)

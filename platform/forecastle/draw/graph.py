@@ -97,9 +97,7 @@ def _draw_edge(axes: Axes, points: tuple[tuple[float, int], ...]) -> None:
         if (x, y) != head:  # straight past the boxes of a layer
             vertices.append((x, y + 2 * half))
             codes.append(Path.LINETO)
-    axes.add_patch(
-        PathPatch(Path(vertices, codes), facecolor="none", edgecolor=FAINT, linewidth=1.0, zorder=1)
-    )
+    axes.add_patch(PathPatch(Path(vertices, codes), facecolor="none", edgecolor=FAINT, linewidth=1.0, zorder=1))
     axes.plot(*head, marker="v", color=FAINT, markersize=4.0, zorder=1)
 
 

@@ -23,9 +23,7 @@ _PARTS = (("brier", "Brier score", BLUE), ("discrimination", "discrimination", G
 
 
 @look()
-def calibration_history(
-    periods: pd.DataFrame, *, title: str = "Calibration over time", subtitle: str = ""
-) -> Figure:
+def calibration_history(periods: pd.DataFrame, *, title: str = "Calibration over time", subtitle: str = "") -> Figure:
     """Score and parts by period, over the running gap with its confidence sequence.
 
     `periods` is the table of `calibration_by_period`. Where the lower band leaves zero, forecasts are too

@@ -37,9 +37,7 @@ class Layout:
     right: float
 
 
-def layered_layout(
-    upstream: Mapping[str, Iterable[str]], widths: Mapping[str, float], *, gap: float
-) -> Layout:
+def layered_layout(upstream: Mapping[str, Iterable[str]], widths: Mapping[str, float], *, gap: float) -> Layout:
     """Place every node of `upstream` (node → the nodes it needs) below all that it needs.
 
     `widths` are the boxes' widths; neighbours in a layer stand at least `gap` apart.
@@ -49,9 +47,7 @@ def layered_layout(
     """
     needs = {node: tuple(sorted(set(upstream[node]))) for node in sorted(upstream)}
     layer = _layers(needs)
-    chains = {
-        (source, node): _chain(source, node, layer) for node, sources in needs.items() for source in sources
-    }
+    chains = {(source, node): _chain(source, node, layer) for node, sources in needs.items() for source in sources}
     rows: list[list[str]] = [[] for _ in range(max(layer.values()) + 1)]
     above: dict[str, list[str]] = defaultdict(list)
     below: dict[str, list[str]] = defaultdict(list)
@@ -83,17 +79,13 @@ def _layers(needs: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
         raise MeasureError("graph: got no nodes; at least one is needed; pass node → the nodes it needs")
     unknown = sorted({source for sources in needs.values() for source in sources} - needs.keys())
     if unknown:
-        raise MeasureError(
-            f"graph: {', '.join(unknown)} is needed but not a node; add it with no needs of its own"
-        )
+        raise MeasureError(f"graph: {', '.join(unknown)} is needed but not a node; add it with no needs of its own")
     layer: dict[str, int] = {}
     waiting = list(needs)
     while waiting:
         ready = [node for node in waiting if all(source in layer for source in needs[node])]
         if not ready:
-            raise MeasureError(
-                f"graph: a cycle goes through {', '.join(waiting)}; leave out the edge that closes it"
-            )
+            raise MeasureError(f"graph: a cycle goes through {', '.join(waiting)}; leave out the edge that closes it")
         for node in ready:
             layer[node] = 1 + max((layer[source] for source in needs[node]), default=-1)
         waiting = [node for node in waiting if node not in layer]
@@ -103,8 +95,7 @@ def _layers(needs: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
         for source in sources
     }
     return {
-        node: first_use[node] - 1 if not needs[node] and node in first_use else depth
-        for node, depth in layer.items()
+        node: first_use[node] - 1 if not needs[node] and node in first_use else depth for node, depth in layer.items()
     }
 
 
@@ -123,11 +114,7 @@ def _order(rows: list[list[str]], above: Mapping[str, list[str]], below: Mapping
         for row, other in _neighbouring(rows, downwards=downwards):
             rank = {name: place / len(other) for place, name in enumerate(other)}
             own = {name: place / len(row) for place, name in enumerate(row)}
-            row.sort(
-                key=lambda name: (
-                    sum(rank[n] for n in near[name]) / len(near[name]) if near[name] else own[name]
-                )
-            )
+            row.sort(key=lambda name: sum(rank[n] for n in near[name]) / len(near[name]) if near[name] else own[name])
         crossings = _crossings(rows, below)
         if crossings < fewest:
             best, fewest = [list(row) for row in rows], crossings
@@ -168,9 +155,7 @@ def _across(
     for sweep in range(_SWEEPS):
         near = above if sweep % 2 == 0 else below
         for row, offset in zip(rows, offsets, strict=True):
-            wanted = [
-                sum(x[n] for n in near[name]) / len(near[name]) if near[name] else x[name] for name in row
-            ]
+            wanted = [sum(x[n] for n in near[name]) / len(near[name]) if near[name] else x[name] for name in row]
             placed = isotonic_regression(np.array(wanted) - offset).x + offset
             x |= dict(zip(row, placed.tolist(), strict=True))
     return x

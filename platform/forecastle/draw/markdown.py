@@ -41,9 +41,7 @@ def value_text(value: Any) -> str:
     return str(value)
 
 
-def markdown_table(
-    table: pd.DataFrame, *, names: Mapping[str, str] | None = None, max_rows: int | None = None
-) -> str:
+def markdown_table(table: pd.DataFrame, *, names: Mapping[str, str] | None = None, max_rows: int | None = None) -> str:
     """`table` as a Markdown table, numbers to the right; its index is not shown.
 
     `names` gives columns other headings. Beyond `max_rows` a last line says how many rows are not shown.

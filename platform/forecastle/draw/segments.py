@@ -62,16 +62,12 @@ def _frame(axes: Axes, shown: pd.DataFrame) -> None:
     farthest = _farthest(shown[~shown["is_small"]] if not shown["is_small"].all() else shown)
     axes.set_xscale("log")
     ticks = [
-        tick
-        for tick in _TICKS
-        if 1.0 / farthest <= tick <= farthest and (farthest < 4.0 or tick not in _CLOSE_TICKS)
+        tick for tick in _TICKS if 1.0 / farthest <= tick <= farthest and (farthest < 4.0 or tick not in _CLOSE_TICKS)
     ]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.set_xticks([], minor=True)
     axes.axvline(1.0, color=MUTED, linewidth=1.0, zorder=1)
-    axes.set_yticks(
-        range(len(shown)), [shortened(f"{row.segment}: {row.value}") for row in shown.itertuples()]
-    )
+    axes.set_yticks(range(len(shown)), [shortened(f"{row.segment}: {row.value}") for row in shown.itertuples()])
     axes.tick_params(axis="y", labelcolor=INK, length=0)
     axes.grid(visible=False, axis="y")
     axes.set(xlim=(1.0 / farthest, farthest), ylim=(max(len(shown), 3) - 0.4, -0.6))

@@ -74,9 +74,7 @@ def look() -> Iterator[None]:
 
     A user's own matplotlibrc has no say, so the same table gives the same bytes everywhere.
     """
-    own: dict[Any, Any] = {
-        name: value for name, value in mpl.rcParamsDefault.items() if not name.startswith("backend")
-    }
+    own: dict[Any, Any] = {name: value for name, value in mpl.rcParamsDefault.items() if not name.startswith("backend")}
     with _LOCK, mpl.rc_context(own | _LOOK):
         yield
 
@@ -130,9 +128,7 @@ def note(
 ) -> None:
     """Small muted text at `xy`, moved by `offset` points; `how` is anything a matplotlib text takes."""
     looks: dict[str, Any] = {"color": MUTED, "fontsize": 8.5, "va": "center_baseline"} | how
-    axes.annotate(
-        text, xy, xycoords=within, xytext=offset, textcoords="offset points", annotation_clip=False, **looks
-    )
+    axes.annotate(text, xy, xycoords=within, xytext=offset, textcoords="offset points", annotation_clip=False, **looks)
 
 
 def shortened(name: str, *, letters: int = 40) -> str:

@@ -91,30 +91,24 @@ def log_backtest(
 
     Returns the run's id.
     """
-    declared = system.declaration
-    model = declared.models[backtest.model]
     features = system.feature_set(backtest.model)
+    model = system.declaration.models[backtest.model]
     tags = {
-        "system": declared.system,
+        "system": system.name,
         "kind": "backtest",
         "feature_set": features.hash,
         "training_set": identity.content_hash,
         "training_set_version": str(identity.version),
         "dagster_run_id": dagster_run_id,
     }
-    with tracking.run(declared.system, name=f"backtest {backtest.model}", tags=tags) as run:
+    cuts = {"cuts": len(report.scores), "cuts_skipped": len(backtest.skipped)}
+    with tracking.run(system.name, name=f"backtest {backtest.model}", tags=tags) as run:
         tracking.log_training(
             frame[[*features.model_features, "outcome"]],
             name="training_set",
             digest=identity.content_hash,
             source=identity.path.as_uri(),
-            params={
-                "model": backtest.model,
-                "estimator": model.estimator,
-                **model.params,
-                "cuts": len(report.scores),
-                "cuts_skipped": len(backtest.skipped),
-            },
+            params={"model": backtest.model, "estimator": model.estimator, **model.params, **cuts},
             metrics=report.evaluation.metrics(),
         )
         tracking.log_files(folder, under=folder.name)

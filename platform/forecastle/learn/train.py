@@ -82,9 +82,8 @@ def train_model(
     calibrator, reasons, table = _calibrate(model, outcomes[parts.calibrate], scores, groups)
     test_raw = _scores(booster, matrix[parts.test])
     golden = _golden(matrix[parts.test], test_raw, calibrator)
-    text = booster.model_to_string().encode()
     return TrainedModel(
-        name, tuple(features), text, calibrator, reasons, table, parts,
+        name, tuple(features), booster.model_to_string().encode(), calibrator, reasons, table, parts,
         test_raw, calibrator.apply(test_raw), golden, params, importances,
     )  # fmt: skip
 

@@ -73,7 +73,7 @@ def estimate_performance(
     decided = p >= threshold if decisions is None else as_outcomes(decisions, name="decision") == 1
     ranking = p if scores is None else as_finite(scores, name="score")
     same_length(probability=p, decision=decided, score=ranking)
-    return _estimated(p, p, decided, ranking, level, CAVEAT)
+    return _estimated(p, p, decided, ranking, level=level, caveat=CAVEAT)
 
 
 def estimate_shifted_performance(
@@ -108,7 +108,7 @@ def estimate_shifted_performance(
     expected = isotonic_calibrator(cells).apply(served)
     decided = served >= threshold if decisions is None else as_outcomes(decisions, name="decision") == 1
     same_length(probability=served, decision=decided)
-    return _estimated(expected, served, decided, served, level, SHIFTED_CAVEAT)
+    return _estimated(expected, served, decided, served, level=level, caveat=SHIFTED_CAVEAT)
 
 
 def estimate_by_chunk(
@@ -143,7 +143,7 @@ def estimate_by_chunk(
 
 
 def _estimated(
-    p: FloatArray, served: FloatArray, decided: Any, ranking: FloatArray, level: float, caveat: str
+    p: FloatArray, served: FloatArray, decided: Any, ranking: FloatArray, *, level: float, caveat: str
 ) -> EstimatedPerformance:
     """Scores of `served` probabilities when outcomes are independent with probabilities `p`."""
     spread = p * (1 - p)

@@ -10,6 +10,7 @@ Data Science; Arnold, Henzi and Ziegel 2023, "Sequentially valid tests for forec
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,7 +87,7 @@ def _blocks(n: int) -> list[tuple[int, int]]:
     starts = [FIRST_BET]
     while starts[-1] < n:
         starts.append(int(np.ceil(starts[-1] * _GROWTH)))
-    return [(start, min(end, n)) for start, end in zip(starts[:-1], starts[1:], strict=True)]
+    return [(start, min(end, n)) for start, end in pairwise(starts)]
 
 
 def _is_excluded(y: FloatArray, p: FloatArray) -> Any:

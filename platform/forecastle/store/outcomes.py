@@ -45,32 +45,35 @@ def publish_outcomes(warehouse: Warehouse, system: LoadedSystem, *, now: datetim
     Raises:
         StoreError: `predictions` was never published, or the label SQL cannot be run.
     """
-    label = system.declaration.label
-    columns = label_columns(label, system.declaration.entity_of_label())
-    keys = tuple(system.declaration.entity_of_label().keys)
-    with (
-        warehouse.connect() as connection,
-        select(
-            warehouse,
-            system.sql[label.sql],
-            source_tables(system, label.sql),
-            columns={name: column.dtype for name, column in columns.items()},
-            order_by=("predict_at", *keys, "known_at"),
-            what="label for outcomes",
-        ) as selection,
-    ):
-        connection.register("__label_batches", selection.batches)
-        connection.execute("CREATE TEMP TABLE __labels AS SELECT * FROM __label_batches")
-        read = warehouse.attach(connection, {"__predictions": f"{system.name}/predictions/all"})
-        _settle(connection, keys, now=now)
+    with warehouse.connect() as connection:
+        labels = _read_labels(warehouse, system, connection)
+        read = warehouse.attach(connection, {"__predictions": f"{system.name}/predictions/all"})["__predictions"]
+        _settle(connection, tuple(system.declaration.entity_of_label().keys), now=now)
         _ask(connection, system, now=now)
-        facts = {"input.predictions": f"{read['__predictions'].name}@{read['__predictions'].version}"}
         return warehouse.publish(
             TableName(system.name, KIND, "all"),
             _joined(system, now=now),
             connection=connection,
-            facts={"known_until": now.isoformat(), **selection.facts(), **facts},
+            facts={"known_until": now.isoformat(), **labels, "input.predictions": f"{read.name}@{read.version}"},
         )
+
+
+def _read_labels(warehouse: Warehouse, system: LoadedSystem, connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """`__labels`: what the label SQL gives of the newest sources; returns which versions those are."""
+    label, entity = system.declaration.label, system.declaration.entity_of_label()
+    columns = {name: column.dtype for name, column in label_columns(label, entity).items()}
+    with select(
+        warehouse,
+        system.sql[label.sql],
+        source_tables(system, label.sql),
+        columns=columns,
+        order_by=("predict_at", *entity.keys, "known_at"),
+        what="label for outcomes",
+    ) as selection:
+        connection.register("__label_batches", selection.batches)
+        connection.execute("CREATE TEMP TABLE __labels AS SELECT * FROM __label_batches")
+        connection.unregister("__label_batches")
+        return selection.facts()
 
 
 def _settle(connection: duckdb.DuckDBPyConnection, keys: tuple[str, ...], *, now: datetime) -> None:

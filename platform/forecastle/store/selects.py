@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import duckdb
@@ -35,6 +35,19 @@ BATCH_ROWS: Final = 100_000
 
 Tables = Mapping[str, TableName | TableVersion | str]
 """Name in the SQL → table (its newest version) or one version of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Event times from `start` up to, and without, `end`; the SQL reads `lookback` further back."""
+
+    start: datetime
+    end: datetime
+    lookback: timedelta = timedelta(0)
+
+    def inside(self) -> str:
+        """SQL that is true for rows of the window."""
+        return f"event_at >= {instant(self.start)} AND event_at < {instant(self.end)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +75,13 @@ def select(
     what: str,
     as_of: datetime | None = None,
     known_until: datetime | None = None,
+    window: Window | None = None,
 ) -> Iterator[Selection]:
     """Run one SELECT that gives exactly `columns` (name → contract dtype), sorted by `order_by`.
 
     `as_of` reads table versions written at or before that time; `known_until` hides rows whose `known_at` or
-    `event_at` lies after it, so that the SQL sees what it would have seen then.
+    `event_at` lies after it, so that the SQL sees what it would have seen then. `window` gives only rows whose `event_at`
+    lies in it, made from table rows of the window and its lookback.
 
     Raises:
         StoreError: not one SELECT, unknown tables or columns, result columns that do not fit; nothing was
@@ -80,7 +95,7 @@ def select(
         temp_directory=warehouse.temp_directory,
     )
     with connection:
-        cut = _known_until(known_until)
+        cut = _cut(known_until, window)
         for name, version in versions.items():
             rows = warehouse.relation(version)
             connection.execute(f"CREATE TEMP VIEW {quote_ident(name)} AS {rows}{cut}")
@@ -100,8 +115,13 @@ def typed_select(connection: duckdb.DuckDBPyConnection, text: str, columns: Mapp
     return f"SELECT {', '.join(typed(name, dtype) for name, dtype in columns.items())} FROM __selected"
 
 
-def _known_until(at: datetime | None) -> str:
-    return f" WHERE known_at <= {instant(at)} AND event_at <= {instant(at)}" if at else ""
+def _cut(known_until: datetime | None, window: Window | None) -> str:
+    conditions = []
+    if known_until:
+        conditions.append(f"known_at <= {instant(known_until)} AND event_at <= {instant(known_until)}")
+    if window:
+        conditions.append(replace(window, start=window.start - window.lookback).inside())
+    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
 
 
 def _bind(connection: duckdb.DuckDBPyConnection, text: str, what: str) -> dict[str, str]:

@@ -1,0 +1,87 @@
+"""Daily partitions: the rows of some days of a feature view are made again, all other days stay as they were.
+
+Belongs here: replacing the days of a range in a view's table, as one new version.
+Does not belong here: running a view's whole history (`feature_views.py`), which days are due (`assets/`).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from forecastle.contract.errors import StoreError
+from forecastle.contract.load import LoadedSystem
+from forecastle.contract.system import FeatureView
+from forecastle.store.delta_log import NO_VERSION, TableName, TableVersion
+from forecastle.store.feature_views import KIND, select_facts, view_audits, view_columns
+from forecastle.store.selects import Window, select
+from forecastle.store.sql import column_list, one_row
+from forecastle.store.warehouse import Warehouse
+
+
+def publish_days(
+    warehouse: Warehouse, system: LoadedSystem, name: str, *, start: datetime, end: datetime
+) -> TableVersion:
+    """Make the rows of a view with `event_at` from `start` up to, and without, `end` anew and publish the table.
+
+    `start` and `end` are midnights in UTC. Source rows from `start − lookback` are read. The new version holds those rows
+    and, byte for byte, the rows of all other days; commit facts name the days. Days that nobody made yet are not there.
+
+    Raises:
+        StoreError: the view has no partitions; the range is not whole days; other days were made by other SQL; or what
+            `run_view` raises. The old version stays.
+        ConflictError: another run published the view meanwhile.
+    """
+    view = system.declaration.feature_views[name]
+    window = _window(name, view, start, end)
+    entity, text = system.declaration.entity[view.entity], system.sql[view.sql]
+    table = TableName(system.name, KIND, name)
+    base = warehouse.version(table)
+    columns = view_columns(view, entity)
+    order = (*entity.keys, "known_at", "event_at")
+    with (
+        select(
+            warehouse,
+            text,
+            {source: TableName(system.name, "source", source) for source in system.reads(view.sql)},
+            columns=columns,
+            order_by=order,
+            what=f"feature view {name}",
+            window=window,
+        ) as selection,
+        warehouse.connect() as connection,
+    ):
+        connection.register("__made", selection.batches)
+        facts = {**select_facts(text, selection), "days": f"{start:%Y-%m-%d} up to {end:%Y-%m-%d}"}
+        parts = [f"SELECT {column_list(list(columns))} FROM __made"]
+        if base is not None:
+            others = f"({warehouse.relation(base)}) WHERE NOT ({window.inside()})"
+            (kept,) = one_row(connection, f"SELECT count(*) FROM {others}")
+            _check_same_sql(base, facts["sql_sha256"], columns=tuple(columns), kept=kept)
+            parts += [f"SELECT {column_list(list(columns))} FROM {others}"] if kept else []
+        return warehouse.publish(
+            table,
+            f"SELECT * FROM ({' UNION ALL '.join(parts)}) ORDER BY {column_list(order)}",
+            connection=connection,
+            audits=view_audits(view, entity),
+            facts=facts,
+            expected_version=NO_VERSION if base is None else base.version,
+        )
+
+
+def _window(name: str, view: FeatureView, start: datetime, end: datetime) -> Window:
+    if view.partition is None:
+        raise StoreError(
+            f"feature view {name} has no partitions; declare partition: {{daily_since: …}} or run it whole"
+        )
+    days = [at.astimezone(UTC) for at in (start, end)]
+    if any(day.timetz().replace(tzinfo=None) != datetime.min.time() for day in days) or days[0] >= days[1]:
+        raise StoreError(f"got {start.isoformat()} to {end.isoformat()}; give two midnights in UTC, the later one last")
+    return Window(*days, lookback=view.partition.lookback)
+
+
+def _check_same_sql(base: TableVersion, sql_sha256: str, *, columns: tuple[str, ...], kept: int) -> None:
+    """Days of one table come from one text of SQL, so that a change of it is a backfill of all days."""
+    if kept and (base.facts.get("sql_sha256") != sql_sha256 or tuple(base.columns) != columns):
+        raise StoreError(
+            f"{base.name}: {kept} row(s) of other days were made by other SQL than this; backfill all days at once"
+        )
