@@ -7,6 +7,7 @@ Does not belong here: cuts, answers and the report (`forecastle.learn.backtest`,
 from typing import Any
 
 import dagster as dg
+import pandas as pd
 
 from assets.describe import attributes, key, told_plainly, version_metadata
 from assets.miscalibration import miscalibration_result, miscalibration_spec
@@ -23,6 +24,7 @@ from forecastle.learn.backtest_report import (
     report_backtest,
     write_backtest,
 )
+from forecastle.learn.build import TrainingSetIdentity
 from forecastle.store.kept_cuts import WarehouseCuts
 from resources.platform import Platform
 
@@ -48,7 +50,7 @@ def build_backtest(system: LoadedSystem) -> dg.AssetsDefinition:
     def backtest_asset(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
         with told_plainly():
             warehouse = platform.warehouse()
-            _, frame = read_training_set(platform, system)
+            identity, frame = read_training_set(platform, system)
             backtest = run_backtest(
                 system,
                 frame,
@@ -58,7 +60,11 @@ def build_backtest(system: LoadedSystem) -> dg.AssetsDefinition:
             )
             version = warehouse.publish(f"{system.name}/backtest/all", backtest.predictions)
             report = report_backtest(system, backtest)
-            left = {} if report is None else leave(platform, system, backtest, report, run_id=context.run.run_id)
+            left = {}
+            if report is not None:
+                left = leave(
+                    platform, system, backtest, report, identity=identity, frame=frame, run_id=context.run.run_id
+                )
         check = miscalibration_result(
             system, asset_key, report and report.calibration, sentence="No cut could answer yet: see what was skipped."
         )
@@ -69,10 +75,16 @@ def build_backtest(system: LoadedSystem) -> dg.AssetsDefinition:
 
 
 def leave(
-    platform: Platform, system: LoadedSystem, backtest: Backtest, report: BacktestReport, *, run_id: str
+    platform: Platform,
+    system: LoadedSystem,
+    backtest: Backtest,
+    report: BacktestReport,
+    *,
+    identity: TrainingSetIdentity,
+    frame: pd.DataFrame,
+    run_id: str,
 ) -> dict[str, Any]:
     """Leave the report among the reports and in an MLflow run of its own; returns where, as metadata."""
-    identity, frame = read_training_set(platform, system)
     folder = platform.layout.reports / system.name / "backtest"
     title = f"{system.name} / backtest of {backtest.model}"
     page = write_backtest(report, folder, title=title, facts={"training set": identity.content_hash})

@@ -4,6 +4,7 @@ Belongs here: one asset a feature view and one a pushed view.
 Does not belong here: SQL (`systems/`), running it (`forecastle.store.feature_views`).
 """
 
+import warnings
 from typing import Any
 
 import dagster as dg
@@ -66,6 +67,8 @@ def partitions(view: FeatureView) -> dict[str, Any]:
     """
     if view.partition is None:
         return {}
+    # Backfill policies are called beta by Dagster, and are the only way to one run for a range.
+    warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)
     return {
         "partitions_def": dg.DailyPartitionsDefinition(start_date=view.partition.daily_since, timezone="UTC"),
         "backfill_policy": dg.BackfillPolicy.single_run(),

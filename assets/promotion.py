@@ -50,7 +50,8 @@ def build_promotion(system: LoadedSystem) -> dg.AssetsDefinition:
         champion = settled or before
         check = dg.AssetCheckResult(
             asset_key=asset_key, check_name="gates", passed=decision.promote,
-            severity=dg.AssetCheckSeverity.WARN, metadata={g.gate: g.reason for g in decision.gates},
+            severity=dg.AssetCheckSeverity.WARN, description=decision.reasons[0],
+            metadata={g.gate: g.reason for g in decision.gates},
         )  # fmt: skip
         metadata = {
             "promoted": decision.promote,

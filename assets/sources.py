@@ -5,6 +5,7 @@ Does not belong here: how rows are read (`forecastle.store.sources`), what a clo
 (`forecastle.measure.clocks`).
 """
 
+from contextlib import closing
 from typing import Any
 
 import dagster as dg
@@ -16,6 +17,7 @@ from forecastle.contract.system import KnownFrom, Source
 from forecastle.draw.markdown import markdown_table
 from forecastle.store.clocks import ClockReport, compare_clocks, has_clocks
 from forecastle.store.sources import Ingested, ingest
+from forecastle.store.stream_source import ingest_stream
 from forecastle.store.warehouse import Warehouse
 from resources.platform import Platform
 from resources.variables import variables
@@ -46,9 +48,7 @@ def build_source(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
         now = platform.clock()
         with told_plainly():
             warehouse = platform.warehouse()
-            ingested = ingest(
-                warehouse, system.name, name, source, data=platform.data_folder(system), variables=variables()
-            )
+            ingested = _ingested(platform, warehouse, system, name)
             contract = _contract(warehouse, source, ingested, asset_key)
             clocks = compare_clocks(warehouse, system.name, source, ingested.source, now=now)
         fresh = event_time_freshness(warehouse, ingested.source, source.freshness, asset_key, now=now)
@@ -57,6 +57,16 @@ def build_source(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
         return dg.MaterializeResult(metadata=metadata, check_results=results)
 
     return source_asset
+
+
+def _ingested(platform: Platform, warehouse: Warehouse, system: LoadedSystem, name: str) -> Ingested:
+    """Rows of files and databases are read whole; a stream's new events join those that are there."""
+    source = system.declaration.sources[name]
+    if source.kind != "stream":
+        data = platform.data_folder(system)
+        return ingest(warehouse, system.name, name, source, data=data, variables=variables())
+    with closing(platform.stream_log(system.name)) as log:
+        return ingest_stream(warehouse, system.name, name, source, log=log, now=platform.clock())
 
 
 def _check_specs(source: Source, asset_key: dg.AssetKey) -> list[dg.AssetCheckSpec]:

@@ -1,7 +1,7 @@
 """The unit check of feature views: minutes where the contract says seconds are told before anybody trains on them.
 
 Belongs here: newest rows of a view beside the champion's training reference, the check's result.
-Does not belong here: which factors are suspected (`forecastle.measure.units`), the evidence (`forecastle.measure.drift`).
+Does not belong here: which factors are suspected (`forecastle.measure.units`), evidence (`forecastle.measure.drift`).
 """
 
 from __future__ import annotations

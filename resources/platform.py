@@ -16,9 +16,12 @@ from forecastle.learn.tracking import Tracking
 from forecastle.store.alerts import AlertLog
 from forecastle.store.crash import crash_hook, no_crash
 from forecastle.store.home import Home
-from forecastle.store.online import SQLiteOnlineStore
+from forecastle.store.online import OnlineStore
+from forecastle.store.online_stores import open_online
 from forecastle.store.simulated import simulated_data
+from forecastle.store.stream_log import StreamLog
 from forecastle.store.warehouse import Warehouse
+from resources.variables import variables
 
 
 class Platform(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -52,9 +55,14 @@ class Platform(dg.ConfigurableResource):  # type: ignore[type-arg]
         crash_at = crash_hook(self.crash_at) if self.crash_at else no_crash
         return Warehouse(self.layout.warehouse, clock=self.clock, crash_at=crash_at)
 
-    def online(self, system: str) -> SQLiteOnlineStore:
-        """The system's online store, made when it is not there."""
-        return SQLiteOnlineStore(self.layout.online(system))
+    def online(self, system: str) -> OnlineStore:
+        """The system's online store, made when it is not there; a server's address may hold a password."""
+        url = variables().get("FORECASTLE_ONLINE_URL", "")
+        return open_online(url, path=self.layout.online(system), system=system)
+
+    def stream_log(self, system: str) -> StreamLog:
+        """Events taken from the system's streams."""
+        return StreamLog(self.layout.streams(system))
 
     def registry(self) -> Registry:
         """Promotions."""

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def run(program: str, *arguments: str, cwd: Path, pythonpath: Path = PLATFORM) -
     """What a fresh interpreter prints."""
     environment = os.environ | {"PYTHONPATH": str(pythonpath), "DO_NOT_TRACK": "1", "BENTOML_DO_NOT_TRACK": "1"}
     command = [sys.executable, "-c", program, *arguments]
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, check=False, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()[-1]
 
@@ -93,7 +94,7 @@ def test_lock_files_pin_every_package_with_its_hashes(lock: Path) -> None:
     packages = [line for line in entries if line and not line.startswith((" ", "#"))]
     assert len(packages) > 20
     assert [line for line in packages if not PINNED.fullmatch(line)] == []
-    hashed = [above for above, below in zip(entries, entries[1:], strict=False) if HASH.fullmatch(below)]
+    hashed = [above for above, below in pairwise(entries) if HASH.fullmatch(below)]
     assert [line for line in packages if line not in hashed] == []
     assert [line for line in entries if line.startswith(" ") and not HASH.fullmatch(line)] == []
 
@@ -134,7 +135,8 @@ def test_no_file_names_a_place_on_somebodys_machine() -> None:
 
 def test_nothing_of_a_run_is_in_the_repository() -> None:
     """State, data and models are made, not kept: no table, database or archive is tracked."""
-    kept = [path for path in tracked() if path.suffix in {".parquet", ".sqlite", ".db", ".pkl", ".joblib", ".whl", ".zip"}]
+    made = {".parquet", ".sqlite", ".db", ".pkl", ".joblib", ".whl", ".zip"}
+    kept = [path for path in tracked() if path.suffix in made]
     assert kept == []
 
 

@@ -37,9 +37,7 @@ def graph(definitions: dg.Definitions) -> dict[str, Any]:
     repository = definitions.get_repository_def()
     nodes = repository.asset_graph
     return {
-        "assets": {
-            key.to_user_string(): _asset(nodes.get(key), nodes) for key in sorted(nodes.get_all_asset_keys())
-        },
+        "assets": {key.to_user_string(): _asset(nodes.get(key), nodes) for key in sorted(nodes.get_all_asset_keys())},
         "jobs": {job.name: _job(job) for job in repository.get_all_jobs() if not job.name.startswith("__")},
         "schedules": {
             schedule.name: {

@@ -96,7 +96,11 @@ def test_an_alert_says_what_which_and_what_to_do(quiet: World) -> None:
     watcher = Watcher(quiet)
     report(quiet, "event_time_freshness", passed=False, severity=dg.AssetCheckSeverity.ERROR)
     (alert,) = watcher.look()
-    assert (alert.system, alert.asset, alert.cause) == (NAME, "prediction_markets/source/quotes", "event_time_freshness")
+    assert (alert.system, alert.asset, alert.cause) == (
+        NAME,
+        "prediction_markets/source/quotes",
+        "event_time_freshness",
+    )
     assert alert.message == "prediction_markets/source/quotes: event_time_freshness is FAIL"
     assert "ask whoever delivers the source" in alert.runbook
     assert alert.raised_at is not None

@@ -15,7 +15,7 @@ JSON = "application/json"
 
 
 def ask(kind: str = "http", method: str = "GET", path: str = "/", query: str = "", **headers: str) -> str:
-    """"passed", or what the guard answered instead, to one request whose header names are written with `_`."""
+    """The word "passed", or what the guard answered instead, to one request whose header names are written with `_`."""
     sent: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -50,7 +50,9 @@ def test_the_operators_own_page_works(host: str) -> None:
     assert ask(path="/graphql", host=host) == "passed", "the GraphiQL page itself holds no query"
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:3001", "127.0.0.1", "127.0.0.1:3002", "", "0.0.0.0:3001"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:3001", "127.0.0.1", "127.0.0.1:3002", "", "0.0.0.0:3001"]
+)
 def test_other_host_names_are_refused(host: str) -> None:
     """A name of somebody else's that resolves to this machine (DNS rebinding) opens nothing."""
     assert ask(host=host) == "403"
@@ -62,7 +64,9 @@ def test_a_request_without_a_host_is_refused() -> None:
     assert ask() == "403"
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:3002", "http://localhost", "file://"])
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "http://127.0.0.1:3002", "http://localhost", "file://"]
+)
 def test_pages_from_elsewhere_are_refused(origin: str) -> None:
     """A page open in another tab can send a request here, but not under an origin of ours."""
     assert ask(method="POST", path="/graphql", host=HOST, origin=origin, content_type=JSON) == "403"
@@ -71,7 +75,8 @@ def test_pages_from_elsewhere_are_refused(origin: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "", "text/json"]
+    "content_type",
+    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "", "text/json"],
 )
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 def test_changes_that_a_browser_sends_without_asking_are_refused(method: str, content_type: str) -> None:

@@ -51,7 +51,7 @@ class World:
         job = self.definitions.resolve_job_def(f"{NAME}_refresh")
         selection = [dg.AssetKey([NAME, *asset.split("/")]) for asset in assets] or None
         with warnings.catch_warnings():
-            # What DuckDB, MLflow and BentoML warn each other of is theirs; what our own lines are warned of is an error.
+            # What libraries warn each other of is theirs; what our own lines are warned of is an error.
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", module=r"(forecastle|assets|resources)\b")
             return job.execute_in_process(instance=self.instance, asset_selection=selection, raise_on_error=False)

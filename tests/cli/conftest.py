@@ -28,6 +28,7 @@ def forecastle(tmp_path: Path) -> Forecastle:
         }
         return subprocess.run(
             [sys.executable, "-m", "forecastle.cli.main", *arguments],
+            check=False,
             cwd=tmp_path,
             env=names | environment,
             capture_output=True,

@@ -39,7 +39,9 @@ print(os.getpid(), child.pid, flush=True)
 """ + LISTEN.replace("import socket, sys", "import socket")
 
 
-def server(program: str, *, name: str = "one", port: int | None = None, url: str | None = None, **kept: float) -> Server:
+def server(
+    program: str, *, name: str = "one", port: int | None = None, url: str | None = None, **kept: float
+) -> Server:
     """A child that runs a Python program with its port as the only argument."""
     command = (sys.executable, "-c", program, str(port))
     return Server(name, command, ENVIRONMENT, port=None if url else port, url=url, **kept)
@@ -79,7 +81,7 @@ def test_a_url_must_answer_200(tmp_path: Path) -> None:
         assert servers.wait_ready("one") < 60
         waiting = server(PAGE, name="two", port=free_port(0), url=f"http://127.0.0.1:{port}/other", ready_seconds=0.5)
         servers.start(waiting)
-        with pytest.raises(ForecastleError, match="two did not answer in 0 s|two did not answer in 1 s"):
+        with pytest.raises(ForecastleError, match="two did not answer in"):
             servers.wait_ready("two")
 
 
@@ -116,16 +118,31 @@ def test_a_child_that_ignores_the_request_to_end_is_made_to(tmp_path: Path, monk
 
 
 def test_the_whole_group_of_a_child_is_gone(tmp_path: Path) -> None:
-    """A child's own children do not outlive it, also when the block ends by an exception."""
+    """A child's own children do not outlive the block."""
     port = free_port(0)
-    with pytest.raises(RuntimeError, match="the block failed"), Servers(tmp_path) as servers:
+    with Servers(tmp_path) as servers:
         servers.start(server(FAMILY, port=port))
         servers.wait_ready("one")
         pids = [int(pid) for pid in (tmp_path / "one.log").read_text().split()[:2]]
         descriptors = [os.pidfd_open(pid) for pid in pids]
         assert not select.select(descriptors, [], [], 0)[0]
-        raise RuntimeError("the block failed")
     assert ended(descriptors)
+
+
+def fail_with(servers: Servers, port: int) -> None:
+    """A block that starts a server and then fails."""
+    with servers:
+        servers.start(server(LISTEN, port=port))
+        servers.wait_ready("one")
+        raise RuntimeError("the block failed")
+
+
+def test_a_block_that_fails_stops_its_servers_too(tmp_path: Path) -> None:
+    """The exception is passed on, and nobody listens any more."""
+    port = free_port(0)
+    with pytest.raises(RuntimeError, match="the block failed"):
+        fail_with(Servers(tmp_path), port)
+    assert not listens(port)
 
 
 def test_a_child_listens_to_signals_though_we_ignore_them(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     ],
 )
 def test_true_means_that_the_child_ended_well(
-    child: dict[str, str], tmp_path: Path, ending: str, expected: bool, says: str
+    child: dict[str, str], tmp_path: Path, *, ending: str, expected: bool, says: str
 ) -> None:
     """Lines that are no JSON are not drawn; a child that dies without a word is told with its log."""
     made = json.dumps(EVENTS[3])

@@ -40,7 +40,7 @@ def command(*arguments: str) -> list[str]:
 def forecastle(home: Path, *arguments: str, timeout_seconds: float = 400, **more: str):
     """One command that ends by itself."""
     return subprocess.run(
-        command(*arguments), cwd=ROOT, env=environment(home, **more), capture_output=True, text=True,
+        command(*arguments), check=False, cwd=ROOT, env=environment(home, **more), capture_output=True, text=True,
         timeout=timeout_seconds,
     )  # fmt: skip
 
@@ -103,7 +103,8 @@ def started(home: Path, *arguments: str, **more: str) -> Iterator[Stack]:
     reader.start()
     try:
         assert up.wait(START_SECONDS), f"not up in {START_SECONDS:.0f} s:\n{stack.text}"
-        assert process.poll() is None and STARTED in stack.text, stack.text
+        assert STARTED in stack.text, stack.text
+        assert process.poll() is None, stack.text
         yield stack
     finally:
         if process.poll() is None:

@@ -89,6 +89,8 @@ def test_the_services_own_page_has_no_error(stack: Stack, page: Page) -> None:
     page.goto(address(stack, SERVICE, "/docs"), wait_until="networkidle")
     body = page.inner_text("body")
     assert f"Forecastle: {SYSTEM}" in body
-    assert [text for text in ("/predict", "/outcome", "market_price", "poll_avg_7d", "probability") if text not in body] == []
+    assert [
+        text for text in ("/predict", "/outcome", "market_price", "poll_avg_7d", "probability") if text not in body
+    ] == []
     assert said == []
     assert {url.split("/")[2] for url in asked if "://" in url} == {f"127.0.0.1:{stack.port(SERVICE)}"}

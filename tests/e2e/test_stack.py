@@ -28,10 +28,11 @@ def test_an_answer_is_traced_to_the_same_number(stack: Stack) -> None:
     traced = json.loads(done.stdout)
     assert traced["probability"] == traced["recomputed"] == answer["probability"]
     assert traced["same_number"] is True
-    assert traced["bundle"]["hash"] == answer["bundle"]
+    assert traced["bundle"]["hash"] == answer["model"]["bundle"]
+    assert traced["bundle"]["feature_set"] == answer["model"]["feature_set"]
     assert traced["mlflow_run"]["status"] == "FINISHED"
     assert traced["training_set"]["content_hash"] == traced["bundle"]["facts"]["training_set_hash"]
-    assert traced["promotion"]["model_version"] == answer["model_version"]
+    assert traced["promotion"]["model_version"] == answer["model"]["version"]
     for name, feature in answer["features"].items():
         assert traced["features"][name]["value"] == feature["value"]
     quotes = [rows for rows in traced["source_rows"] if rows["source"] == "quotes" and rows["view"] == "market_quotes"]
@@ -63,7 +64,7 @@ def test_the_operators_own_page_may_ask_dagster(stack: Stack) -> None:
     ],
 )
 def test_dagster_refuses_what_other_pages_could_send(
-    stack: Stack, method: str, path: str, body: object, headers: dict[str, str], status: int
+    stack: Stack, *, method: str, path: str, body: object, headers: dict[str, str], status: int
 ) -> None:
     """The real web server behind the guard: no answer and no effect."""
     found, text = stack.ask(DAGSTER, method, path, body, **headers)
@@ -77,7 +78,7 @@ def test_mlflow_refuses_other_host_names(stack: Stack, host: str) -> None:
 
 
 def test_nothing_listens_beyond_loopback(stack: Stack) -> None:
-    """Every listening socket of every process of the stack is bound to 127.0.0.1 or ::1."""
+    """Every listening socket of every process of the stack is bound to 127.0.0.1, ::ffff:127.0.0.1 or ::1."""
     inodes = {link for pid in stack.descendants() for link in sockets(pid)}
     listening = {
         fields[1].rpartition(":")[0]
@@ -86,7 +87,7 @@ def test_nothing_listens_beyond_loopback(stack: Stack) -> None:
         if fields[3] == "0A" and fields[9] in inodes
     }
     assert listening
-    assert listening <= {"0100007F", "0" * 24 + "01000000"}
+    assert listening <= {"0100007F", "0" * 16 + "FFFF00000100007F", "0" * 24 + "01000000"}
 
 
 def sockets(pid: int) -> set[str]:
@@ -94,7 +95,7 @@ def sockets(pid: int) -> set[str]:
     found = set()
     try:
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-            target = os.readlink(descriptor)
+            target = str(descriptor.readlink())
             if target.startswith("socket:["):
                 found.add(target[8:-1])
     except FileNotFoundError:
@@ -124,7 +125,9 @@ def test_a_value_that_breaks_the_contract_is_refused_and_not_logged(
 def logged(stack: Stack) -> float:
     """How many predictions the service says it has answered."""
     text = stack.ask(SERVICE, "GET", "/metrics")[1].decode()
-    return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith("forecastle_predictions"))
+    return sum(
+        float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith("forecastle_predictions")
+    )
 
 
 def test_up_ends_with_every_process_it_started(first: First, stack: Stack) -> None:

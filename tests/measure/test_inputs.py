@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
-from inspect import isgenerator
+from inspect import isgenerator, signature
 from typing import Any
 
 import numpy as np
@@ -22,10 +22,14 @@ BROKEN = ("empty", "missing", "infinite", "shorter", "text", "two-dimensional")
 
 # Kinds of input that are welcome, by the function whose docstring says so.
 ELEMENTWISE = {"empty", "two-dimensional"}
+EVERYTHING = ELEMENTWISE | {"missing", "infinite", "text"}
 WELCOME: dict[str, set[str]] = {
     "arrays.as_numbers": ELEMENTWISE,
     "arrays.same_length": {"missing", "infinite", "text", "two-dimensional"},  # lengths are all it looks at
     "bootstrap.interval_of": {"missing", "infinite"},  # undefined and infinite replicates
+    "calibrators.inside": EVERYTHING,  # arithmetic of the serving path: `apply` has checked the score
+    "calibrators.log_odds": EVERYTHING,
+    "calibrators.sigmoid": EVERYTHING,
     "clocks.ahead_rows": {"empty", "missing", "infinite", "two-dimensional"},  # a missing time is not ahead
     "clocks.clock_gap": {"empty", "missing", "infinite"},  # rows without a time are left out
     "confidence_sequence.asymptotic_half_width": ELEMENTWISE,
@@ -45,9 +49,9 @@ WELCOME: dict[str, set[str]] = {
     "multiple.benjamini_hochberg": {"empty"},
     "multiple.benjamini_yekutieli": {"empty"},
     "multiple.holm": {"empty"},
-    "nuisance.default_models": {"empty", "missing", "infinite", "text", "two-dimensional"},  # only asks if 0/1
-    "nuisance.is_binary": {"empty", "missing", "infinite", "text", "two-dimensional"},
-    "records.json_ready": {"empty", "missing", "infinite", "text", "two-dimensional"},  # any value has a JSON form
+    "nuisance.default_models": EVERYTHING,  # only asks if 0/1
+    "nuisance.is_binary": EVERYTHING,
+    "records.json_ready": EVERYTHING,  # any value has a JSON form
     "reference.as_column": {"missing", "infinite", "text"},  # nulls are counted, text is a category
     "reference.category_counts": {"missing"},
     "reference.kind_of": {"empty", "missing"},
@@ -244,3 +248,16 @@ def test_missing_and_infinite_scalars(name, number):
             except MeasureError:
                 continue
             assert unsaid(name, result) == []
+
+
+@pytest.mark.parametrize("name", sorted(CALLS))
+def test_missing_options_are_refused(name):
+    """A level, tolerance, threshold or share that is NaN is refused: compared with NaN nothing would ever alarm."""
+    call, found = CALLS[name], {}
+    given = {key: option.default for key, option in signature(FUNCTIONS[name]).parameters.items()} | call.options
+    for key, value in given.items():
+        if type(value) is float and key not in {"score", "reference"}:
+            found[key] = refusal_of(name, put(call, ("options", key), math.nan))
+        elif isinstance(value, Mapping) and all(type(share) is float for share in value.values()):
+            found[key] = refusal_of(name, put(call, ("options", key), dict.fromkeys(value, math.nan)))
+    assert {key: happened for key, happened in found.items() if happened} == {}

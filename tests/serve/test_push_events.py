@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from datetime import timedelta
 
 import pytest
 
-from forecastle.store.events import EventQueue
+from forecastle.store.events import Event, EventQueue
 from forecastle.store.online import SQLiteOnlineStore
 from tests.serve import toy
 from tests.serve.client import running
@@ -42,7 +44,8 @@ def test_a_pushed_row_is_used_by_the_next_request(client, settings):
     assert (price["value"], price["status"], price["age_seconds"]) == (0.25, "PRESENT", 3600.0)
     (event,) = queued(settings)
     assert (event.view, event.entity_json) == ("prices", '{"market_id":7}')
-    assert event.features_json == '{"market_price":0.25,"volume_24h":7.0,"days_left":12}'
+    assert json.loads(event.features_json) == {"market_price": 0.25, "volume_24h": 7.0, "days_left": 12}
+    assert '"volume_24h":7.0' in event.features_json  # as declared: a float
 
 
 def test_an_older_row_is_queued_and_changes_nothing_online(client, settings):
@@ -136,12 +139,14 @@ def test_what_could_not_go_online_is_told_and_healed(client, settings):
 
 def test_a_process_that_starts_writes_what_another_left_behind(settings):
     """Rows that were queued by a process that died before they went online are online after the next start."""
+    at = toy.NOW_US - 1
+    values = '{"market_price":0.25,"volume_24h":7.0,"days_left":12}'
+    queue = EventQueue(settings.home.events("toy"))
+    queue.append([Event("prices", "left", "x", '{"market_id":7}', at, at, values, at)])
+    queue.close()
     with running(settings) as client:
-        client.application._running.operations.push.catch_up = lambda: False  # it dies right after the queue
-        assert client.post("/events", rows(row())).json["online"] == "pending"
-    with running(settings) as client:
-        push_ = client.application._running.operations.push
-        assert push_.catch_up()
+        pushes = client.application._running.operations.push
+        assert client.loop.run_until_complete(asyncio.to_thread(pushes.catch_up))
         assert client.predict({"entity": {"market_id": 7}}).json["features"]["market_price"]["value"] == 0.25
 
 

@@ -26,6 +26,13 @@ world.compact(crash_at=hook)
 print("survived")
 """
 
+STEPS = CHILD.split("hook =")[0] + """
+with world.worker(batch_events=3) as worker:
+    while True:
+        worker.step(timeout_seconds=0)
+        print("stepped", flush=True)
+"""
+
 
 def run_until_killed(root: Path, armed: str) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
@@ -36,7 +43,7 @@ def run_until_killed(root: Path, armed: str) -> None:
 
 def test_a_kill_at_any_point_loses_and_doubles_nothing(tmp_path: Path) -> None:
     """One life after another ends at the first or second passage of each point; then every event is there once."""
-    world = StreamWorld(tmp_path)
+    world = StreamWorld(tmp_path, origin="\n    quarantine_limit: 0.5")
     sent: list[Trade] = []
     for life, point in enumerate(STREAM_CRASH_POINTS):
         more = [Trade(10 * life + n, n % 3, 60 * life + n, 0.25) for n in range(9)]
@@ -48,8 +55,6 @@ def test_a_kill_at_any_point_loses_and_doubles_nothing(tmp_path: Path) -> None:
     world.drain()
     assert world.log.counts("trades").rows == len(sent)
     assert world.log.counts("trades").dead_letters == len(STREAM_CRASH_POINTS)
-    declared = world.system.declaration
-    declared.sources["trades"].__dict__["quarantine_limit"] = 0.5
     assert world.compact().rows == len(sent)
     assert world.warehouse.arrow("trades/source/trades")["trade_id"].to_pylist() == [t.trade_id for t in sent]
     assert world.served() == world.batch_online()
@@ -58,19 +63,19 @@ def test_a_kill_at_any_point_loses_and_doubles_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_kills_at_random_moments_lose_and_double_nothing(tmp_path: Path) -> None:
-    """A worker that is killed whenever it has stored some batches, ten times over, while events go on arriving."""
+    """A worker that is killed after some of its steps, five times over, while events go on arriving."""
     world = StreamWorld(tmp_path)
-    program = CHILD.split("hook =")[0] + "world.drain(batch_events=3)\nprint('done')\n"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
     sent: list[Trade] = []
-    for life in range(10):
+    for life in range(5):
         more = [Trade(100 * life + n, n % 5, 60 * life + n, 0.25) for n in range(60)]
         world.push_trades(more)
         sent += more
-        command = [sys.executable, "-c", program, str(tmp_path)]
+        command = [sys.executable, "-c", STEPS, str(tmp_path)]
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as child:
-            while world.log.counts("trades").rows < 60 * life + 7 * (1 + life % 5) and child.poll() is None:
-                pass
+            assert child.stdout is not None
+            for _ in range(2 + 3 * life):
+                assert child.stdout.readline() == "stepped\n"
             child.send_signal(signal.SIGKILL)
     world.drain()
     assert world.compact().rows == len(sent)

@@ -101,8 +101,9 @@ def _folder(asked: Span, every: timedelta) -> Path:
 
 
 def _print_skipped(backtest: Backtest, console: Console) -> None:
-    for cut, reason in backtest.skipped.itertuples(index=False):
-        console.print(f"[yellow]–[/yellow] {cut:%Y-%m-%d %H:%M} {reason}", highlight=False)
+    for reason, cuts in backtest.skipped.groupby("reason", sort=False)["cut"]:
+        ends = dict.fromkeys(f"{at:%Y-%m-%d}" for at in (cuts.min(), cuts.max()))
+        console.print(f"[yellow]–[/yellow] {len(cuts)} skipped, {' to '.join(ends)}: {reason}", highlight=False)
 
 
 def _print_scores(report: BacktestReport, console: Console) -> None:

@@ -18,6 +18,8 @@ from forecastle.contract.load import LoadedSystem, discover, load_system
 from forecastle.learn.registry import Registry
 from forecastle.learn.tracking import Tracking
 from forecastle.store.home import Home
+from forecastle.store.online import OnlineStore
+from forecastle.store.online_stores import open_online
 from forecastle.store.warehouse import Warehouse
 
 ROOT: Final = Path(__file__).resolve().parents[3]
@@ -61,6 +63,11 @@ class Surroundings:
     def warehouse(self) -> Warehouse:
         """Table versions."""
         return Warehouse(self.home.warehouse, clock=self.clock)
+
+    def online(self, system: str) -> OnlineStore:
+        """The system's online store."""
+        url = self.environment.get("FORECASTLE_ONLINE_URL", "")
+        return open_online(url, path=self.home.online(system), system=system)
 
     def registry(self) -> Registry:
         """Promotions."""

@@ -19,7 +19,7 @@ from forecastle.contract.decision_check import decision_arguments, decision_faul
 from forecastle.contract.document import Place
 from forecastle.contract.errors import Problem, did_you_mean
 from forecastle.contract.estimators import ESTIMATOR_PARAMS, SYNONYMS
-from forecastle.contract.faults import column_faults, feature_faults
+from forecastle.contract.faults import boosting_faults, column_faults, feature_faults
 from forecastle.contract.findings import Findings
 from forecastle.contract.source_check import TIME_COLUMNS, name_faults, source_faults
 from forecastle.contract.sql import ParsedSql, output_line, parse_select
@@ -287,6 +287,8 @@ class _Checker:
                     synonym = SYNONYMS[model.estimator].get(param)
                     hint = f"write {synonym}" if synonym else did_you_mean(param, allowed)
                     yield from self.at(here, f"{model.estimator} has no parameter {param!r}", hint)
+            for spot, text, hint in boosting_faults(model, self.system.model_features(name), features):
+                yield from self.at((*place, *spot), text, hint)
 
     def _evaluate(self) -> Iterator[Problem]:
         features, evaluate = self.system.features(), self.system.evaluate

@@ -23,9 +23,9 @@ class PushView:
     features: Mapping[str, Feature]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data; `from_json` gives an equal view."""
+        """Plain data; `from_json` gives an equal view. Keys are pairs: their order is that of the stored key."""
         features = {name: feature.model_dump(mode="json") for name, feature in self.features.items()}
-        return {"name": self.name, "keys": dict(self.keys), "features": features}
+        return {"name": self.name, "keys": [list(pair) for pair in self.keys.items()], "features": features}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> PushView:
@@ -36,6 +36,6 @@ class PushView:
         """
         try:
             features = {name: Feature.model_validate(contract) for name, contract in data["features"].items()}
-            return cls(data["name"], dict(data["keys"]), features)
+            return cls(data["name"], {name: dtype for name, dtype in data["keys"]}, features)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BundleError(f"a pushed view cannot be read: {error!r}; build the bundle again") from error

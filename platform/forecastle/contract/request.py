@@ -7,6 +7,7 @@ Does not belong here: HTTP, resolving features, table validation. Standard libra
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
@@ -44,6 +45,27 @@ def check_value(name: str, value: Any, column: Column) -> Violation | None:
         return None
     kept = str(value) if rule == "finite" else shown(value)
     return Violation(name, kept, rule, f"{name} is {_sentence(value, rule, column)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Values of exactly this Python type between these limits, both included, break no rule of a column."""
+
+    kind: type
+    low: float
+    high: float
+
+
+def bounds_of(column: Column) -> Bounds | None:
+    """What is certainly allowed, for a quick yes before `check_value`; None where only that can tell."""
+    if column.allowed is not None or column.dtype not in ("float64", "int64"):
+        return None
+    if column.dtype == "int64":
+        least, most = -INT64_LIMIT, INT64_LIMIT - 1
+        low = least if column.min is None else max(column.min, least)
+        return Bounds(int, low, most if column.max is None else min(column.max, most))
+    widest = sys.float_info.max
+    return Bounds(float, -widest if column.min is None else column.min, widest if column.max is None else column.max)
 
 
 def shown(value: Any) -> Any:

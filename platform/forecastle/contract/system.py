@@ -32,7 +32,6 @@ from forecastle.contract.types import (
     format_duration,
 )
 
-
 ARRIVED_AT: Final = "arrived_at"
 """Column of a stream that, where it is declared, the platform fills: when it took the event in."""
 
@@ -220,15 +219,31 @@ class Model(Declared):
         None, min_length=1, description="Feature set, in order; all features when absent."
     )
     calibrate: Literal["auto", "identity", "temperature", "platt", "beta", "isotonic", "venn_abers"] = "auto"
+    start_from: Name | None = Field(
+        None,
+        description="A probability among the features whose log-odds the trees start from: they learn only what it "
+        "does not know.",
+    )
+    rounds: Literal["declared", "cross_validated"] = Field(
+        "declared",
+        description="cross_validated: of up to n_estimators rounds, as many as give the lowest log loss on held-out "
+        "folds.",
+    )
     seed: int = 0
     description: str = ""
 
 
 class Split(Declared):
-    """Time split: train on the oldest rows, calibrate on the next, test on the newest."""
+    """Time split: train on the oldest rows, folds of them calibrate, test on the newest."""
 
     test: float = Field(0.25, gt=0, lt=1, description="Share of the newest rows kept for the test.")
-    calibrate: float = Field(0.2, gt=0, lt=1, description="Share of the rest, newest, kept for the calibrator.")
+    folds: int = Field(
+        5,
+        ge=2,
+        le=20,
+        description="Parts of the training rows, whole clusters each, for calibrating and choosing rounds on rows a "
+        "model did not see.",
+    )
     embargo: Duration = Field(description="Gap between the newest label known in training and the first test row.")
 
 

@@ -161,7 +161,7 @@ def answer_cut(system: LoadedSystem, rows: pd.DataFrame, cut: Cut, *, model: str
         LearnError: nothing was asked in the cut's window, or the rows before it cannot give a model.
     """
     if not (rows["predict_at"] >= cut.at).any():
-        raise LearnError(f"nothing was asked from {cut.at:%Y-%m-%d %H:%M} to {cut.until:%Y-%m-%d %H:%M} UTC")
+        raise LearnError("nothing was asked in its window")
     declared = system.declaration
     trained = train_model(
         rows,

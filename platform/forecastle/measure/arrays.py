@@ -131,6 +131,19 @@ def as_codes(values: Any, *, name: str) -> tuple[IntArray, tuple[Hashable, ...]]
     return codes.astype(np.int64), plain
 
 
+def as_option(value: float, *, name: str, low: float = 0.0, high: float = 1.0) -> float:
+    """`value` when it lies in [`low`, `high`]; NaN never does, and would silence whatever is compared with it.
+
+    Raises:
+        MeasureError: the value is missing or outside the range.
+    """
+    if not low <= value <= high:
+        raise MeasureError(
+            f"{name}: got {value}; a number from {low:g} to {high:g} is allowed; leave it out for the usual"
+        )
+    return value
+
+
 def same_length(**arrays: Any) -> int:
     """The length shared by all named `arrays`.
 

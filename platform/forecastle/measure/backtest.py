@@ -101,9 +101,9 @@ def probabilistic_sharpe(
         MeasureError: fewer than two periods, or moments that no returns have.
     """
     variance = 1 - skewness * sharpe + (kurtosis - 1) / 4 * sharpe**2
-    if n < 2 or not variance > 0:
+    if not n >= 2 or not variance > 0 or not math.isfinite(benchmark):
         raise MeasureError(
-            f"a Sharpe ratio needs at least 2 periods and possible moments, got n {n}, skewness {skewness}, "
+            f"a Sharpe ratio needs at least 2 periods and possible moments, got n {n}, benchmark {benchmark}, skewness {skewness}, "
             f"kurtosis {kurtosis}: kurtosis is at least 1 + skewness² (3 for normal returns)"
         )
     return float(special.ndtr((sharpe - benchmark) * math.sqrt(n - 1) / math.sqrt(variance)))
@@ -118,7 +118,7 @@ def expected_best_sharpe(trials: int, *, variance: float) -> float:
     Raises:
         MeasureError: no trials or a negative variance.
     """
-    if trials < 1 or not variance >= 0:
+    if not trials >= 1 or not 0 <= variance < math.inf:
         raise MeasureError(f"trials must be at least 1 and variance at least 0, got {trials} and {variance}")
     if trials == 1:
         return 0.0

@@ -202,7 +202,7 @@ def _measured(inputs: _Inputs, *, bands: bool) -> CalibrationReport:
         curves=_curves(inputs),
         consistency_band=consistency_band(cells, seed=inputs.seed) if bands else None,
         honest_band=honest,
-        forecasts=decompose_forecasts(inputs.y, {"forecast": inputs.p, **inputs.baselines}),
+        forecasts=decompose_forecasts(inputs.y, {"forecast": cells, **inputs.baselines}),
         segments=segments,
         multicalibration=None if segments is None else multicalibration_error(segments),
         weeks=_by_period(inputs, "week"),

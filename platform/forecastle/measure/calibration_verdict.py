@@ -46,6 +46,8 @@ def calibration_verdict(
     tolerance: float,
 ) -> Verdict:
     """The verdict on pooled cells from their cumulative error, smooth error (smECE) and honest band."""
+    normal_quantile(level)
+    as_option(tolerance, name="tolerance")
     ranges = band.miscalibrated if band else ()
     has_evidence = bool(ranges) or cumulative.range_p_value < 1.0 - level
     status: Status = (

@@ -223,13 +223,13 @@ def calibrator_from_json(record: dict[str, Any]) -> Calibrator:
 
 
 def log_odds(p: Any) -> Any:
-    """ln p/(1 − p) of a probability (float or array), held `SCORE_MARGIN` away from 0 and 1."""
+    """The logit ln p/(1 − p) of a probability (float or array) held `SCORE_MARGIN` from 0 and 1; NaN stays NaN."""
     p = inside(p)
     return np.log(p) - np.log1p(-p)
 
 
 def inside(p: Any) -> Any:
-    """A probability (float or array) held `SCORE_MARGIN` away from 0 and 1."""
+    """A probability (float or array) held `SCORE_MARGIN` away from 0 and 1; NaN stays NaN."""
     if isinstance(p, float):
         return min(max(p, SCORE_MARGIN), 1.0 - SCORE_MARGIN)
     return np.clip(p, SCORE_MARGIN, 1.0 - SCORE_MARGIN)

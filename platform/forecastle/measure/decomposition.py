@@ -128,12 +128,16 @@ def decompose_slices(
 def decompose_forecasts(outcomes: Any, forecasts: Mapping[str, Any], *, weights: Any | None = None) -> pd.DataFrame:
     """Both decompositions of several forecasts of the same outcomes: columns `forecast` and `PART_COLUMNS`.
 
-    This is the table behind the miscalibration-discrimination plot: candidates, versions, market, baselines.
+    `forecasts` maps names to n probabilities, or to their `Cells` when already pooled. This is the table behind
+    the miscalibration-discrimination plot: candidates, versions, market, baselines.
 
     Raises:
         MeasureError: as `decompose`, for any forecast.
     """
-    return _part_table("forecast", {name: pool_ties(outcomes, p, weights=weights) for name, p in forecasts.items()})
+    pooled = {
+        name: p if isinstance(p, Cells) else pool_ties(outcomes, p, weights=weights) for name, p in forecasts.items()
+    }
+    return _part_table("forecast", pooled)
 
 
 def decomposition_intervals(

@@ -80,7 +80,9 @@ class Application:
         metrics = Metrics(shared_folder=shared_folder())
         watch = ChampionWatch(settings.system, home=settings.home, packed=settings.packed)
         log = PredictionLog(settings.home.prediction_log(settings.system))
-        reader = OnlineReader(settings.home.online(settings.system))
+        reader = OnlineReader(
+            settings.home.online(settings.system), url=settings.online_url, system=settings.system
+        )
         predictor = Predictor(watch=watch, reader=reader, log=log, metrics=metrics, clock=settings.clock)
         operations = Operations(settings, predictor)
         running = _Running(settings, watch, predictor, metrics, log, reader, operations)

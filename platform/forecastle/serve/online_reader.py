@@ -15,7 +15,8 @@ from typing import Final
 from forecastle.contract.errors import StoreError
 from forecastle.contract.feature_set import ViewSpec
 from forecastle.serve.resolve import Rows
-from forecastle.store.online import SQLiteOnlineStore
+from forecastle.store.online import OnlineStore
+from forecastle.store.online_stores import open_online
 
 READ_TIMEOUT_SECONDS: Final = 0.05
 RETRY_SECONDS: Final = 1.0
@@ -23,11 +24,16 @@ logger = logging.getLogger("forecastle.serve")
 
 
 class OnlineReader:
-    """Reads one system's online store; while it cannot be read, it is tried again every `RETRY_SECONDS`."""
+    """Reads one system's online store; while it cannot be read, it is tried again every `RETRY_SECONDS`.
 
-    def __init__(self, path: Path, *, timer: Callable[[], float] = time.monotonic) -> None:
-        self._path, self._timer = path, timer
-        self._store: SQLiteOnlineStore | None = None
+    `path` is the embedded store's file; with `url` the server named there is read instead.
+    """
+
+    def __init__(
+        self, path: Path, *, url: str = "", system: str = "", timer: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._path, self._url, self._system, self._timer = path, url, system, timer
+        self._store: OnlineStore | None = None
         self._inode = 0
         self._look_at = 0.0
         self._retry_at = 0.0
@@ -54,8 +60,11 @@ class OnlineReader:
             self._store.close()
             self._store = None
 
-    def _current(self) -> SQLiteOnlineStore:
-        """The open store; looked at every `RETRY_SECONDS` in case another file has taken its place."""
+    def _current(self) -> OnlineStore:
+        """The open store; a file is looked at every `RETRY_SECONDS` in case another has taken its place."""
+        if self._url:
+            self._store = self._store or self._open()
+            return self._store
         now = self._timer()
         if self._store is not None and now < self._look_at:
             return self._store
@@ -63,6 +72,11 @@ class OnlineReader:
         inode = self._path.stat().st_ino
         if self._store is None or inode != self._inode:
             self.close()
-            self._store = SQLiteOnlineStore(self._path, read_only=True, timeout_seconds=READ_TIMEOUT_SECONDS)
+            self._store = self._open()
             self._inode = inode
         return self._store
+
+    def _open(self) -> OnlineStore:
+        return open_online(
+            self._url, path=self._path, system=self._system, read_only=True, timeout_seconds=READ_TIMEOUT_SECONDS
+        )

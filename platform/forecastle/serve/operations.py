@@ -19,7 +19,7 @@ from forecastle.serve.predict import Predictor
 from forecastle.serve.push_events import EventPush
 from forecastle.serve.settings import Settings
 from forecastle.store.events import EventQueue
-from forecastle.store.online import SQLiteOnlineStore
+from forecastle.store.online_stores import open_online
 from forecastle.store.outcome_log import OutcomeLog
 
 
@@ -49,7 +49,8 @@ class Operations:
         """
         home, system = settings.home, settings.system
         online = home.online(system)
-        self._readers = (OnlineReader(online), OnlineReader(online))
+        first, second = (OnlineReader(online, url=settings.online_url, system=system) for _ in range(2))
+        self._readers = (first, second)
         self._batches = ThreadPoolExecutor(1, thread_name_prefix="batch")
         self._side = ThreadPoolExecutor(1, thread_name_prefix="side")
         self._queue = EventQueue(home.events(system))
@@ -58,7 +59,7 @@ class Operations:
         self.push = EventPush(
             predictor.champion,
             self._queue,
-            lambda: SQLiteOnlineStore(online),
+            lambda: open_online(settings.online_url, path=online, system=system),
             settings.clock,
             self._side,
             settings.rows_limit,

@@ -69,6 +69,7 @@ def docs_page(document: Json) -> bytes:
     title = html.escape(document["info"]["title"])
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title>"
+        "<link rel=icon href='data:,'>"  # else browsers ask for a favicon.ico that is not there
         "<style>body{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
         "td,th{text-align:left;padding:.2rem 1rem .2rem 0;border-bottom:1px solid #ddd}</style>"
         f"<h1>{title}</h1><table><tr><th>Method<th>Path<th>What it answers{routes}</table>"

@@ -10,7 +10,7 @@ import itertools
 import math
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -24,7 +24,7 @@ from forecastle.serve.metrics import Metrics
 from forecastle.serve.parse import PredictRequest, parse_request
 from forecastle.serve.receipt import degraded_json, features_json, json_text, microseconds, moment, receipt
 from forecastle.serve.refusal import Refusal, broken_contract
-from forecastle.serve.resolve import Resolution, Rows
+from forecastle.serve.resolve import Resolution, Rows, StoredRow
 from forecastle.store.prediction_log import Prediction, PredictionLog
 
 
@@ -124,15 +124,23 @@ class Predictor:
             Refusal: naming each feature that its contract refuses.
         """
         resolver = champion.resolver
-        rows: Rows | None = {}
-        if request.entity is not None:
-            key = tuple(request.entity[name] for name in resolver.feature_set.keys)
-            rows = self.reader.read(resolver.feature_set.views, key)
+        rows = self._rows(request.entity, champion) if request.entity is not None else {}
         resolution = resolver.resolve(request.features, rows, now_us=now_us)
         if resolution.refused:
             code = "contract" if rows is not None else "online_store_unavailable"
             raise broken_contract(resolution.refused, code=code)
         return resolution
+
+
+    def _rows(self, entity: Mapping[str, Any], champion: Champion) -> Rows | None:
+        """Newest row of each view; a view may know an entity by fewer keys than the prediction names."""
+        found: dict[str, StoredRow | None] = {}
+        for keys, views in champion.resolver.views_by_keys:
+            rows = self.reader.read(views, tuple(entity[name] for name in keys))
+            if rows is None:
+                return None
+            found.update(rows)
+        return found
 
 
 def checked(request: PredictRequest, violations: list[Violation], champion: Champion) -> PredictRequest:

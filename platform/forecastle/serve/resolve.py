@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, Protocol
 import numpy as np
 
 from forecastle.contract.errors import BundleError, did_you_mean
-from forecastle.contract.feature_set import FeatureSet, FeatureSpec, OnDemandSpec
+from forecastle.contract.feature_set import FeatureSet, FeatureSpec, OnDemandSpec, ViewSpec
 from forecastle.contract.request import Violation, check_value, shown
 from forecastle.contract.types import NUMERIC_DTYPES
 
@@ -93,6 +93,10 @@ class Resolver:
             for view in feature_set.views
             for index, feature in enumerate(view.features)
         }
+        by_keys: dict[tuple[str, ...], list[ViewSpec]] = {}
+        for view in feature_set.views:
+            by_keys.setdefault(view.keys, []).append(view)
+        self.views_by_keys = tuple((keys, tuple(views)) for keys, views in by_keys.items())
         self._stored = tuple(spec for spec in feature_set.features if spec.name not in self._made)
         self._givable = {spec.name: spec.contract for spec in self._stored if spec.contract.request}
         functions = feature_set.functions()

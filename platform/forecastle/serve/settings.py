@@ -7,6 +7,7 @@ Does not belong here: reading anything else from disk than whether a bundle is p
     FORECASTLE_HOME     folder of all state (default .forecastle)
     FORECASTLE_NOW      an instant; the clock replays from there (default: the system's clock)
     FORECASTLE_TOKEN    bearer token of at least 32 characters; unset: no token is asked
+    FORECASTLE_ONLINE_URL  redis://… of the online store (default: a file in the home folder)
     FORECASTLE_HOSTS    comma-separated Host names that are answered; unset: all
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +37,7 @@ class Settings:
     clock: Clock
     token: str | None = None
     hosts: frozenset[str] | None = None
+    online_url: str = field(default="", repr=False)
     body_limit_bytes: int = 1 << 20
     in_flight_limit: int = 512
     deadline_seconds: float = 0.9
@@ -68,6 +70,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         clock=clock,
         token=checked_token(environment.get("FORECASTLE_TOKEN")),
         hosts=frozenset(filter(None, hosts)) or None,
+        online_url=environment.get("FORECASTLE_ONLINE_URL", ""),
     )
 
 

@@ -6,7 +6,7 @@ Does not belong here: running a view's whole history (`feature_views.py`), which
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 
 from forecastle.contract.errors import StoreError
 from forecastle.contract.load import LoadedSystem
@@ -23,8 +23,8 @@ def publish_days(
 ) -> TableVersion:
     """Make the rows of a view with `event_at` from `start` up to, and without, `end` anew and publish the table.
 
-    `start` and `end` are midnights in UTC. Source rows from `start − lookback` are read. The new version holds those rows
-    and, byte for byte, the rows of all other days; commit facts name the days. Days that nobody made yet are not there.
+    `start` and `end` are midnights in UTC. Source rows from `start − lookback` are read. The new version holds those
+    rows and, value for value, those of all other days; commit facts name the days. Days nobody made are not there.
 
     Raises:
         StoreError: the view has no partitions; the range is not whole days; other days were made by other SQL; or what
@@ -73,10 +73,10 @@ def _window(name: str, view: FeatureView, start: datetime, end: datetime) -> Win
         raise StoreError(
             f"feature view {name} has no partitions; declare partition: {{daily_since: …}} or run it whole"
         )
-    days = [at.astimezone(UTC) for at in (start, end)]
-    if any(day.timetz().replace(tzinfo=None) != datetime.min.time() for day in days) or days[0] >= days[1]:
+    first, last = start.astimezone(UTC), end.astimezone(UTC)
+    if any(at.time() != time.min for at in (first, last)) or first >= last:
         raise StoreError(f"got {start.isoformat()} to {end.isoformat()}; give two midnights in UTC, the later one last")
-    return Window(*days, lookback=view.partition.lookback)
+    return Window(first, last, lookback=view.partition.lookback)
 
 
 def _check_same_sql(base: TableVersion, sql_sha256: str, *, columns: tuple[str, ...], kept: int) -> None:

@@ -80,8 +80,8 @@ def select(
     """Run one SELECT that gives exactly `columns` (name → contract dtype), sorted by `order_by`.
 
     `as_of` reads table versions written at or before that time; `known_until` hides rows whose `known_at` or
-    `event_at` lies after it, so that the SQL sees what it would have seen then. `window` gives only rows whose `event_at`
-    lies in it, made from table rows of the window and its lookback.
+    `event_at` lies after it, so that the SQL sees what it would have seen then. `window` gives only rows whose
+    `event_at` lies in it, made from table rows of the window and its lookback.
 
     Raises:
         StoreError: not one SELECT, unknown tables or columns, result columns that do not fit; nothing was
@@ -99,9 +99,9 @@ def select(
         for name, version in versions.items():
             rows = warehouse.relation(version)
             connection.execute(f"CREATE TEMP VIEW {quote_ident(name)} AS {rows}{cut}")
-        ordered = connection.sql(
-            f"{typed_select(connection, text, columns, what=what)} ORDER BY {column_list(order_by)}"
-        )
+        rows = typed_select(connection, text, columns, what=what)
+        kept = f" WHERE {window.inside()}" if window else ""
+        ordered = connection.sql(f"{rows}{kept} ORDER BY {column_list(order_by)}")
         yield Selection(ordered.to_arrow_reader(BATCH_ROWS), versions)
 
 

@@ -95,13 +95,15 @@ class KafkaInput:
     https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md
     """
 
-    def __init__(self, kafka: Kafka, *, system: str, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, kafka: Kafka, *, system: str, environment: Mapping[str, str], answer_seconds: float = ANSWER_SECONDS
+    ) -> None:
         """Prepare a consumer; nothing is connected before the first `take`.
 
         Raises:
             StoreError: an environment variable is not set, or a setting is not librdkafka's.
         """
-        self._topic = kafka.topic
+        self._topic, self._answer_seconds = kafka.topic, answer_seconds
         self._positions: dict[int, int] = {}
         self._look_at = 0.0
         settings = {key: _value(value, environment) for key, value in kafka.settings.items()}
@@ -170,7 +172,7 @@ class KafkaInput:
 
     def _partitions(self) -> list[int]:
         try:
-            found = self._consumer.list_topics(self._topic, timeout=ANSWER_SECONDS).topics[self._topic]
+            found = self._consumer.list_topics(self._topic, timeout=self._answer_seconds).topics[self._topic]
         except KafkaException as error:
             if error.args[0].code() in _FATAL:
                 raise self._unreadable(error.args[0]) from error

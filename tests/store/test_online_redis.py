@@ -1,0 +1,230 @@
+"""The Redis store when its server is away, hangs, is slow, loses everything or holds what is no row."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+
+from forecastle.contract.errors import CorruptionError, StoreError
+from forecastle.serve.online_reader import OnlineReader
+from forecastle.serve.resolve import Resolver
+from forecastle.store.online import OnlineRow, OnlineView
+from forecastle.store.online_redis import RedisOnlineStore
+from forecastle.store.packed_row import RowColumns, unpack_head
+from tests.serve import toy
+from tests.store.redis_server import RedisServer, free_port, require_redis
+
+VIEW = OnlineView("prices", {"market_id": "int64"}, {"price": "float64", "is_open": "bool"})
+ROW = (1, 10, 20, 0.5, True)
+WAIT_SECONDS = 0.05
+BOUND_SECONDS = 1.0
+"""What a read may take when the server does not answer: its timeout, and slack for a busy machine. The client's own
+defaults wait for 4 to 25 seconds.
+"""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A server of this test's own: it may be stopped."""
+    require_redis()
+    made = RedisServer(tmp_path)
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def opened(server: RedisServer) -> Iterator[Callable[..., RedisOnlineStore]]:
+    stores: list[RedisOnlineStore] = []
+
+    def open_one(url: str = "", **options: float) -> RedisOnlineStore:
+        stores.append(RedisOnlineStore(url or server.url, "toy", **options))
+        return stores[-1]
+
+    yield open_one
+    for store in stores:
+        store.close()
+
+
+@contextmanager
+def bounded() -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < BOUND_SECONDS
+
+
+def test_a_server_that_is_down_is_told_at_once(server: RedisServer, opened: Callable[..., RedisOnlineStore]) -> None:
+    """Refused connections end in an error that names the address and no password; the same store reads again later."""
+    store = opened(timeout_seconds=WAIT_SECONDS)
+    store.write(VIEW, [ROW])
+    server.stop()
+    with bounded(), pytest.raises(StoreError, match=rf"redis 127\.0\.0\.1:{server.port}: read failed"):
+        store.read([VIEW], (1,))
+    server.start()
+    assert store.read([VIEW], (1,)) == {"prices": None}
+    assert store.write(VIEW, [ROW]) == 1
+    assert store.read([VIEW], (1,)) == {"prices": OnlineRow((0.5, True), 10, 20)}
+
+
+def test_a_server_that_hangs_is_given_up_and_recovers(
+    server: RedisServer, opened: Callable[..., RedisOnlineStore]
+) -> None:
+    """Stopped with SIGSTOP it accepts and never answers; afterwards no late answer is taken for another question's."""
+    store = opened(timeout_seconds=WAIT_SECONDS)
+    store.write(VIEW, [ROW, (2, 10, 20, 0.25, False)])
+    server.signal(signal.SIGSTOP)
+    for _ in range(2):
+        with bounded(), pytest.raises(StoreError, match="Timeout"):
+            store.read([VIEW], (1,))
+    server.signal(signal.SIGCONT)
+    assert store.read([VIEW], (2,)) == {"prices": OnlineRow((0.25, False), 10, 20)}
+
+
+class SlowProxy:
+    """Hands bytes on, each answer late by some seconds."""
+
+    def __init__(self, port: int, *, late_seconds: float) -> None:
+        self.to, self.late_seconds = port, late_seconds
+        self.stopped = threading.Event()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while not self.stopped.is_set():
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self.to))
+            threading.Thread(target=self._hand_on, args=(client, server, 0.0), daemon=True).start()
+            threading.Thread(target=self._hand_on, args=(server, client, self.late_seconds), daemon=True).start()
+
+    def _hand_on(self, source: socket.socket, target: socket.socket, late_seconds: float) -> None:
+        try:
+            while data := source.recv(65_536):
+                self.stopped.wait(late_seconds)
+                target.sendall(data)
+        except OSError:
+            pass
+        finally:
+            source.close()
+            target.close()
+
+    def close(self) -> None:
+        self.stopped.set()
+        self.listener.close()
+
+
+def test_a_slow_server_is_not_waited_for(server: RedisServer, opened: Callable[..., RedisOnlineStore]) -> None:
+    """Answers that take 300 ms are too late for a prediction."""
+    proxy = SlowProxy(server.port, late_seconds=0.3)
+    store = opened(f"redis://127.0.0.1:{proxy.port}/0", timeout_seconds=WAIT_SECONDS)
+    with bounded(), pytest.raises(StoreError, match="Timeout"):
+        store.read([VIEW], (1,))
+    store.close()
+    proxy.close()
+
+
+def test_an_empty_server_has_no_rows_until_they_are_pushed_again(
+    server: RedisServer, opened: Callable[..., RedisOnlineStore]
+) -> None:
+    """A restart without persistence loses rows, layouts and scripts: all of it comes back with the next push."""
+    store = opened()
+    store.write(VIEW, [ROW])
+    assert store.read([VIEW], (1,))["prices"] is not None
+    server.stop()
+    server.start()
+    store.close()
+    assert (store.read([VIEW], (1,)), store.count("prices")) == ({"prices": None}, 0)
+    store.write(VIEW, [ROW])
+    assert (store.read([VIEW], (1,))["prices"], store.count("prices")) == (OnlineRow((0.5, True), 10, 20), 1)
+
+
+def test_what_is_no_row_is_an_error_and_no_value(
+    server: RedisServer, opened: Callable[..., RedisOnlineStore]
+) -> None:
+    """Bytes that somebody else wrote, a cut row, a row whose layout is gone: refused, each by its reason."""
+    store = opened()
+    store.write(VIEW, [ROW])
+    store.read([VIEW], (1,))
+    client = redis.Redis(port=server.port)
+    key = "forecastle:toy:prices:[1]"
+    whole = client.get(key)
+    for damaged in (b"hello", whole[:-1], whole + b"x", b""):
+        client.set(key, damaged)
+        with pytest.raises(CorruptionError, match="bytes; push|bytes, not"):
+            store.read([VIEW], (1,))
+    client.set(key, whole[:16] + b"abcd" + whole[20:])
+    with pytest.raises(CorruptionError, match="unknown columns"):
+        store.read([VIEW], (1,))
+    client.delete(key)
+    client.rpush(key, "a list")
+    assert store.read([VIEW], (1,)) == {"prices": None}
+    with pytest.raises(StoreError, match="WRONGTYPE"):
+        store.write(VIEW, [(1, 11, 21, 0.5, True)])
+    client.close()
+
+
+def test_a_full_server_refuses_the_write(server: RedisServer, opened: Callable[..., RedisOnlineStore]) -> None:
+    """Out of memory is told with Redis's own word, and reads go on."""
+    store = opened()
+    store.write(VIEW, [ROW])
+    client = redis.Redis(port=server.port)
+    client.config_set("maxmemory", 1)
+    with pytest.raises(StoreError, match="OutOfMemory|OOM"):
+        store.write(VIEW, [(2, 10, 20, 0.5, True)])
+    assert store.read([VIEW], (1,))["prices"] == OnlineRow((0.5, True), 10, 20)
+    client.close()
+
+
+def test_serving_says_that_the_store_is_unavailable_and_recovers_alone(server: RedisServer, tmp_path: Path) -> None:
+    """Down: one bounded wait, then none at all for a second; the receipt's words name it; back: rows, by itself."""
+    features, now = toy.feature_set(), [0.0]
+    reader = OnlineReader(tmp_path / "none.sqlite", url=server.url, system="toy", timer=lambda: now[0])
+    assert reader.read(features.views, (7,)) == {"prices": None, "polls": None}
+    server.signal(signal.SIGSTOP)
+    with bounded():
+        assert reader.read(features.views, (7,)) is None
+    assert reader.available is False
+    faults = Resolver(features).resolve({}, None, now_us=0)
+    assert "online store unavailable" in str((faults.degraded, faults.refused))
+    began = time.monotonic()
+    assert reader.read(features.views, (7,)) is None
+    assert time.monotonic() - began < WAIT_SECONDS / 2
+    server.signal(signal.SIGCONT)
+    now[0] = 1.0
+    assert reader.read(features.views, (7,)) == {"prices": None, "polls": None}
+    assert reader.available
+    reader.close()
+
+
+def test_no_server_at_all_is_told_on_writing() -> None:
+    """A push to a server that is not there fails in bounded time."""
+    store = RedisOnlineStore(f"redis://:secret@127.0.0.1:{free_port()}", "toy", timeout_seconds=WAIT_SECONDS)
+    with bounded(), pytest.raises(StoreError, match="write of prices failed") as told:
+        store.write(VIEW, [ROW])
+    assert "secret" not in str(told.value)
+    store.close()
+
+
+def test_the_packed_row_is_the_one_written_down() -> None:
+    """Byte for byte: biased times, four bytes of digest, one bit a null (the lowest for the first), then values."""
+    columns = RowColumns({"price": "float64", "is_open": "bool"})
+    assert columns.pack(1, -1, (0.5, None)) == (
+        bytes.fromhex("8000000000000001" + "7fffffffffffffff") + columns.digest + b"\x02" + bytes.fromhex("3fe0000000000000") + b"\x00"
+    )
+    row = columns.pack(5, 6, (None, True))
+    assert (unpack_head(row), columns.unpack(row)) == ((5, 6, columns.digest), (None, True))
+    with pytest.raises(StoreError, match="mend its values"):
+        columns.pack(2**63, 0, (0.5, True))
+    with pytest.raises(StoreError, match="stored features are"):
+        RowColumns({"name": "string"})
