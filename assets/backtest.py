@@ -10,12 +10,11 @@ import dagster as dg
 import pandas as pd
 
 from assets.describe import attributes, key, told_plainly, version_metadata
-from assets.miscalibration import miscalibration_result, miscalibration_spec
 from assets.models import read_training_set
+from assets.reports import miscalibration_result, miscalibration_spec, report_metadata
 from forecastle.contract.load import LoadedSystem
 from forecastle.draw.images import markdown_image
 from forecastle.draw.markdown import markdown_table
-from forecastle.draw.report import calibration_pictures
 from forecastle.learn.backtest import Backtest, plan_cuts, run_backtest
 from forecastle.learn.backtest_report import (
     BacktestReport,
@@ -113,13 +112,11 @@ def _cuts(backtest: Backtest) -> dict[str, Any]:
 def _pictures(report: BacktestReport | None) -> dict[str, Any]:
     if report is None:
         return {}
-    reliability = calibration_pictures(report.calibration)["reliability"]
     return {
-        "verdict": report.calibration.verdict.sentence,
+        **report_metadata(report.calibration),
         "history": dg.MetadataValue.md(
             markdown_image(history_picture(report), label="Brier score by cut, minus the baseline")
         ),
-        "reliability": dg.MetadataValue.md(markdown_image(reliability, label="Reliability")),
         "cuts": dg.MetadataValue.md(markdown_table(report.scores)),
         "scores": dg.MetadataValue.md(markdown_table(report.evaluation.scores)),
     }

@@ -6,12 +6,12 @@ Does not belong here: the tests (`forecastle.measure.drift`), alerts (`sensors.p
 
 import dagster as dg
 
+from assets.champion import required_champion
 from assets.describe import attributes, key, told_plainly, version_metadata
 from forecastle.contract.load import LoadedSystem
 from forecastle.draw.drift import drift_diagram
 from forecastle.draw.images import markdown_image
 from forecastle.draw.markdown import markdown_table
-from forecastle.learn.bundle import load_bundle
 from forecastle.measure.drift import Tolerance, drift_table
 from forecastle.measure.reference import Reference
 from forecastle.store.population import population
@@ -36,10 +36,7 @@ def build_drift(system: LoadedSystem) -> dg.AssetsDefinition:
     )
     def drift_asset(platform: Platform) -> dg.MaterializeResult:
         with told_plainly():
-            champion = platform.registry().champion(system.name)
-            if champion is None:
-                raise dg.Failure("There is no champion to compare with.", allow_retries=False)
-            bundle = load_bundle(platform.layout.bundles(system.name) / champion.bundle, expected_hash=champion.bundle)
+            bundle = required_champion(platform, system)
             warehouse = platform.warehouse()
             rows = population(warehouse, system, now=platform.clock(), window=declared.drift.window)
             references = {name: Reference.from_json(data) for name, data in bundle.reference.items()}

@@ -7,13 +7,12 @@ Does not belong here: statistics (`forecastle.measure`), pictures (`forecastle.d
 import dagster as dg
 import pandas as pd
 
+from assets.champion import champion_bundle
 from assets.describe import attributes, key, told_plainly, version_metadata
+from assets.reports import miscalibration_result, miscalibration_spec, report_metadata
 from forecastle.contract.load import LoadedSystem
-from forecastle.draw.images import markdown_image
 from forecastle.draw.markdown import markdown_table
-from forecastle.draw.report import calibration_pictures
 from forecastle.learn.build import evaluate_test
-from forecastle.learn.bundle import load_bundle
 from forecastle.learn.calibration import calibration_of, write_report
 from forecastle.learn.evaluate import Evaluation, table_of
 from forecastle.learn.score import score_rows
@@ -52,7 +51,6 @@ def build_evaluation(system: LoadedSystem, model: str) -> dg.AssetsDefinition:
 def build_calibration(system: LoadedSystem, model: str) -> dg.AssetsDefinition:
     """The calibration report of one model on its test rows."""
     asset_key = key(system, "calibration", model)
-    limit = system.declaration.gates.miscalibration_max
 
     @dg.asset(
         **attributes(
@@ -63,7 +61,7 @@ def build_calibration(system: LoadedSystem, model: str) -> dg.AssetsDefinition:
             kinds={"python"},
             deps=[key(system, "models", model)],
         ),
-        check_specs=[dg.AssetCheckSpec("miscalibration", asset=asset_key, description=f"At most {limit:g} of Brier.")],
+        check_specs=[miscalibration_spec(system, asset_key)],
     )
     def calibration_asset(platform: Platform) -> dg.MaterializeResult:
         with told_plainly():
@@ -72,23 +70,8 @@ def build_calibration(system: LoadedSystem, model: str) -> dg.AssetsDefinition:
             folder = platform.layout.reports / system.name / f"calibration-{model}"
             page = write_report(report, folder, title=f"{system.name} / {model}", facts=version.facts)
             platform.tracking().log_report(version.facts["mlflow_run_id"], folder)
-        brier = report.scores.decompositions[0]
-        value = brier.miscalibration
-        check = dg.AssetCheckResult(
-            asset_key=asset_key, check_name="miscalibration", passed=value <= limit,
-            severity=dg.AssetCheckSeverity.WARN, description=report.verdict.sentence,
-            metadata={"miscalibration": value, "limit": limit},
-        )  # fmt: skip
-        metadata = {
-            "verdict": report.verdict.sentence,
-            "reliability": dg.MetadataValue.md(
-                markdown_image(calibration_pictures(report)["reliability"], label="Reliability")
-            ),
-            "report": dg.MetadataValue.path(str(page)),
-            "miscalibration": value,
-            "discrimination": brier.discrimination,
-            "uncertainty": brier.uncertainty,
-        }
+        check = miscalibration_result(system, asset_key, report, sentence="")
+        metadata = {**report_metadata(report), "report": dg.MetadataValue.path(str(page))}
         return dg.MaterializeResult(metadata=metadata, check_results=[check])
 
     return calibration_asset
@@ -122,11 +105,8 @@ def build_comparison(system: LoadedSystem) -> dg.AssetsDefinition:
 def evaluate(platform: Platform, system: LoadedSystem, model: str) -> Evaluation:
     """Evaluate a model's newest test rows, the champion (when there is one) scored on the same rows."""
     rows = platform.warehouse().frame(f"{system.name}/models/{model}")
-    champion = platform.registry().champion(system.name)
-    forecast = None
-    if champion is not None:
-        folder = platform.layout.bundles(system.name) / champion.bundle
-        forecast = score_rows(load_bundle(folder, expected_hash=champion.bundle), rows).probability
+    champion = champion_bundle(platform, system)
+    forecast = None if champion is None else score_rows(champion, rows).probability
     return evaluate_test(system, rows, rows["probability"].to_numpy(), champion=forecast)
 
 

@@ -10,20 +10,18 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
+from assets.champion import required_champion
 from assets.describe import attributes, key, told_plainly, version_metadata
-from assets.miscalibration import miscalibration_result, miscalibration_spec
+from assets.reports import miscalibration_result, miscalibration_spec, report_metadata
 from forecastle.contract.errors import StoreError
 from forecastle.contract.load import LoadedSystem
 from forecastle.draw.drift import drift_diagram
 from forecastle.draw.history import score_history
 from forecastle.draw.images import markdown_image
 from forecastle.draw.markdown import markdown_table
-from forecastle.draw.report import calibration_pictures
 from forecastle.learn.build import cluster_column
-from forecastle.learn.bundle import load_bundle
 from forecastle.learn.calibration import calibration_of, write_report
 from forecastle.learn.live import calibration_rows, coverage, live_scores, live_sentence
-from forecastle.measure.calibration_report import CalibrationReport
 from forecastle.measure.drift import DriftTable, Tolerance, drift_table
 from forecastle.measure.reference import reference
 from forecastle.store.outcomes import publish_outcomes
@@ -129,7 +127,7 @@ def build_live_calibration(system: LoadedSystem) -> dg.AssetsDefinition:
                 )
                 metadata |= {"dagster/row_count": report.n, "report": dg.MetadataValue.path(str(page))}
         check = miscalibration_result(system, asset_key, report, sentence=found.sentence)
-        return dg.MaterializeResult(metadata={**metadata, **_reliability(report)}, check_results=[check])
+        return dg.MaterializeResult(metadata={**metadata, **report_metadata(report)}, check_results=[check])
 
     return live_calibration_asset
 
@@ -175,16 +173,12 @@ def build_drift_of_predictions(system: LoadedSystem) -> dg.AssetsDefinition:
 
 def drift_of_predictions(platform: Platform, system: LoadedSystem) -> tuple[str, DriftTable]:
     """Which probabilities were compared, and how they lie against those of the champion's test rows."""
-    champion = platform.registry().champion(system.name)
-    if champion is None:
-        raise dg.Failure("There is no champion to compare with.", allow_retries=False)
-    folder = platform.layout.bundles(system.name) / champion.bundle
-    model = load_bundle(folder, expected_hash=champion.bundle).facts["model"]
+    champion = required_champion(platform, system)
     declared = system.declaration.drift
     warehouse = platform.warehouse()
-    tested = reference_probabilities(warehouse, system, model=model, bundle=champion.bundle)
+    tested = reference_probabilities(warehouse, system, model=champion.facts["model"], bundle=champion.hash)
     compared, rows = recent_probabilities(
-        warehouse, system, bundle=champion.bundle, now=platform.clock(), window=declared.window
+        warehouse, system, bundle=champion.hash, now=platform.clock(), window=declared.window
     )
     drift = drift_table(
         {"probability": reference(tested, unit="probability")},
@@ -233,14 +227,4 @@ def _coverage(rows: pd.DataFrame, *, now: datetime) -> dict[str, Any]:
     return {
         "coverage": dg.MetadataValue.md(markdown_table(table)),
         "picture": dg.MetadataValue.md(markdown_image(picture, label="Share of outcomes known")),
-    }
-
-
-def _reliability(report: CalibrationReport | None) -> dict[str, Any]:
-    if report is None:
-        return {}
-    picture = calibration_pictures(report)["reliability"]
-    return {
-        "verdict": report.verdict.sentence,
-        "reliability": dg.MetadataValue.md(markdown_image(picture, label="Reliability")),
     }

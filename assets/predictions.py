@@ -6,9 +6,9 @@ Does not belong here: scoring (`forecastle.learn.score`), the log (`forecastle.s
 
 import dagster as dg
 
+from assets.champion import required_champion
 from assets.describe import attributes, key, told_plainly, version_metadata
 from forecastle.contract.load import LoadedSystem
-from forecastle.learn.bundle import load_bundle
 from forecastle.learn.score import decide_rows, score_rows
 from forecastle.store.logged import logged_predictions
 from forecastle.store.population import population
@@ -32,10 +32,7 @@ def build_batch_predictions(system: LoadedSystem) -> dg.AssetsDefinition:
     )
     def batch_predictions_asset(platform: Platform) -> dg.MaterializeResult:
         with told_plainly():
-            champion = platform.registry().champion(system.name)
-            if champion is None:
-                raise dg.Failure("There is no champion to score with.", allow_retries=False)
-            bundle = load_bundle(platform.layout.bundles(system.name) / champion.bundle, expected_hash=champion.bundle)
+            bundle = required_champion(platform, system)
             rows = population(platform.warehouse(), system, now=platform.clock())
             scores = score_rows(bundle, rows)
             decided = decide_rows(bundle, scores, rows["predict_at"])
@@ -43,7 +40,7 @@ def build_batch_predictions(system: LoadedSystem) -> dg.AssetsDefinition:
                 raw_score=scores.raw,
                 probability=scores.probability,
                 bundle=bundle.hash,
-                model_version=champion.model_version,
+                model_version=bundle.facts["model_version"],
                 decision=list(decided.json),
             )[decided.is_open].reset_index(drop=True)
             version = platform.warehouse().publish(f"{system.name}/batch_predictions/all", scored)

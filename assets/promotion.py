@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from assets.champion import required_champion
 from assets.describe import attributes, key, told_plainly
 from assets.evaluation import evaluate
 from forecastle.contract.load import LoadedSystem
@@ -92,16 +93,13 @@ def build_bento_asset(system: LoadedSystem) -> dg.AssetsDefinition:
     )
     def bento_asset(platform: Platform) -> dg.MaterializeResult:
         with told_plainly():
-            champion = platform.registry().champion(system.name)
-            if champion is None:
-                raise dg.Failure(
-                    "There is no champion: the gates have refused every model so far.", allow_retries=False
-                )
+            bundle = required_champion(platform, system)
+            model_version = bundle.facts["model_version"]
             built = build_bento(
-                bundle_folder=platform.layout.bundles(system.name) / champion.bundle,
+                bundle_folder=platform.layout.bundles(system.name) / bundle.hash,
                 bentofile=ROOT / "bentofile.yaml",
-                version=f"v{champion.model_version}-{champion.bundle[:12]}",
-                labels={"model_version": champion.model_version},
+                version=f"v{model_version}-{bundle.hash[:12]}",
+                labels={"model_version": model_version},
                 source_root=ROOT / "platform",
                 bento_home=platform.layout.root / "bentoml",
             )

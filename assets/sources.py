@@ -122,6 +122,8 @@ def _origin(source: Source) -> str:
     """Where rows come from, without an address."""
     if source.kind == "sql":
         return f"{source.path or (source.url and source.url.env)}: {source.table or 'query'}"
+    if source.kind == "stream":
+        return f"topic {source.kafka.topic}" if source.kafka else "events posted to /events"
     return source.path
 
 

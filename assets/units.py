@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import dagster as dg
 
+from assets.champion import champion_bundle
 from forecastle.contract.load import LoadedSystem
-from forecastle.learn.bundle import load_bundle
 from forecastle.measure.drift import unit_change
 from forecastle.measure.reference import Reference
 from forecastle.store.newest_rows import newest_rows
@@ -29,10 +29,9 @@ def units_result(
     platform: Platform, system: LoadedSystem, name: str, version: TableVersion, asset_key: dg.AssetKey
 ) -> dg.AssetCheckResult:
     """Compare the newest rows of a view with the champion's reference, feature by feature."""
-    champion = platform.registry().champion(system.name)
-    if champion is None:
+    bundle = champion_bundle(platform, system)
+    if bundle is None:
         return _result(asset_key, {}, "There is no champion yet whose training rows could be compared with.")
-    bundle = load_bundle(platform.layout.bundles(system.name) / champion.bundle, expected_hash=champion.bundle)
     features = [feature for feature in system.declaration.feature_views[name].features if feature in bundle.reference]
     rows = newest_rows(platform.warehouse(), version, features, window=system.declaration.drift.window)
     references = {feature: Reference.from_json(bundle.reference[feature]) for feature in features}

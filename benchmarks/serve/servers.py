@@ -39,11 +39,11 @@ def unlogged() -> Any:
 def bare() -> Any:
     """The model behind a handler that checks and logs nothing: the limit of this machine."""
     from forecastle.learn.bundle import load_bundle
-    from forecastle.learn.native_booster import NativeBooster
+    from forecastle.learn.native_booster import booster_of
 
     folder = next((Path(os.environ["BENCH_HOME"]) / "bundles" / "bench").iterdir())
     bundle = load_bundle(folder, expected_hash=folder.name)
-    booster = NativeBooster(bundle.model_bytes, expected_sha256=bundle.model_sha256)
+    booster = booster_of(bundle)
 
     async def handler(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":

@@ -100,6 +100,27 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "estimator": (
         "lightgbm.LGBMClassifier", "lightgbm.LGBMRegressor",
         "estimator is 'lightgbm.LGBMRegressor'", "did you mean 'lightgbm.LGBMClassifier'?"),
+    "start unknown": (
+        "params: {n_estimators: 10}", "start_from: chanc",
+        "start_from 'chanc' is none of the model's features", "did you mean 'chance'?"),
+    "start not of this model": (
+        "params: {n_estimators: 10}", "features: [pressure_mean]\n    start_from: chance",
+        "start_from 'chance' is none of the model's features", ""),
+    "start no probability": (
+        "params: {n_estimators: 10}", "start_from: pressure_mean",
+        "start_from 'pressure_mean' has unit score", "trees start from a probability"),
+    "rounds without a most": (
+        "params: {n_estimators: 10}", "rounds: cross_validated",
+        "rounds is cross_validated and n_estimators is None",
+        "declare params.n_estimators, the most rounds that are tried"),
+    "rounds of no rounds": (
+        "params: {n_estimators: 10}", "params: {n_estimators: 0}\n    rounds: cross_validated",
+        "rounds is cross_validated and n_estimators is 0",
+        "declare params.n_estimators, the most rounds that are tried"),
+    "rounds of another boosting": (
+        "params: {n_estimators: 10}", "params: {n_estimators: 10, boosting_type: dart}\n    rounds: cross_validated",
+        "boosting_type 'dart' has no start and no model of fewer rounds within it",
+        "use gbdt or goss, or leave start_from and rounds out"),
     "baseline no probability": (
         "baseline: chance", "baseline: pressure_mean",
         "baseline 'pressure_mean' has unit score", "a baseline is itself a probability"),
@@ -317,3 +338,22 @@ def test_a_simulator_is_read_and_not_run(rain: Path, edit: Edit):
         (f"simulate.py:{line}", "world takes no argument seed", "it takes folder, sead, now"),
         (f"simulate.py:{line}", "world wants the argument sead", "it is given seed, now"),
     ]
+
+
+def test_trees_start_from_a_probability_that_is_always_there(rain: Path, edit: Edit):
+    """A start that may be null would leave the trees with nothing to start from."""
+    edit("system.yaml", "min: 0, max: 1, missing: last", "min: 0, max: 1, nullable: true, missing: last")
+    line = edit("system.yaml", "params: {n_estimators: 10}", "start_from: chance")
+    hint = "trees start from a probability that is always there"
+    assert told(rain) == [(f"system.yaml:{line}", "start_from 'chance' may be null", hint)]
+
+
+def test_a_start_and_chosen_rounds_may_be_declared(rain: Path, edit: Edit):
+    """A probability among the features, and a most for the rounds."""
+    edit(
+        "system.yaml",
+        "params: {n_estimators: 10}",
+        "params: {n_estimators: 10}\n    start_from: chance\n    rounds: cross_validated",
+    )
+    model = load_system(rain).declaration.models["trees"]
+    assert (model.start_from, model.rounds) == ("chance", "cross_validated")

@@ -101,7 +101,11 @@ def test_a_declared_rule_is_loaded_with_its_code(declared):
     """The rule carries its module's text; its inputs join every model's feature set, the model's order stays."""
     system = load_system(declared)
     made = system.decision_rule()
-    assert (made.function, made.inputs, made.params) == ("decide:warn", ("chance", "tension", "predict_at"), {"limit": 0.5})
+    assert (made.function, made.inputs, made.params) == (
+        "decide:warn",
+        ("chance", "tension", "predict_at"),
+        {"limit": 0.5},
+    )
     assert made.code == WARN
     assert made.decide(0.7, {"chance": 1.0, "tension": None}, predict_at=AT)["action"] == "warn"
     assert system.feature_set("trees").model_features == ("chance", "pressure_mean", "tension")
@@ -110,7 +114,9 @@ def test_a_declared_rule_is_loaded_with_its_code(declared):
 def test_inputs_of_a_rule_that_no_model_uses_are_resolved_too(declared):
     """A model of one feature still brings the rule's inputs, computed ones with their function."""
     text = (declared / "system.yaml").read_text()
-    (declared / "system.yaml").write_text(text.replace("    params: {n_estimators: 10}", "    features: [pressure_mean]"))
+    (declared / "system.yaml").write_text(
+        text.replace("    params: {n_estimators: 10}", "    features: [pressure_mean]")
+    )
     found = load_system(declared).feature_set("trees")
     assert found.model_features == ("pressure_mean",)
     assert {spec.name for spec in found.features} == {"pressure_mean", "chance", "tension"}

@@ -14,7 +14,11 @@ from forecastle.contract.push_view import PushView
 def test_every_online_view_can_be_pushed_into(rain):
     """Keys and all features, whether a model uses them or not; a view that is not online is left out."""
     (view,) = load_system(rain).push_views()
-    assert (view.name, view.keys, list(view.features)) == ("weather", {"station_id": "int64"}, ["chance", "pressure_mean"])
+    assert (view.name, view.keys, list(view.features)) == (
+        "weather",
+        {"station_id": "int64"},
+        ["chance", "pressure_mean"],
+    )
     text = (rain / "system.yaml").read_text()
     (rain / "system.yaml").write_text(text.replace("    ttl: 2d", "    ttl: 2d\n    online: false"))
     assert load_system(rain).push_views() == ()

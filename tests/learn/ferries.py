@@ -97,7 +97,7 @@ models:
     features: [wind_mps, guess, booked_ratio, strain]
     params: {n_estimators: 15, num_leaves: 4, min_child_samples: 10, n_jobs: 1, deterministic: true, verbosity: -1}
     seed: 3
-evaluate: {split: {test: 0.3, calibrate: 0.3, embargo: 1d}, baseline: guess, slices: [route]}
+evaluate: {split: {test: 0.3, folds: 4, embargo: 1d}, baseline: guess, slices: [route]}
 gates: {brier_margin: 0.05, champion_margin: 0.02, miscalibration_max: 0.1, suspicious_gain: 0.1, rows_min: 50}
 drift: {window: 14d}
 retrain: {schedule: "0 3 * * *", max_age: 7d}

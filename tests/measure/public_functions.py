@@ -84,6 +84,7 @@ CALLS: dict[str, Call] = {
     "arrays.as_codes": call(GROUP, name="group"),
     "arrays.as_finite": call(X, name="x"),
     "arrays.as_numbers": call(COVARIATES, name="x"),
+    "arrays.as_option": call(0.5, name="share"),
     "arrays.as_outcomes": call(Y),
     "arrays.as_probabilities": call(P),
     "arrays.as_weights": call(W, n=ROWS),

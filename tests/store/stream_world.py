@@ -97,9 +97,7 @@ class StreamWorld:
 
     def compact(self, **options: Any) -> TableVersion:
         source = self.system.declaration.sources["trades"]
-        return ingest_stream(
-            self.warehouse, "trades", "trades", source, log=self.log, now=self.now, **options
-        ).source
+        return ingest_stream(self.warehouse, "trades", "trades", source, log=self.log, now=self.now, **options).source
 
     def batch_rows(self) -> pa.Table:
         """The view's table as the whole history gives it."""

@@ -135,7 +135,9 @@ def test_kills_lose_and_double_nothing_of_a_topic(cluster: MockCluster, tmp_path
     """Killed before and after commits, with poison among the events: each stored once, each poison a dead letter."""
     world = StreamWorld(tmp_path, origin=ORIGIN + "\n    quarantine_limit: 1")
     trades = [Trade(n, n % 5, n, 0.25) for n in range(120)]
-    cluster.send("trades", [body for t in trades for body in ([t.body(), b"poison"] if t.trade_id % 20 == 0 else [t.body()])])
+    cluster.send(
+        "trades", [body for t in trades for body in ([t.body(), b"poison"] if t.trade_id % 20 == 0 else [t.body()])]
+    )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
     for armed in ("stream.before_commit::2", "stream.after_commit::2", "stream.after_compute::1"):
         command = [sys.executable, "-c", CHILD, str(tmp_path), cluster.bootstrap, armed, "1000"]

@@ -112,7 +112,10 @@ def test_poison_goes_to_the_dead_letters_and_the_worker_goes_on(world: StreamWor
     world.drain(inputs={"trades": GivenMessages(bodies)}, batch_events=5)
     letters = world.log.dead_letters("trades")
     assert [(letter.offset, letter.rule) for letter in letters] == [(2 * n, r) for n, r in enumerate(POISON.values())]
-    assert all(len(letter.body) <= 4096 and poison.startswith(letter.body) for letter, poison in zip(letters, POISON))
+    assert all(
+        len(letter.body) <= 4096 and poison.startswith(letter.body)
+        for letter, poison in zip(letters, POISON, strict=True)
+    )
     assert world.log.counts("trades").rows == len(POISON)
 
 
@@ -148,7 +151,13 @@ trades = st.lists(
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(found=trades, repeats=st.integers(0, 3), chance=st.randoms(), size=st.integers(1, 7), cut=st.integers(0, 14))
 def test_any_order_ends_in_the_features_of_the_whole_history(
-    tmp_path_factory: pytest.TempPathFactory, found: list[Trade], repeats: int, chance: random.Random, size: int, cut: int
+    tmp_path_factory: pytest.TempPathFactory,
+    *,
+    found: list[Trade],
+    repeats: int,
+    chance: random.Random,
+    size: int,
+    cut: int,
 ) -> None:
     """Late, repeated and shuffled events, in batches of any size, with a compaction and a restart in between."""
     world = StreamWorld(tmp_path_factory.mktemp("streams"))
@@ -222,7 +231,9 @@ def test_an_online_store_that_is_away_is_waited_for(world: StreamWorld) -> None:
 def test_rows_that_break_the_view_s_contract_never_go_online(world: StreamWorld) -> None:
     """A feature above its maximum is left out and counted; the entity keeps its last good row."""
     text = world.system.sql["activity.sql"]
-    broken = text.replace("recent.trades_24h AS trades_24h", "CASE WHEN recent.trades_24h > 1 THEN -1 ELSE 1 END AS trades_24h")
+    broken = text.replace(
+        "recent.trades_24h AS trades_24h", "CASE WHEN recent.trades_24h > 1 THEN -1 ELSE 1 END AS trades_24h"
+    )
     (world.root / "systems" / "trades" / "activity.sql").write_text(broken)
     from forecastle.contract.load import load_system
 
@@ -245,7 +256,9 @@ def test_a_changed_file_source_is_read_anew(world: StreamWorld) -> None:
         world.push_trades(TRADES[:1])
         worker.step()
         write_prices(world.root / "data", markets=3, days=1)
-        ingest(world.warehouse, "trades", "prices", world.system.declaration.sources["prices"], data=world.root / "data")
+        ingest(
+            world.warehouse, "trades", "prices", world.system.declaration.sources["prices"], data=world.root / "data"
+        )
         world.push_trades(TRADES[3:])
         clock[0] = 60.0
         worker.step()
@@ -258,7 +271,10 @@ def test_a_changed_file_source_is_read_anew(world: StreamWorld) -> None:
 def test_history_bounds_the_memory(tmp_path: Path) -> None:
     """With a declared history the worker holds no older events, and newest rows that look no further are the same."""
     world = StreamWorld(tmp_path, origin="\n    history: 3d")
-    old, new = [Trade(n, n % 3, n, 0.5) for n in range(50)], [Trade(100 + n, n % 3, 29 * 1440 + n, 0.25) for n in range(9)]
+    old, new = (
+        [Trade(n, n % 3, n, 0.5) for n in range(50)],
+        [Trade(100 + n, n % 3, 29 * 1440 + n, 0.25) for n in range(9)],
+    )
     world.push_trades(old + new)
     world.drain()
     world.compact()

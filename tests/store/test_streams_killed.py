@@ -1,4 +1,4 @@
-"""kill -9 of the stream worker at every point: nothing is lost, nothing doubled, and what is online is what batch says."""
+"""kill -9 of the stream worker at every point: nothing is lost, nothing doubled, and online is what batch says."""
 
 from __future__ import annotations
 
@@ -26,12 +26,15 @@ world.compact(crash_at=hook)
 print("survived")
 """
 
-STEPS = CHILD.split("hook =")[0] + """
+STEPS = (
+    CHILD.partition("hook =")[0]
+    + """
 with world.worker(batch_events=3) as worker:
     while True:
         worker.step(timeout_seconds=0)
         print("stepped", flush=True)
 """
+)
 
 
 def run_until_killed(root: Path, armed: str) -> None:

@@ -7,6 +7,7 @@ Does not belong here: the steps themselves.
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from forecastle.cli.surroundings import Surroundings
 from forecastle.cli.traced import print_trace
 from forecastle.cli.up import Addresses
 from forecastle.contract.errors import ForecastleError
+from forecastle.contract.load import LoadedSystem
 from forecastle.serve.trace import trace_prediction
-from forecastle.store.watermark import watermark
+from forecastle.store.sources import read_source
+from forecastle.store.sql import one_row
 
 
 def prepare(system: str, around: Surroundings, *, console: Console) -> Surroundings:
@@ -32,19 +35,17 @@ def prepare(system: str, around: Surroundings, *, console: Console) -> Surroundi
         ForecastleError: an asset could not be made.
     """
     loaded = around.system(system)
+    start = _newest_known(loaded, around) if around.data and not around.now else None
+    if start is not None:
+        around = around.at(start.isoformat())
+        console.print(
+            f"the clock replays from {start:%Y-%m-%d %H:%M} UTC, the newest instant the data know", highlight=False
+        )
     if _is_made(system, around):
         console.print(f"{system} is made already: starting its servers (forecastle run {system} makes it anew)")
     else:
         _make(system, around, console=console)
-    if not around.data or around.now:
-        return around
-    warehouse = around.warehouse()
-    newest = [watermark(warehouse, f"{system}/features/{view}").known_at for view in loaded.declaration.feature_views]
-    start = max(moment for moment in newest if moment is not None)
-    console.print(
-        f"the clock replays from {start:%Y-%m-%d %H:%M} UTC, the newest instant the data know", highlight=False
-    )
-    return around.at(start.isoformat())
+    return around
 
 
 def demonstrate(system: str, around: Surroundings, urls: Addresses, *, console: Console) -> None:
@@ -78,6 +79,21 @@ def demonstrate(system: str, around: Surroundings, urls: Addresses, *, console: 
     run = prove_mlflow(urls.mlflow, system, found.bundle.facts["mlflow_run_id"])
     assets = prove_dagster(urls.dagster, system)
     console.print(f"\nDagster shows {assets} assets, all made; MLflow shows run {run}", highlight=False)
+
+
+def _newest_known(system: LoadedSystem, around: Surroundings) -> datetime | None:
+    """The newest knowledge time in the files that features are made from; None where no file has such a column."""
+    declared = system.declaration
+    names = sorted({name for view in declared.feature_views.values() for name in system.reads(view.sql)})
+    told = {name: declared.sources[name] for name in names if isinstance(declared.sources[name].known_at, str)}
+    found: list[datetime] = []
+    with around.warehouse().connect() as connection:
+        for name, source in told.items():
+            if source.kind != "sql":
+                read = read_source(name, source, data=Path(around.data), connection=connection)
+                (newest,) = one_row(connection, f"SELECT max(known_at) FROM {read.table}")
+                found += [newest] if newest else []
+    return max(found, default=None)
 
 
 def _make(system: str, around: Surroundings, *, console: Console) -> None:

@@ -104,6 +104,22 @@ def serve(
 
 
 @app.command()
+def stream(
+    system: SystemName,
+    metrics_port: Annotated[int | None, typer.Option(help="Serve Prometheus metrics there; 0 for any port.")] = None,
+) -> None:
+    """Take events of the system's streams and renew features online until Ctrl-C."""
+    from threading import Event
+
+    from forecastle.cli.streaming import stream as work
+
+    try:
+        work(system, _around(), console=console, metrics_port=metrics_port, stop=Event())
+    except KeyboardInterrupt:
+        console.print("stopping")
+
+
+@app.command()
 def up(system: SystemName) -> None:
     """Start Dagster UI and daemon, MLflow UI and the prediction service; stop all on Ctrl-C."""
     from forecastle.cli.up import servers_up

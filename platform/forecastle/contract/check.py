@@ -18,9 +18,9 @@ from forecastle.contract.decision import PREDICT_AT, DecisionRule
 from forecastle.contract.decision_check import decision_arguments, decision_faults, import_problems, trial_fault
 from forecastle.contract.document import Place
 from forecastle.contract.errors import Problem, did_you_mean
-from forecastle.contract.estimators import ESTIMATOR_PARAMS, SYNONYMS
-from forecastle.contract.faults import boosting_faults, column_faults, feature_faults
+from forecastle.contract.faults import column_faults, feature_faults
 from forecastle.contract.findings import Findings
+from forecastle.contract.model_check import model_faults
 from forecastle.contract.source_check import TIME_COLUMNS, name_faults, source_faults
 from forecastle.contract.sql import ParsedSql, output_line, parse_select
 from forecastle.contract.stream_check import stream_faults
@@ -276,18 +276,8 @@ class _Checker:
         for name, model in self.system.models.items():
             place: Place = ("models", name)
             yield from self._names((*place, "features"), model.features or (), features, "feature")
-            if model.estimator not in ESTIMATOR_PARAMS:
-                hint = did_you_mean(model.estimator, ESTIMATOR_PARAMS)
-                yield from self.at((*place, "estimator"), f"estimator is {model.estimator!r}", hint)
-                continue
-            allowed = ESTIMATOR_PARAMS[model.estimator]
-            for param in model.params:
-                if param not in allowed:
-                    here = (*place, "params", param)
-                    synonym = SYNONYMS[model.estimator].get(param)
-                    hint = f"write {synonym}" if synonym else did_you_mean(param, allowed)
-                    yield from self.at(here, f"{model.estimator} has no parameter {param!r}", hint)
-            for spot, text, hint in boosting_faults(model, self.system.model_features(name), features):
+            seen = {feature: features[feature] for feature in model.features or features if feature in features}
+            for spot, text, hint in model_faults(model, seen):
                 yield from self.at((*place, *spot), text, hint)
 
     def _evaluate(self) -> Iterator[Problem]:

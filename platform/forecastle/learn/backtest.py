@@ -175,7 +175,7 @@ def answer_cut(system: LoadedSystem, rows: pd.DataFrame, cut: Cut, *, model: str
     answers = _answer_columns(system, rows.iloc[trained.split.test]).assign(
         raw_score=trained.test_raw,
         probability=trained.test_probability,
-        trained_rows=len(trained.split.train) + len(trained.split.calibrate),
+        trained_rows=len(trained.split.train),
     )
     return _with_cut(answers.reset_index(drop=True), cut.at)
 
@@ -183,7 +183,7 @@ def answer_cut(system: LoadedSystem, rows: pd.DataFrame, cut: Cut, *, model: str
 def cut_scores(system: LoadedSystem, predictions: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """Scores of each cut, columns `SCORE_COLUMNS`, oldest first; AUC is NaN where only one outcome happened.
 
-    `trained_rows` counts training and calibration rows. `difference` is Brier minus the baseline's on the rows that
+    `difference` is Brier minus the baseline's on the rows that
     have one, below 0 where the model is better: unlike Brier itself it may be compared between cuts. Intervals are
     95 % cluster-bootstrap ones, NaN where all rows settle together.
     """

@@ -29,12 +29,13 @@ FEATURE_SET: Final = "feature_set.json"
 MODEL: Final = "model.txt"
 CALIBRATOR: Final = "calibrator.json"
 REFERENCE: Final = "reference.json"
+SCORING: Final = "scoring.json"
 GOLDEN: Final = "golden.json"
 CARD: Final = "card.md"
 DECISION: Final = "decision.json"
 VIEWS: Final = "views.json"
 GOLDEN_ROWS_MIN: Final = 16
-FILES: Final = (FEATURE_SET, MODEL, CALIBRATOR, REFERENCE, GOLDEN, CARD)
+FILES: Final = (FEATURE_SET, MODEL, SCORING, CALIBRATOR, REFERENCE, GOLDEN, CARD)
 OPTIONAL: Final = (DECISION, VIEWS)
 
 
@@ -51,6 +52,7 @@ class Golden:
 class Bundle:
     """A verified bundle in memory; `facts` say where it came from.
 
+    `start` is the position among the model's features of the probability that the trees start from, if they do.
     `decision` is the system's rule, if it has one; `views` are those that rows may be pushed into.
     """
 
@@ -64,6 +66,7 @@ class Bundle:
     golden: Golden
     card: str
     facts: Mapping[str, Any] = field(default_factory=dict)
+    start: int | None = None
     decision: DecisionRule | None = None
     views: tuple[PushView, ...] = ()
 
@@ -79,6 +82,7 @@ class BundleParts:
     golden: Golden
     card: str
     facts: Mapping[str, Any]
+    start_from: str | None = None
     decision: DecisionRule | None = None
     views: tuple[PushView, ...] = ()
 
@@ -94,6 +98,7 @@ def write_bundle(folder: Path, parts: BundleParts) -> str:
     contents = {
         FEATURE_SET: canonical_json(parts.feature_set.to_json()),
         MODEL: parts.model_bytes,
+        SCORING: canonical_json({"start_from": parts.start_from}),
         CALIBRATOR: canonical_json(parts.calibrator.to_json()),
         REFERENCE: canonical_json(parts.reference),
         GOLDEN: canonical_json(
@@ -184,9 +189,18 @@ def _assemble(digest: str, manifest: Mapping[str, Any], contents: Mapping[str, b
         golden=golden,
         card=contents[CARD].decode(),
         facts=manifest["facts"],
+        start=_start(_json(contents[SCORING], SCORING)["start_from"], feature_set),
         decision=DecisionRule.from_json(_json(contents[DECISION], DECISION)) if DECISION in contents else None,
         views=tuple(map(PushView.from_json, _json(contents[VIEWS], VIEWS)["views"])) if VIEWS in contents else (),
     )
+
+
+def _start(name: str | None, feature_set: FeatureSet) -> int | None:
+    if name is None:
+        return None
+    if name not in feature_set.model_features:
+        raise BundleError(f"{SCORING} starts from {name!r}, which is none of the model's features")
+    return feature_set.model_features.index(name)
 
 
 def _golden(data: Mapping[str, Any]) -> Golden:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from forecastle.learn.bundle import Bundle
-from forecastle.learn.native_booster import NativeBooster
+from forecastle.learn.native_booster import booster_of
 
 
 def golden_faults(bundle: Bundle) -> tuple[str, ...]:
@@ -18,7 +18,7 @@ def golden_faults(bundle: Bundle) -> tuple[str, ...]:
     Raises:
         BundleError: the model's bytes are not the recorded ones, or LightGBM refuses them.
     """
-    booster = NativeBooster(bundle.model_bytes, expected_sha256=bundle.model_sha256)
+    booster = booster_of(bundle)
     faults = []
     for index, row in enumerate(bundle.golden.rows):
         raw = booster.predict_one([np.nan if value is None else value for value in row])

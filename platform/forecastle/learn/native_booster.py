@@ -1,7 +1,7 @@
 """LightGBM's single-row predictor through its C interface, bit-equal with `lightgbm.Booster.predict`.
 
-Belongs here: finding the shared library, loading checked model bytes, one row and many rows to scores.
-Does not belong here: training, calibration, bundles. The lightgbm package is not imported: 140 MB a process.
+Belongs here: finding the shared library, loading checked bytes or a bundle's, one row and many rows to scores.
+Does not belong here: training, calibration, writing bundles. The lightgbm package is not imported: 140 MB a process.
 C interface: https://lightgbm.readthedocs.io/en/stable/C-API.html
 """
 
@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecastle.contract.errors import BundleError
+from forecastle.learn.bundle import Bundle
 from forecastle.measure.calibrators import log_odds as start_log_odds
 from forecastle.measure.calibrators import sigmoid
 
@@ -210,10 +211,18 @@ class NativeBooster:
             raise BundleError(f"LightGBM refused: {text}")
 
 
+def booster_of(bundle: Bundle) -> NativeBooster:
+    """The bundle's model, with the start that the bundle names: every reader of bundles scores through this one.
+
+    Raises:
+        BundleError: the model's bytes are not the recorded ones, or LightGBM refuses them.
+    """
+    return NativeBooster(bundle.model_bytes, expected_sha256=bundle.model_sha256, start=bundle.start)
+
+
 def _started(score: Any, start: Any) -> Any:
     """Probability of the trees' sum and the log-odds they started from; the same bits for one row and for many."""
     return sigmoid(score + start_log_odds(start))
-
 
 
 @cache

@@ -18,7 +18,7 @@ from forecastle.contract.decision import CLOSED, PREDICT_AT
 from forecastle.contract.errors import BundleError
 from forecastle.contract.on_demand import on_demand_columns
 from forecastle.learn.bundle import Bundle
-from forecastle.learn.native_booster import NativeBooster
+from forecastle.learn.native_booster import booster_of
 
 FloatArray = NDArray[np.float64]
 
@@ -59,7 +59,7 @@ def score_rows(bundle: Bundle, frame: pd.DataFrame) -> Scores:
     columns = {name: frame[name].to_numpy(np.float64, na_value=np.nan) for name in from_views}
     columns.update(on_demand_columns(feature_set, columns))
     matrix = np.column_stack([columns[name] for name in feature_set.model_features])
-    booster = NativeBooster(bundle.model_bytes, expected_sha256=bundle.model_sha256)
+    booster = booster_of(bundle)
     raw = booster.predict(np.ascontiguousarray(matrix))
     return Scores(raw, bundle.calibrator.apply(raw), columns)
 

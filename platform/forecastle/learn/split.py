@@ -20,18 +20,15 @@ ROWS_MIN = 20
 
 @dataclass(frozen=True, slots=True)
 class TimeSplit:
-    """Row positions of each part and the instants that divide them.
+    """Row positions of each part and the instant that divides them.
 
-    A row trains only when its outcome was known `embargo` before `calibrate_from`; it calibrates only when its
-    prediction stands at or after `calibrate_from` and its outcome was known `embargo` before `test_from`; it
-    tests when its prediction stands at or after `test_from`. Every other row is purged. `first_at` and `last_at`
-    are the earliest and the latest `predict_at` of all rows. Times are UTC.
+    A row trains only when it was asked before `test_from` and its outcome was known `embargo` before that; it
+    tests when it was asked at or after `test_from`. Every other row is purged. `first_at` and `last_at` are the
+    earliest and the latest `predict_at` of all rows. Times are UTC.
     """
 
     train: np.ndarray
-    calibrate: np.ndarray
     test: np.ndarray
-    calibrate_from: datetime
     test_from: datetime
     first_at: datetime
     last_at: datetime
@@ -57,25 +54,18 @@ def time_split(frame: pd.DataFrame, split: Split, *, test_from: datetime | None 
     predict_at = frame["predict_at"]
     known_at = frame["known_at"]
     cut = _instant(predict_at, 1 - split.test) if test_from is None else pd.Timestamp(test_from)
-    usable = (predict_at < cut) & (known_at <= cut - split.embargo)
-    if not usable.any():
-        raise LearnError(_too_few("train", 0, split.embargo))
-    calibrate_from = _instant(predict_at[usable], 1 - split.calibrate)
-    train = usable & (predict_at < calibrate_from) & (known_at <= calibrate_from - split.embargo)
-    calibrate = usable & (predict_at >= calibrate_from)
+    train = (predict_at < cut) & (known_at <= cut - split.embargo)
     test = predict_at >= cut
-    judged = {"train": train, "calibrate": calibrate, **({"test": test} if test_from is None else {})}
+    judged = {"train": train, **({"test": test} if test_from is None else {})}
     for name, mask in judged.items():
         _require(name, frame.loc[mask, "outcome"], split.embargo)
     return TimeSplit(
         train=np.flatnonzero(train),
-        calibrate=np.flatnonzero(calibrate),
         test=np.flatnonzero(test),
-        calibrate_from=calibrate_from.to_pydatetime(),
         test_from=cut.to_pydatetime(),
         first_at=predict_at.min().to_pydatetime(),
         last_at=predict_at.max().to_pydatetime(),
-        purged=int((~(train | calibrate | test)).sum()),
+        purged=int((~(train | test)).sum()),
     )
 
 
@@ -99,16 +89,12 @@ def _instant(times: pd.Series[pd.Timestamp], share: float) -> pd.Timestamp:
 
 def _require(name: str, outcomes: pd.Series[float], embargo: timedelta) -> None:
     if len(outcomes) < ROWS_MIN:
-        raise LearnError(_too_few(name, len(outcomes), embargo))
+        raise LearnError(
+            f"the {name} part has {len(outcomes)} rows; at least {ROWS_MIN} are required: "
+            f"bring more labelled rows, or make evaluate.split.embargo ({embargo}) shorter"
+        )
     if outcomes.min() == outcomes.max():
         raise LearnError(
             f"the {name} part has only outcome {outcomes.iloc[0]:g} in {len(outcomes)} rows; both are required: "
             "bring a longer history"
         )
-
-
-def _too_few(name: str, rows: int, embargo: timedelta) -> str:
-    return (
-        f"the {name} part has {rows} rows; at least {ROWS_MIN} are required: "
-        f"bring more labelled rows, or make evaluate.split.embargo ({embargo}) shorter"
-    )

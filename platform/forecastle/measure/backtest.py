@@ -103,8 +103,9 @@ def probabilistic_sharpe(
     variance = 1 - skewness * sharpe + (kurtosis - 1) / 4 * sharpe**2
     if not n >= 2 or not variance > 0 or not math.isfinite(benchmark):
         raise MeasureError(
-            f"a Sharpe ratio needs at least 2 periods and possible moments, got n {n}, benchmark {benchmark}, skewness {skewness}, "
-            f"kurtosis {kurtosis}: kurtosis is at least 1 + skewness² (3 for normal returns)"
+            f"a Sharpe ratio needs at least 2 periods and possible moments, got n {n}, "
+            f"benchmark {benchmark}, skewness {skewness}, kurtosis {kurtosis}: "
+            "kurtosis is at least 1 + skewness² (3 for normal returns)"
         )
     return float(special.ndtr((sharpe - benchmark) * math.sqrt(n - 1) / math.sqrt(variance)))
 

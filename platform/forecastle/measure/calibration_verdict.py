@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from forecastle.measure.arrays import as_option
 from forecastle.measure.scores import normal_quantile
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from forecastle.contract.errors import MeasureError
+from forecastle.measure.arrays import as_option
 
 STEP_SECONDS: Final = 1800.0
 WIDTH_SECONDS: Final = 900.0
@@ -79,8 +80,9 @@ def ahead_rows(seconds: ArrayLike, limit_seconds: ArrayLike, *, allowed_seconds:
     """How many times lie further beyond their limit (one, or one a row) than two good clocks can differ.
 
     Raises:
-        MeasureError: limits are neither one nor as many as times.
+        MeasureError: limits are neither one nor as many as times, or a negative or missing allowance.
     """
+    as_option(allowed_seconds, name="allowed_seconds", high=np.inf)
     times, limits = _seconds(seconds), _seconds(limit_seconds)
     if limits.ndim and limits.shape != times.shape:
         raise MeasureError(f"got {times.shape} times and {limits.shape} limits; give one limit, or one a time")

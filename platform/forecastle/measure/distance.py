@@ -15,7 +15,7 @@ import numpy as np
 from scipy import special, stats
 
 from forecastle.contract.errors import MeasureError
-from forecastle.measure.arrays import as_finite
+from forecastle.measure.arrays import as_finite, as_option
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -49,6 +49,7 @@ def divergence(reference_counts: ArrayLike, current_counts: ArrayLike, *, tolera
     Raises:
         MeasureError: different numbers of cells, a negative count, or a side without rows.
     """
+    as_option(tolerance, name="tolerance", high=np.inf)
     a, b = _used_cells(reference_counts, current_counts)
     scale, free = 1 / a.sum() + 1 / b.sum(), a.size - 1
     p, q = a / a.sum(), b / b.sum()
@@ -123,7 +124,15 @@ def excess_p_value(reference_count: int, n: int, current_count: int, m: int) -> 
     Fisher's exact test. When `reference_count` is one less than the number of spacings beyond order
     statistics of the reference, it is the distribution-free test of their tail share (Wilks 1941): the
     reference is a sample too.
+
+    Raises:
+        MeasureError: counts that are not 0 <= count <= rows.
     """
+    if not (0 <= reference_count <= n and 0 <= current_count <= m):
+        raise MeasureError(
+            f"got {reference_count} of {n} and {current_count} of {m} rows; 0 <= count <= rows is allowed; "
+            "pass counts, not rates"
+        )
     if current_count == 0:
         return 1.0
     hits = reference_count + current_count

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from forecastle.contract.errors import MeasureError
+from forecastle.measure.arrays import as_option
 from forecastle.measure.scores import auc, normal_quantile
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def domain_drift(
     """
     from scipy import special
 
+    as_option(tolerance, name="tolerance", high=0.5)
+    as_option(alpha, name="alpha")
     rows, is_current = _joined(reference, current, folds)
     scores, fold, gain = _out_of_fold(rows, is_current, folds=folds, trees=trees, seed=seed)
     # Scores of different folds come from different models and are not comparable.

@@ -8,13 +8,14 @@ Does not belong here: references (`reference.py`), distances (`distance.py`), fa
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from forecastle.contract.errors import MeasureError, did_you_mean
+from forecastle.measure.arrays import as_option
 from forecastle.measure.distance import (
     chi2_p_value,
     divergence,
@@ -69,6 +70,10 @@ class Tolerance:
     unseen_rate: float = 0.005
     tail_rate: float = 0.005
 
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            as_option(getattr(self, field.name), name=f"tolerance {field.name}", high=np.inf)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DriftTable:
@@ -119,6 +124,7 @@ def drift_table(
     if missing:
         hint = did_you_mean(missing[0], [str(name) for name in current])
         raise MeasureError(f"got no current values for the features {', '.join(missing)}; {hint}")
+    as_option(alpha, name="alpha")
     limits = tolerance or Tolerance()
     compared = {name: _compare(name, ref, current[name], limits) for name, ref in references.items()}
     tests = _test_table(compared, alpha)
@@ -134,6 +140,7 @@ def unit_change(ref: Reference, values: Any, *, alpha: float = 0.001) -> str | N
     Raises:
         MeasureError: values are not numbers.
     """
+    as_option(alpha, name="alpha")
     ordered, _ = sorted_values(values)
     if ref.kind != "numeric" or not ordered.size or not ref.n:
         return None

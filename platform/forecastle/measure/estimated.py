@@ -16,7 +16,7 @@ import pandas as pd
 from scipy import special
 
 from forecastle.contract.errors import MeasureError
-from forecastle.measure.arrays import as_codes, as_finite, as_outcomes, as_probabilities, same_length
+from forecastle.measure.arrays import as_codes, as_finite, as_option, as_outcomes, as_probabilities, same_length
 from forecastle.measure.bootstrap import Interval
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def estimate_performance(
         MeasureError: empty, missing or mismatched input, probabilities outside [0, 1], decisions other than
             0/1.
     """
+    as_option(threshold, name="threshold")
     p = as_probabilities(probabilities)
     decided = p >= threshold if decisions is None else as_outcomes(decisions, name="decision") == 1
     ranking = p if scores is None else as_finite(scores, name="score")
@@ -101,6 +102,7 @@ def estimate_shifted_performance(
     from forecastle.measure.isotonic import pool_ties
     from forecastle.measure.recalibration import isotonic_calibrator
 
+    as_option(threshold, name="threshold")
     served = as_probabilities(probabilities)
     cells = pool_ties(
         reference_outcomes, reference_probabilities, weights=as_finite(density_ratios, name="density ratio")

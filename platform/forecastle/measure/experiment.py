@@ -15,7 +15,7 @@ import numpy as np
 from scipy import special
 
 from forecastle.contract.errors import MeasureError
-from forecastle.measure.arrays import as_finite, same_length
+from forecastle.measure.arrays import as_finite, as_option, same_length
 from forecastle.measure.confidence_sequence import asymptotic_half_width, asymptotic_log_e
 from forecastle.measure.intervals import two_proportions
 
@@ -100,6 +100,8 @@ def sample_ratio(
     Raises:
         MeasureError: other arms than declared, negative counts, no units, or shares that do not add up to 1.
     """
+    as_option(alpha, name="alpha", low=1e-300)
+    as_option(concentration, name="concentration", low=1.0, high=1e12)
     _check_split(counts, shares)
     x = np.array([counts[arm] for arm in shares], dtype=np.float64)
     share = np.array(list(shares.values()))
@@ -292,6 +294,9 @@ def _difference(control: ArmSummary, treatment: ArmSummary, level: float, *, is_
     """Estimate and standard error of the difference, or of the relative lift."""
     if not 0 < level < 1:
         raise MeasureError(f"level must lie strictly between 0 and 1 (0.95 for 95 %), got {level}")
+    for arm in (control, treatment):
+        if not (math.isfinite(arm.mean) and 0 <= arm.variance < math.inf and arm.n >= 2):
+            raise MeasureError(f"got {arm}; finite numbers of at least 2 units are allowed; use `arm_summary`")
     a, b = control.variance / control.n, treatment.variance / treatment.n
     if a + b == 0:
         raise MeasureError("the metric never varies in either arm: there is nothing to read out")
@@ -344,12 +349,13 @@ def _readout(
 
 
 def _check_split(counts: Mapping[str, int], shares: Mapping[str, float]) -> None:
-    if set(counts) != set(shares) or min(counts.values(), default=-1) < 0 or sum(counts.values()) == 0:
+    units = sum(counts.values())
+    if set(counts) != set(shares) or min(counts.values(), default=-1) < 0 or not 0 < units < math.inf:
         raise MeasureError(
             f"counts must have the declared arms {list(shares)} and some units, got {dict(counts)}: "
             "count every arm, an empty one as 0"
         )
-    if min(shares.values()) <= 0 or abs(sum(shares.values()) - 1) > 1e-9:
+    if min(shares.values()) <= 0 or not abs(sum(shares.values()) - 1) <= 1e-9:
         raise MeasureError(f"shares must be positive and add up to 1, got {dict(shares)}")
 
 

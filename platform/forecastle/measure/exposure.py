@@ -179,7 +179,7 @@ def _minimum_shares(
     codes, known = as_codes(np.broadcast_to(labels, shape).ravel(), name="group")
     unknown = [label for label in minimum_share if label not in known]
     wanted = list(minimum_share.values())
-    if unknown or not wanted or min(wanted) < 0 or sum(wanted) > 1 + 1e-12:
+    if unknown or not wanted or min(wanted) < 0 or not sum(wanted) <= 1 + 1e-12:
         raise MeasureError(
             f"minimum_share: got {dict(minimum_share)}; shares >= 0 that sum to at most 1 are allowed, "
             f"for groups among {list(known)}"

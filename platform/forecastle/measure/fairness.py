@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from forecastle.contract.errors import MeasureError, did_you_mean
-from forecastle.measure.arrays import as_codes, as_finite, as_outcomes, same_length
+from forecastle.measure.arrays import as_codes, as_finite, as_option, as_outcomes, same_length
 from forecastle.measure.distance import chi2_p_value
 from forecastle.measure.intervals import two_proportions, wilson
 from forecastle.measure.multiple import benjamini_hochberg
@@ -153,6 +153,8 @@ def disparity(
     Raises:
         MeasureError: a metric that the table does not hold, or fewer than two groups with rows.
     """
+    as_option(tolerance, name="tolerance")
+    as_option(alpha, name="alpha")
     own = rates[(rates["metric"] == metric) & (rates["n"] > 0)].reset_index(drop=True)
     if len(own) < 2:
         hint = did_you_mean(metric, rates["metric"].unique())

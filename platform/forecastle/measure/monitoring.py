@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from forecastle.contract.errors import MeasureError
-from forecastle.measure.arrays import FloatArray, as_finite
+from forecastle.measure.arrays import FloatArray, as_finite, as_option
 from forecastle.measure.confidence_sequence import SequenceState
 from forecastle.measure.scores import normal_quantile
 
@@ -103,6 +103,7 @@ def start_risk_monitor(
     Raises:
         MeasureError: missing losses or losses outside the bounds, bounds in the wrong order.
     """
+    as_option(tolerance, name="tolerance", high=math.inf)
     low, high = bounds
     if not (math.isfinite(high - low) and high > low):
         raise MeasureError(f"bounds: got {bounds}; (smallest, largest) possible loss, both finite, is allowed")

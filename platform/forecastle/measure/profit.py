@@ -61,7 +61,7 @@ def profit_curve(
             not above 0.
     """
     stake, profit = _settled(stakes, decimal_odds, won)
-    if bankroll <= 0:
+    if not 0 < bankroll < np.inf:
         raise MeasureError(f"bankroll: got {bankroll:g}; more than 0 is allowed; drawdowns are shares of it")
     after = bankroll + np.cumsum(profit)
     peak = np.maximum.accumulate(np.maximum(after, bankroll))

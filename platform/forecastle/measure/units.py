@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 
+from forecastle.contract.errors import MeasureError
+
 SUSPECTED_FACTORS = (7.0, 24.0, 60.0, 100.0, 1000.0, 3600.0)
 
 _SIZES = (
@@ -36,7 +38,13 @@ def suspected_factor(ratio: float) -> float | None:
 
 
 def unit_sentence(factor: float, *, unit: str) -> str:
-    """What to tell a person whose feature of `unit` arrived `factor` times too large."""
+    """What to tell a person whose feature of `unit` arrived `factor` times too large.
+
+    Raises:
+        MeasureError: a factor that is not finite and above 0.
+    """
+    if not 0 < factor < math.inf:
+        raise MeasureError(f"factor: got {factor}; a finite number above 0 is allowed; see `suspected_factor`")
     actual = _unit_behind(factor, unit)
     if actual:
         return f"values look like {actual}, contract says {unit}"

@@ -21,7 +21,7 @@ import forecastle
 from forecastle.contract.decision import PREDICT_AT
 from forecastle.contract.errors import BundleError, ForecastleError
 from forecastle.learn.bundle import Bundle, load_bundle
-from forecastle.learn.native_booster import NativeBooster
+from forecastle.learn.native_booster import NativeBooster, booster_of
 from forecastle.serve.resolve import Resolver
 from forecastle.store.home import Home
 
@@ -66,7 +66,7 @@ def load_champion(
         lacking = set(bundle.decision.inputs) - {PREDICT_AT, *bundle.feature_set.by_name}
         if lacking:
             raise BundleError(f"{bundle.decision.function} needs {sorted(lacking)}, which the feature set has not")
-    booster = NativeBooster(bundle.model_bytes, expected_sha256=bundle.model_sha256)
+    booster = booster_of(bundle)
     names = bundle.feature_set.model_features
     if booster.width != len(names):
         raise BundleError(f"the model takes {booster.width} values, its feature set has {len(names)}")

@@ -131,7 +131,6 @@ class Predictor:
             raise broken_contract(resolution.refused, code=code)
         return resolution
 
-
     def _rows(self, entity: Mapping[str, Any], champion: Champion) -> Rows | None:
         """Newest row of each view; a view may know an entity by fewer keys than the prediction names."""
         found: dict[str, StoredRow | None] = {}

@@ -19,11 +19,24 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
+class _ShownFeature(msgspec.Struct, frozen=True, gc=False):
+    """One feature of a receipt, its keys in this order."""
+
+    value: Any
+    status: str
+    age_seconds: float | None = None
+    event_at: str | None = None
+    known_at: str | None = None
+
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
 def receipt(prediction: Prediction) -> bytes:
     """The receipt of one logged prediction, as JSON bytes; the same record gives the same bytes."""
     has_interval = prediction.interval_low is not None and prediction.interval_high is not None
     interval = {"low": prediction.interval_low, "high": prediction.interval_high} if has_interval else None
-    return msgspec.json.encode(
+    return _encode(
         {
             "prediction_id": prediction.prediction_id,
             "request_id": prediction.request_id,
@@ -49,28 +62,25 @@ def receipt(prediction: Prediction) -> bytes:
 
 def features_json(resolution: Resolution, *, now_us: int) -> str:
     """Features as the receipt shows them: name → value, status, age in seconds, event_at, known_at."""
-    return msgspec.json.encode(
-        {
-            name: {
-                "value": feature.value,
-                "status": feature.status,
-                "age_seconds": None if feature.event_at_us is None else (now_us - feature.event_at_us) / MICROSECONDS,
-                "event_at": None if feature.event_at_us is None else iso(feature.event_at_us),
-                "known_at": None if feature.known_at_us is None else iso(feature.known_at_us),
-            }
-            for name, feature in resolution.features.items()
-        }
-    ).decode()
+    shown = {}
+    for name, feature in resolution.features.items():
+        event_at_us, known_at_us = feature.event_at_us, feature.known_at_us
+        if event_at_us is None or known_at_us is None:
+            shown[name] = _ShownFeature(feature.value, feature.status)
+        else:
+            age_seconds = (now_us - event_at_us) / MICROSECONDS
+            shown[name] = _ShownFeature(feature.value, feature.status, age_seconds, iso(event_at_us), iso(known_at_us))
+    return _encode(shown).decode()
 
 
 def degraded_json(resolution: Resolution) -> str:
     """What was degraded, as the receipt shows it."""
-    return msgspec.json.encode(resolution.degraded).decode() if resolution.degraded else "[]"
+    return _encode(resolution.degraded).decode() if resolution.degraded else "[]"
 
 
 def json_text(value: Any) -> str:
     """Compact JSON text; NaN becomes null."""
-    return msgspec.json.encode(value).decode()
+    return _encode(value).decode()
 
 
 def microseconds(moment: datetime) -> int:

@@ -112,10 +112,9 @@ def trace_prediction(
 
 def replay(bundle: Bundle, vector: list[float | None]) -> float:
     """The probability that a bundle gives a logged vector."""
-    from forecastle.learn.native_booster import NativeBooster
+    from forecastle.learn.native_booster import booster_of
 
-    booster = NativeBooster(bundle.model_bytes, expected_sha256=bundle.model_sha256)
-    raw = booster.predict_one([float("nan") if value is None else float(value) for value in vector])
+    raw = booster_of(bundle).predict_one([float("nan") if value is None else float(value) for value in vector])
     return bundle.calibrator.apply_scalar(raw)
 
 

@@ -77,7 +77,8 @@ class RedisOnlineStore:
             StoreError: the URL is not one of Redis.
         """
         try:
-            self._client = redis.Redis.from_url(
+            # Its own types allow for answers decoded to text, which these never are.
+            self._client: Any = redis.Redis.from_url(
                 url,
                 socket_timeout=timeout_seconds,
                 socket_connect_timeout=timeout_seconds,
@@ -173,8 +174,7 @@ class RedisOnlineStore:
                 f"view {view.name} is stored by key {', '.join(json.loads(stored))}, not {', '.join(view.keys)}; "
                 "give the view another name, or remove it from Redis and push again"
             )
-        known = {(_COLUMNS + columns.digest): columns.text, "newest": columns.digest}
-        self._client.hset(meta, mapping=known)
+        self._client.hset(meta, mapping={_COLUMNS + columns.digest: columns.text, b"newest": columns.digest})
 
     def _row(self, view: ViewColumns, row: bytes) -> OnlineRow:
         event_at_us, known_at_us, digest = unpack_head(row)

@@ -62,7 +62,7 @@ def push_view(
     version = warehouse.resolve(TableName(system.name, KIND, name))
     stored = entities = 0
     with warehouse.connect() as connection:
-        for batch in newest_rows(connection, warehouse.relation(version), columns, now):
+        for batch in newest_rows_by_entity(connection, warehouse.relation(version), columns, now):
             entities += len(batch)
             stored += online.write(columns, batch)
     if not entities:
@@ -75,7 +75,7 @@ def online_view(name: str, view: FeatureView, entity: Entity) -> OnlineView:
     return OnlineView(name, dict(entity.keys), {feature: f.dtype for feature, f in view.features.items()})
 
 
-def newest_rows(
+def newest_rows_by_entity(
     connection: duckdb.DuckDBPyConnection, relation: str, columns: OnlineView, now: datetime
 ) -> Iterator[list[tuple[Any, ...]]]:
     """Per entity the row that the online store should hold at `now`, as it takes them, in batches, by key."""

@@ -23,7 +23,7 @@ from forecastle.store.crash import CrashHook, no_crash
 from forecastle.store.delta_log import TableName, TableVersion
 from forecastle.store.feature_views import view_columns
 from forecastle.store.online import OnlineStore
-from forecastle.store.push import newest_rows, online_view
+from forecastle.store.push import newest_rows_by_entity, online_view
 from forecastle.store.rules import rule_case
 from forecastle.store.selects import typed_select
 from forecastle.store.sql import column_list, connect_locked, instant, one_row, quote_ident
@@ -82,8 +82,8 @@ class StreamState:
         self._streams = [name for name in read if declared.sources[name].kind == "stream"]
         self._others = [name for name in read if name not in self._streams]
         self._connection, self._versions = self._load(now)
-        for view in self._views.values():
-            self._touch(view, quote_ident(_events(str(view.declared.stream))))
+        for followed in self._views.values():
+            self._touch(followed, quote_ident(_events(str(followed.declared.stream))))
 
     @property
     def touched(self) -> int:
@@ -194,7 +194,7 @@ class StreamState:
         columns = online_view(name, view.declared, self._system.declaration.entity[view.declared.entity])
         crash_at("stream.after_compute")
         stored = 0
-        for batch in newest_rows(self._connection, f"SELECT * FROM __rows WHERE {whole}", columns, now):
+        for batch in newest_rows_by_entity(self._connection, f"SELECT * FROM __rows WHERE {whole}", columns, now):
             stored += online.write(columns, batch)
         crash_at("stream.after_online")
         for key in keys:

@@ -7,7 +7,7 @@ Does not belong here: taking events (`streams.py`), sources of files and databas
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final
@@ -160,7 +160,7 @@ def held(version: TableVersion | None, log: StreamLog) -> int:
     return int(version.facts[_SEQUENCE_FACT])
 
 
-def _parsed(lines: Sequence[bytes], columns: dict[str, str]) -> pa.Table:
+def _parsed(lines: Sequence[bytes], columns: Mapping[str, str]) -> pa.Table:
     schema = pa.schema([(name, _ARROW[dtype]) for name, dtype in columns.items()])
     if not lines:
         return schema.empty_table()

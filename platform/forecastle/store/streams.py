@@ -124,13 +124,11 @@ class StreamWorker:
         renewed, online = self._renew()
         return Step(stored, dead, renewed, online)
 
-    def run(self, stop: threading.Event) -> None:
+    def run(self, stop: threading.Event, *, on_step: Callable[[Step], None]) -> None:
         """Step until told to stop; a stream or store that is away is waited for."""
         while not stop.is_set():
             try:
-                self.step()
-            except ConflictError:
-                raise
+                on_step(self.step())
             except StoreError as error:
                 logger.error("stream worker waits: %s", error)  # noqa: TRY400  expected: no trace
                 stop.wait(RETRY_SECONDS)

@@ -1,14 +1,18 @@
-"""The check of every calibration report: is miscalibration within what the gates allow.
+"""What every calibration report shows in the UI: its check, its verdict, its picture, its numbers.
 
-Belongs here: the check's specification and result, also where there is no report yet.
+Belongs here: the check's specification and result, also where there is no report yet, and the metadata.
 Does not belong here: the report (`forecastle.learn.calibration`), the assets that make one.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import dagster as dg
 
 from forecastle.contract.load import LoadedSystem
+from forecastle.draw.images import markdown_image
+from forecastle.draw.report import calibration_pictures
 from forecastle.measure.calibration_report import CalibrationReport
 
 MISCALIBRATION_CHECK = "miscalibration"
@@ -34,3 +38,19 @@ def miscalibration_result(
         description=sentence if report is None else report.verdict.sentence,
         metadata={"limit": limit, **({} if value is None else {MISCALIBRATION_CHECK: value})},
     )
+
+
+def report_metadata(report: CalibrationReport | None) -> dict[str, Any]:
+    """Verdict, reliability diagram and the Brier score's parts; nothing without a report."""
+    if report is None:
+        return {}
+    brier = report.scores.decompositions[0]
+    picture = calibration_pictures(report)["reliability"]
+    return {
+        "verdict": report.verdict.sentence,
+        "reliability": dg.MetadataValue.md(markdown_image(picture, label="Reliability")),
+        "brier": brier.score,
+        "miscalibration": brier.miscalibration,
+        "discrimination": brier.discrimination,
+        "uncertainty": brier.uncertainty,
+    }
