@@ -20,6 +20,7 @@ from assets.live import (
     build_outcomes,
 )
 from assets.models import build_model_asset
+from assets.parity import build_parity
 from assets.predictions import build_batch_predictions, build_predictions
 from assets.promotion import build_bento_asset, build_promotion
 from assets.sources import build_source
@@ -37,6 +38,7 @@ def build_system(system: LoadedSystem) -> dg.Definitions:
             *(build_source(system, name) for name in declared.sources),
             *(build_features(system, name) for name in views),
             *(build_online(system, name) for name, view in views.items() if view.online),
+            build_parity(system),
             build_training_set(system),
             *(
                 build(system, name)

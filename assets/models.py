@@ -64,6 +64,9 @@ def build_model_asset(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
             "mlflow_run_id": built.mlflow_run_id,
             "training_set": identity.content_hash,
             "calibrator": built.trained.calibrator.name,
+            "start_from": built.trained.start_from or "base rate",
+            "rounds": built.trained.rounds.rounds,
+            "held_out_log_loss": built.trained.rounds.log_loss,
             "rows_trained": len(built.trained.split.train),
             "rows_purged": built.trained.split.purged,
             "importance": dg.MetadataValue.md(

@@ -33,6 +33,7 @@ def build_promotion(system: LoadedSystem) -> dg.AssetsDefinition:
             kinds={"mlflow", "sqlite"},
             deps=[
                 key(system, "comparison"),
+                key(system, "parity"),
                 *(key(system, kind, model) for kind in ("models", "calibration") for model in models),
             ],
         ),

@@ -123,7 +123,7 @@ def _origin(source: Source) -> str:
     if source.kind == "sql":
         return f"{source.path or (source.url and source.url.env)}: {source.table or 'query'}"
     if source.kind == "stream":
-        return f"topic {source.kafka.topic}" if source.kafka else "events posted to /events"
+        return f"topic {source.kafka.topic}" if source.kafka else "events posted to /stream"
     return source.path
 
 

@@ -159,6 +159,8 @@ def test_every_open_market_has_a_batch_prediction_and_online_rows(made: Made) ->
     rows = made.world.platform.warehouse().frame("prediction_markets/batch_predictions/all")
     assert rows["market_id"].is_unique
     assert rows["probability"].between(0, 1).all()
+    assert {json.loads(decision)["action"] for decision in rows["decision"]} <= {"buy_yes", "buy_no", "pass"}
+    assert not (rows["days_to_resolution"] < 0).any()  # past the cut-off there is no prediction
     with closing(sqlite3.connect(Home(made.world.home).online(NAME))) as connection:
         tables = {name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
     assert len(tables) >= len(made.world.system.declaration.feature_views)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 
 from forecastle.draw.discrimination import (
     miscalibration_discrimination_diagram,
@@ -14,10 +18,10 @@ from forecastle.draw.discrimination import (
 )
 from forecastle.measure.curves import murphy_curve, roc_curve
 from forecastle.measure.decomposition import decompose_forecasts
+from forecastle.measure.isotonic import pool_ties
 from forecastle.measure.scores import auc_interval_of
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
 
     from forecastle.measure.isotonic import Cells
@@ -97,3 +101,35 @@ def test_names_do_not_cover_each_other(compared: pd.DataFrame) -> None:
     boxes = [text.get_window_extent() for text in figure.axes[0].texts if text.get_text() in {"forecast", "close by"}]
     assert len(boxes) == 2
     assert not boxes[0].overlaps(boxes[1])
+
+
+@pytest.mark.parametrize("base_rate", [0.03, 0.15, 0.5, 0.85, 0.97])
+def test_murphy_legend_leaves_the_peak_free(base_rate):
+    """The legend stands in the upper corner that the base rate's line does not reach, so nothing is covered."""
+    curve = murphy_curve(pool_ties([0, 1], [base_rate, base_rate], weights=[1 - base_rate, base_rate]))
+    figure = murphy_diagram(curve)
+    FigureCanvasAgg(figure).draw()
+    axes = figure.axes[0]
+    box = axes.get_legend().get_window_extent().transformed(axes.transData.inverted())
+    line = np.interp(np.linspace(box.x0, box.x1, 50), curve["threshold"], curve["reference_score"])
+    assert (line < box.y0).all()
+
+
+def test_long_names_stay_inside_and_apart():
+    """Names of forecasts close together neither leave the axes nor cover another dot or name."""
+    names = ["forecast", "market_probability_twenty_minutes_before_the_start", "market price", "base rate"]
+    table = pd.DataFrame(
+        {
+            "forecast": names, "rule": "brier", "uncertainty": 0.25,
+            "miscalibration": [0.0102, 0.0131, 0.0091, 0.0], "discrimination": [0.1034, 0.1034, 0.0993, 0.0],
+        }
+    )  # fmt: skip
+    figure = miscalibration_discrimination_diagram(table)
+    FigureCanvasAgg(figure).draw()
+    axes = figure.axes[0]
+    shown = [text for text in axes.texts if text.get_text()[:4] in {"fore", "mark", "base"}]
+    boxes = [Text.get_window_extent(text) for text in shown]
+    inside = axes.get_window_extent()
+    assert len(boxes) == 4
+    assert all(inside.x0 <= box.x0 and box.x1 <= inside.x1 for box in boxes)
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))

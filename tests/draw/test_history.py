@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from forecastle.draw.history import calibration_history, score_history
 from forecastle.draw.images import png_bytes
@@ -61,3 +62,20 @@ def test_missing_periods_leave_gaps() -> None:
     axes = score_history(table, value="brier", title="Brier score").axes[0]
     assert axes.texts[0].xy[1] == 0.3
     assert np.isnan(axes.lines[0].get_ydata()[-1])
+
+
+def test_names_of_lines_that_end_together_stay_apart() -> None:
+    """Discrimination and miscalibration that end at one value have two readable names, in the lines' order."""
+    weeks = pd.DataFrame(
+        {
+            "period": ["2026-01-05", "2026-01-12"],
+            "brier": [0.12, 0.12], "discrimination": [0.05, 0.031], "miscalibration": [0.02, 0.030],
+            "running_gap": [0.0, 0.0], "running_low": [-0.1, -0.05], "running_high": [0.1, 0.05],
+        }
+    )  # fmt: skip
+    figure = calibration_history(weeks)
+    FigureCanvasAgg(figure).draw()
+    upper = figure.axes[0]
+    boxes = {text.get_text(): text.get_window_extent() for text in upper.texts}
+    assert not boxes["discrimination"].overlaps(boxes["miscalibration"])
+    assert boxes["miscalibration"].y1 <= boxes["discrimination"].y0 < boxes["Brier score"].y0

@@ -10,6 +10,7 @@ import pytest
 from forecastle.contract.errors import LearnError
 from forecastle.learn import build
 from forecastle.learn.bundle import load_bundle
+from forecastle.learn.golden import golden_faults
 from forecastle.learn.score import score_rows
 from forecastle.learn.tracking import Tracking
 from tests.learn import ferries
@@ -40,7 +41,7 @@ def test_the_bundle_says_where_it_comes_from(built) -> None:
     assert facts["knowledge_until"] == ferries.NOW.isoformat()
     assert (facts["mlflow_run_id"], facts["dagster_run_id"]) == (built.model.mlflow_run_id, "run-1")
     assert facts["model_version"] == built.model.model_version
-    assert facts["calibrate_from"] < facts["test_from"]
+    assert facts["test_from"] == built.model.trained.split.test_from.isoformat()
 
 
 def test_the_bundle_scores_the_test_rows_as_training_did(built) -> None:
@@ -73,6 +74,29 @@ def test_lineage_goes_through_sql_and_code(system) -> None:
 def test_the_cluster_is_the_entity_unless_declared(system) -> None:
     """Rows of one crossing settle together."""
     assert build.cluster_column(system) == "crossing_id"
+
+
+def test_a_start_goes_the_whole_way(doors, mlflow, frame, tmp_path) -> None:
+    """Bundle, batch scores, golden rows, card and MLflow agree that the trees start from the guess."""
+    declaration = ferries.DECLARATION.replace(
+        "    seed: 3", "    seed: 3\n    start_from: guess\n    rounds: cross_validated"
+    )
+    made = rebuild(ferries.write_system(tmp_path / "started", declaration=declaration), frame, doors)
+    bundle = load_bundle(doors.bundles / made.bundle, expected_hash=made.bundle)
+    rows = build.test_rows(frame, made)
+    assert bundle.feature_set.model_features[bundle.start] == made.trained.start_from == "guess"
+    assert golden_faults(bundle) == ()
+    scores = score_rows(bundle, rows[rows.columns[::-1]].drop(columns="strain"))
+    assert np.array_equal(scores.raw, rows["raw_score"])
+    assert np.array_equal(scores.probability, rows["probability"])
+    assert "Starts from: guess" in bundle.card
+    run = mlflow.MlflowClient(doors.tracking.uri, doors.tracking.uri).get_run(made.mlflow_run_id)
+    assert (run.data.tags["start_from"], run.data.params["start_from"]) == ("guess", "guess")
+    told = run.data.tags["mlflow.note.content"]
+    assert "its own predictions are wrong" in told
+    assert told in bundle.card
+    assert run.data.params["rounds"] == str(made.trained.rounds.rounds)
+    assert run.data.metrics["held_out.log_loss"] == made.trained.rounds.log_loss
 
 
 def test_a_second_build_is_a_second_version(built, doors, mlflow) -> None:

@@ -93,6 +93,7 @@ def test_every_part_is_in_the_hash(parts: BundleParts, tmp_path: Path) -> None:
         dataclasses.replace(parts, calibrator=Temperature(1.25)),
         dataclasses.replace(parts, feature_set=dataclasses.replace(parts.feature_set, code={"features": "x = 1"})),
         dataclasses.replace(parts, reference={}),
+        dataclasses.replace(parts, start_from="guess"),
         dataclasses.replace(parts, golden=dataclasses.replace(golden, raw=(*golden.raw[:-1], 0.5))),
         dataclasses.replace(parts, card=parts.card + "."),
         dataclasses.replace(parts, facts={**parts.facts, "model_version": "2"}),
@@ -101,6 +102,29 @@ def test_every_part_is_in_the_hash(parts: BundleParts, tmp_path: Path) -> None:
     ]
     hashes = {write_bundle(tmp_path, each) for each in (parts, *changed)}
     assert len(hashes) == 1 + len(changed)
+
+
+def test_the_start_is_read_as_a_position(parts: BundleParts, tmp_path: Path) -> None:
+    """The name in the bundle becomes the column of the model's features; without a name there is none."""
+    started, plain = (
+        write_bundle(tmp_path, dataclasses.replace(parts, start_from="guess")),
+        write_bundle(tmp_path, parts),
+    )
+    assert load_bundle(tmp_path / started).start == parts.feature_set.model_features.index("guess") == 1
+    assert load_bundle(tmp_path / plain).start is None
+
+
+def test_a_start_must_be_a_feature_of_the_model(parts: BundleParts, tmp_path: Path) -> None:
+    """Trees that start from something the model does not see cannot be scored."""
+    bundle = write_bundle(tmp_path, dataclasses.replace(parts, start_from="route"))
+    with pytest.raises(BundleError, match="starts from 'route', which is none of the model's features"):
+        load_bundle(tmp_path / bundle)
+
+
+def test_golden_rows_tell_a_start_that_was_left_out(parts: BundleParts, tmp_path: Path) -> None:
+    """The same trees with a start they were not fitted with do not give their golden rows."""
+    bundle = load_bundle(tmp_path / write_bundle(tmp_path, dataclasses.replace(parts, start_from="guess")))
+    assert any("raw score" in fault for fault in golden_faults(bundle))
 
 
 def flip(content: bytes) -> bytes:
@@ -137,6 +161,7 @@ def test_a_file_of_another_bundle_is_refused(
         reference={},
         golden=dataclasses.replace(parts.golden, raw=parts.golden.raw[::-1]),
         card="# other\n",
+        start_from="guess",
     )
     stranger = tmp_path / "others" / write_bundle(tmp_path / "others", other)
     shutil.copy(stranger / name, written / name)

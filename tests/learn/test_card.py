@@ -26,11 +26,11 @@ def test_hashes_and_runs_stand_there(built) -> None:
 
 
 def test_windows_and_row_counts_stand_there(built) -> None:
-    """From when to when the model learned, was calibrated and was tested, with how many rows each."""
+    """From when to when the model learned and was tested, with how many rows each, and what calibrated it."""
     card, split = built.bundle.card, built.model.trained.split
-    assert f"Trained on: {len(split.train)} rows, asked from 2026-01-01" in card
-    assert f"outcome known before {split.calibrate_from:%Y-%m-%d}" in card
-    assert f"Calibrated on: {len(split.calibrate)} rows, asked from {split.calibrate_from:%Y-%m-%d}" in card
+    assert f"Trained on: {len(split.train)} rows asked from 2026-01-01" in card
+    assert f"outcome known before {split.test_from:%Y-%m-%d}" in card
+    assert "Calibrated on: scores of these rows by models of the other of 4 folds" in card
     assert f"rows asked from {split.test_from:%Y-%m-%d} to {split.last_at:%Y-%m-%d}" in card
     assert f"Purged: {split.purged} rows" in card
     assert f"Knowledge until: {NOW.isoformat()}" in card
@@ -44,6 +44,17 @@ def test_scores_intervals_and_reasons_stand_there(built) -> None:
     assert "| against | brier_difference | low | high | rows | clusters |" in card
     for reason in built.model.trained.calibrator_reasons:
         assert f"- {reason}" in card
+
+
+def test_rounds_and_start_stand_there(built) -> None:
+    """How many rounds, their held-out loss, and that the trees start from the base rate."""
+    card, rounds, rows = built.bundle.card, built.model.trained.rounds, len(built.model.trained.split.train)
+    assert (
+        f"- 15 rounds are declared; their log loss on 4 held-out folds of {rows} rows is {rounds.log_loss:.6f}" in card
+    )
+    assert "| rounds | log_loss |" in card
+    assert "Starts from: the base rate" in card
+    assert "MLflow's logged LightGBM model" not in card
 
 
 def test_who_and_what_for_stand_there(built) -> None:

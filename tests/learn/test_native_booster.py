@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit, logit
 
 from forecastle.contract.errors import BundleError
 from forecastle.learn.native_booster import NativeBooster
@@ -46,6 +47,37 @@ def test_one_row_and_many_rows_equal_the_package(trained, rows):
     expected = booster.predict(np.array(rows)).tolist()
     assert [ours.predict_one(row) for row in rows] == expected
     assert ours.predict(np.array(rows)).tolist() == expected
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    rows=st.lists(st.lists(value, min_size=WIDTH - 1, max_size=WIDTH - 1), min_size=1, max_size=8),
+    starts=st.lists(st.floats(0, 1), min_size=8, max_size=8),
+    column=st.integers(0, WIDTH - 1),
+)
+def test_a_start_is_added_with_the_same_bits_for_one_and_many(trained, rows, starts, column):
+    """Any start from 0 to 1 in any column: trees and start add up, one row and many rows agree to the bit."""
+    booster, model = trained
+    ours = NativeBooster(model, expected_sha256=hashlib.sha256(model).hexdigest(), start=column)
+    rows = [[*row[:column], start, *row[column:]] for row, start in zip(rows, starts, strict=False)]
+    many = ours.predict(np.array(rows))
+    assert [ours.predict_one(row) for row in rows] == many.tolist()
+    held = np.clip(np.array(rows)[:, column], 1e-12, 1 - 1e-12)
+    trees = booster.predict(np.array(rows), raw_score=True)
+    assert np.allclose(many, expit(trees + logit(held)), rtol=0, atol=1e-12)
+
+
+def test_the_start_is_explained_as_its_features_part(trained):
+    """The log-odds of the start count to its own feature; the parts still add up."""
+    model = trained[1]
+    row = [0.1, 0.2, 0.3, 0.4, 0.5]
+    plain = native(model).explain_one(row)
+    ours = NativeBooster(model, expected_sha256=hashlib.sha256(model).hexdigest(), start=1)
+    found = ours.explain_one(row)
+    assert found.contributions[1] == pytest.approx(plain.contributions[1] + np.log(0.2 / 0.8))
+    assert found.log_odds == pytest.approx(plain.log_odds + np.log(0.2 / 0.8))
+    assert sum(found.contributions) + found.expected == pytest.approx(found.log_odds)
+    assert ours.predict_one(row) == pytest.approx(expit(found.log_odds))
 
 
 def test_threads_sharing_a_booster_get_their_own_answers(trained):
@@ -134,3 +166,28 @@ def _environment() -> dict[str, str]:
     from pathlib import Path
 
     return os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "platform")}
+
+
+@settings(max_examples=30, deadline=None)
+@given(row=st.lists(value, min_size=WIDTH, max_size=WIDTH))
+def test_an_explanation_is_the_packages_own_and_adds_up(trained, row):
+    """Contributions, expected value and log-odds bit for bit as the package gives them; their sum is checked."""
+    booster, model = trained
+    explained = native(model).explain_one(row)
+    *parts, expected = booster.predict(np.array([row]), pred_contrib=True)[0].tolist()
+    assert (list(explained.contributions), explained.expected) == (parts, expected)
+    assert explained.log_odds == booster.predict(np.array([row]), raw_score=True)[0]
+    assert abs(explained.residual) < 1e-12
+
+
+def test_an_explanation_that_does_not_add_up_is_an_error(trained, monkeypatch):
+    """A tolerance below rounding makes the check fail: it looks at the numbers that leave."""
+    monkeypatch.setattr("forecastle.learn.native_booster.SUM_TOLERANCE", -1.0)
+    with pytest.raises(ArithmeticError, match="miss the log-odds"):
+        native(trained[1]).explain_one([0.0] * WIDTH)
+
+
+def test_an_explanation_needs_a_row_of_the_models_width(trained):
+    """Too few values are named, not read past."""
+    with pytest.raises(BundleError, match="row has 2 values"):
+        native(trained[1]).explain_one([0.0, 1.0])

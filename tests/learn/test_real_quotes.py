@@ -63,12 +63,21 @@ def test_the_model_is_no_better_than_is_believable(markets, rows) -> None:
 
 
 def test_no_outcome_was_known_before_its_part_ended(markets, rows) -> None:
-    """On real knowledge times, which come weeks late for some: trained and calibrated rows were known in time."""
+    """On real knowledge times, which come weeks late for some: what trains was known in time."""
     split = judged(markets, rows)[0].split
     embargo = markets.declaration.evaluate.split.embargo
-    assert (rows["known_at"].iloc[split.train] <= split.calibrate_from - embargo).all()
-    assert (rows["known_at"].iloc[split.calibrate] <= split.test_from - embargo).all()
+    assert (rows["known_at"].iloc[split.train] <= split.test_from - embargo).all()
+    assert (rows["predict_at"].iloc[split.train] < split.test_from).all()
     assert split.purged > 0
+
+
+def test_most_rows_before_the_test_train(markets, rows) -> None:
+    """Of 6,628 rows asked before the test thousands train: no window of its own for the calibrator purges them."""
+    trained = judged(markets, rows)[0]
+    before = (rows["predict_at"] < trained.split.test_from).sum()
+    assert len(trained.split.train) == before - trained.split.purged > before / 2
+    assert [row.rounds for row in trained.rounds.table] == list(range(10, 201, 10))
+    assert trained.start_from == "market_price"
 
 
 def test_a_planted_outcome_is_refused_as_a_leak(markets, rows) -> None:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from forecastle.contract.errors import BundleError
+from forecastle.learn.native_booster import booster_of
 from forecastle.learn.score import score_rows
 
 
@@ -31,9 +32,7 @@ def test_many_rows_are_as_one_by_one(bundle, rows) -> None:
 
 def test_a_request_gives_the_bits_of_the_batch(bundle, rows) -> None:
     """Scalars through the on-demand function, the single-row model and the scalar calibrator: the batch's number."""
-    from forecastle.learn.native_booster import NativeBooster
-
-    booster = NativeBooster(bundle.model_bytes, expected_sha256=bundle.model_sha256)
+    booster = booster_of(bundle)
     sea = bundle.feature_set.functions()["sea"]
     whole = score_rows(bundle, rows)
     for index, row in enumerate(rows.itertuples()):

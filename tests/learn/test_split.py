@@ -27,16 +27,13 @@ def rows(asked: list[float], known_after: list[float] | float = 0.0, outcome: li
 
 
 def test_shares_are_cut_where_the_arithmetic_says() -> None:
-    """Of 200 daily rows a quarter tests, a fifth of the others calibrates; an embargo of two days purges two rows."""
-    split = time_split(rows([float(day) for day in range(200)]), Split(test=0.25, calibrate=0.2, embargo=2 * DAY))
-    # Test from row 200 · 0.75 = 150. Usable: known by day 150 − 2 = 148, so days 0…148, 149 rows.
-    # Calibrate from row 149 · 0.8 = 119.2, day 119. Train: known by day 119 − 2 = 117, so days 0…117.
+    """Of 200 daily rows a quarter tests, the others train; an embargo of two days purges one row."""
+    split = time_split(rows([float(day) for day in range(200)]), Split(test=0.25, embargo=2 * DAY))
+    # Test from row 200 · 0.75 = 150. Train: known by day 150 − 2 = 148, so days 0…148.
     assert split.test.tolist() == list(range(150, 200))
-    assert split.calibrate.tolist() == list(range(119, 149))
-    assert split.train.tolist() == list(range(118))
-    assert split.purged == 2  # days 118 and 149 lie in the embargoes: 118 + 30 + 50 + 2 = 200
+    assert split.train.tolist() == list(range(149))
+    assert split.purged == 1  # day 149 lies in the embargo: 149 + 50 + 1 = 200
     assert split.test_from == START + 150 * DAY
-    assert split.calibrate_from == START + 119 * DAY
     assert (split.first_at, split.last_at) == (START, START + 199 * DAY)
 
 
@@ -45,7 +42,7 @@ def test_an_outcome_known_late_trains_nothing() -> None:
     late = [0.0] * 200
     late[3] = 190.0
     split = time_split(rows([float(day) for day in range(200)], late), Split(embargo=DAY))
-    assert 3 not in {*split.train, *split.calibrate, *split.test}
+    assert 3 not in {*split.train, *split.test}
     assert 2 in split.train
 
 
@@ -57,21 +54,18 @@ def test_an_outcome_known_late_trains_nothing() -> None:
     seed=st.integers(0, 100),
 )
 def test_nothing_learns_from_what_was_not_known(asked: list[int], lags: list[float], embargo: int, seed: int) -> None:
-    """Every row is in one part or purged; each part's outcomes were known an embargo before the next part begins."""
+    """Every row is in one part or purged; what trains was asked, and its outcome known in time, before the test."""
     frame = rows([float(day) for day in asked], lags[: len(asked)])
     frame = frame.sample(frac=1, random_state=seed).reset_index(drop=True)
     try:
-        split = time_split(frame, Split(test=0.25, calibrate=0.3, embargo=embargo * DAY))
+        split = time_split(frame, Split(test=0.25, embargo=embargo * DAY))
     except LearnError:
         assume(False)
-    parts = [split.train, split.calibrate, split.test]
+    parts = [split.train, split.test]
     assert len(set(np.concatenate(parts))) == sum(map(len, parts)) == len(frame) - split.purged
     known, at = frame["known_at"], frame["predict_at"]
-    assert (known.iloc[split.train] <= split.calibrate_from - embargo * DAY).all()
-    assert (known.iloc[split.calibrate] <= split.test_from - embargo * DAY).all()
-    assert (at.iloc[split.train] < split.calibrate_from).all()
-    assert (at.iloc[split.calibrate] >= split.calibrate_from).all()
-    assert (at.iloc[split.calibrate] < split.test_from).all()
+    assert (known.iloc[split.train] <= split.test_from - embargo * DAY).all()
+    assert (at.iloc[split.train] < split.test_from).all()
     assert (at.iloc[split.test] >= split.test_from).all()
 
 
@@ -80,7 +74,7 @@ def test_order_of_rows_changes_no_part() -> None:
     frame = rows([float(day) for day in range(200)])
     shuffled = frame.sample(frac=1, random_state=1)
     one, other = time_split(frame, Split(embargo=DAY)), time_split(shuffled.reset_index(drop=True), Split(embargo=DAY))
-    for name in ("train", "calibrate", "test"):
+    for name in ("train", "test"):
         at = shuffled["predict_at"].iloc[getattr(other, name)]
         assert sorted(at) == sorted(frame["predict_at"].iloc[getattr(one, name)])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import timedelta
+from itertools import combinations
 
 import lightgbm
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit, logit
 
 from forecastle.contract.errors import LearnError
 from forecastle.contract.system import Model, Split
@@ -26,7 +28,7 @@ PARAMS = {
     "deterministic": True,
     "verbosity": -1,
 }
-SPLIT = Split(test=0.3, calibrate=0.3, embargo=timedelta(days=1))
+SPLIT = Split(test=0.3, folds=4, embargo=timedelta(days=1))
 
 
 def train(frame: pd.DataFrame, *, features: tuple[str, ...] = FEATURES, **changes: object) -> TrainedModel:
@@ -94,11 +96,13 @@ def test_importances_are_shares_of_gain(trained) -> None:
 
 
 def test_nothing_after_the_boundary_changes_the_model(frame, trained) -> None:
-    """With outcomes of calibration and test rows turned round, the trees are the same to the byte."""
-    later = np.concatenate([trained.split.calibrate, trained.split.test])
+    """With outcomes of test rows turned round, rounds, trees and calibrator are the same."""
     turned = frame.copy()
-    turned.loc[later, "outcome"] = 1 - turned.loc[later, "outcome"]
-    assert train(turned, calibrate="identity").model_bytes == trained.model_bytes
+    turned.loc[trained.split.test, "outcome"] = 1 - turned.loc[trained.split.test, "outcome"]
+    again = train(turned)
+    assert (again.model_bytes, again.rounds, again.calibrator) == (
+        trained.model_bytes, trained.rounds, trained.calibrator,
+    )  # fmt: skip
 
 
 def test_a_declared_calibrator_is_taken(frame) -> None:
@@ -123,7 +127,7 @@ def constant(frame: pd.DataFrame) -> pd.DataFrame:
     [
         (
             constant,
-            "nothing to learn in 287 training rows .constant or null there: wind_mps, guess, booked_ratio, strain",
+            "nothing to learn in 416 training rows .constant or null there: wind_mps, guess, booked_ratio, strain",
         ),
         (lambda f: f.assign(**dict.fromkeys(FEATURES, np.nan)), "constant or null there: wind_mps"),
         (lambda f: f.assign(outcome=1), "only outcome 1"),
@@ -200,8 +204,76 @@ def test_an_estimator_that_refuses_is_named(frame, changes, told) -> None:
 
 
 def test_scores_that_are_no_probabilities_fit_no_calibrator() -> None:
-    """A training set too small for the calibrator's folds is told as such."""
-    frame = training_frame(110)
-    frame["crossing_id"] = 7
-    with pytest.raises(LearnError, match="no calibrator can be fitted on"):
-        train(frame)
+    """Only two of eight clusters come true: where both are in one fold of the calibrator's choice, it is refused."""
+    frame = training_frame(160)
+    frame["crossing_id"] = np.arange(160) % 8
+    told = set()
+    for pair in combinations(range(8), 2):
+        try:
+            train(frame.assign(outcome=frame["crossing_id"].isin(pair).astype(np.int64)))
+        except LearnError as refusal:
+            told.add(str(refusal).split(":")[0])
+    assert "no calibrator can be fitted on 108 held-out scores" in told
+
+
+def test_clusters_that_cannot_fill_the_folds_are_counted(frame) -> None:
+    """Rows of one cluster have nothing that a model did not see."""
+    with pytest.raises(LearnError, match=r"of 1 clusters, which cannot fill 4 folds: .* evaluate\.split\.folds"):
+        train(frame.assign(crossing_id=7))
+
+
+@pytest.fixture(scope="module")
+def started(frame: pd.DataFrame) -> TrainedModel:
+    return train(frame, start_from="guess", rounds="cross_validated")
+
+
+def test_a_start_is_scored_in_every_path(frame, started) -> None:
+    """Test scores are the sigmoid of the text's own sum plus the log-odds of the guess, in batch and row by row."""
+    matrix = feature_matrix(frame, FEATURES)[started.split.test]
+    trees = lightgbm.Booster(model_str=started.model_bytes.decode()).predict(matrix, raw_score=True)
+    guess = matrix[:, FEATURES.index("guess")]
+    assert started.start == FEATURES.index("guess")
+    assert np.allclose(started.test_raw, expit(trees + logit(guess)), rtol=0, atol=1e-12)
+    digest = hashlib.sha256(started.model_bytes).hexdigest()
+    native = NativeBooster(started.model_bytes, expected_sha256=digest, start=started.start)
+    assert [native.predict_one(row) for row in matrix.tolist()] == started.test_raw.tolist()
+    rows = [[np.nan if value is None else value for value in row] for row in started.golden.rows]
+    native.check_golden(rows, started.golden.raw)
+
+
+def test_a_start_is_found_by_name(frame, started) -> None:
+    """With features declared in another order the start is another column and says the same."""
+    other = train(frame, features=FEATURES[::-1], start_from="guess", rounds="cross_validated")
+    assert (other.start, other.start_from) == (2, "guess")
+    assert np.allclose(other.test_raw, started.test_raw, rtol=0, atol=1e-12)
+    assert np.array_equal(
+        train(frame[frame.columns[::-1]], start_from="guess", rounds="cross_validated").test_raw, started.test_raw
+    )
+
+
+def test_without_anything_to_learn_the_start_remains(frame) -> None:
+    """Leaves too large for any split: log-odds are those of the guess within 1e-9, and that is a model."""
+    found = train(frame, params={**PARAMS, "min_child_samples": 10_000}, start_from="guess", calibrate="identity")
+    guess = frame["guess"].to_numpy()[found.split.test]
+    assert np.abs(logit(found.test_raw) - logit(guess)).max() < 1e-9
+    assert found.importances["importance"].sum() == 0
+
+
+def test_a_start_that_is_no_probability_is_named(frame) -> None:
+    """Log-odds would hold 1.5 inside and hide it."""
+    with pytest.raises(LearnError, match=r"start_from 'guess' is 1\.5 in 1 rows"):
+        train(frame.assign(guess=frame["guess"].where(frame.index != 3, 1.5)), start_from="guess")
+    with pytest.raises(LearnError, match="start_from 'booked_ratio' is nan"):
+        train(frame, start_from="booked_ratio")
+
+
+def test_chosen_rounds_are_those_of_the_final_model(frame, started) -> None:
+    """Every count up to twelve is scored, the lowest loss is taken, and the final trees are so many."""
+    losses = {row.rounds: row.log_loss for row in started.rounds.table}
+    assert list(losses) == list(range(1, 13))
+    assert losses[started.rounds.rounds] == min(losses.values()) == started.rounds.log_loss
+    assert lightgbm.Booster(model_str=started.model_bytes.decode()).num_trees() == started.rounds.rounds
+    assert started.params["n_estimators"] == started.rounds.rounds
+    lowest = f"{started.rounds.rounds} rounds have the lowest log loss, {started.rounds.log_loss:.6f}, on 4 held-out"
+    assert started.rounds.reasons[0].startswith(lowest)
+    assert started.rounds.reasons[1].startswith("trees start from guess, whose own log loss is ")

@@ -53,9 +53,8 @@ def _of_value(value: Any, schema: dict[str, Any], at: str) -> list[str]:
     found = []
     if "enum" in schema and value not in schema["enum"]:
         found.append(f"{at}: {value!r} is not in {schema['enum']}")
-    if TYPES["number"](value):
-        if value < schema.get("minimum", value) or value > schema.get("maximum", value):
-            found.append(f"{at}: {value!r} is out of range")
+    if TYPES["number"](value) and not schema.get("minimum", value) <= value <= schema.get("maximum", value):
+        found.append(f"{at}: {value!r} is out of range")
     if isinstance(value, str):
         if "pattern" in schema and not re.search(schema["pattern"], value):
             found.append(f"{at}: {value!r} does not match {schema['pattern']}")

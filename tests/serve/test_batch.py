@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forecastle.serve.application import Front
 from forecastle.store.prediction_log import PredictionReader
 from tests.serve import toy
-from tests.serve.client import running
+from tests.serve.client import Client, running
 from tests.serve.toy import GIVEN
 
 OWN = ("prediction_id", "request_id", "latency_ms")
@@ -117,6 +118,16 @@ def test_a_deadline_before_the_end_logs_nothing(settings):
         answer = client.post("/predict_batch", {"requests": requests(3_000)})
         assert (answer.status, answer.json["error"]["code"]) == (504, "deadline")
     assert PredictionReader(settings.home.prediction_log("toy")).count() == 0
+
+
+def test_behind_bentoml_a_batch_ends_before_bentoml_gives_up(client, settings):
+    """The middleware tells how long its server waits: our own 504 comes first, and nothing is logged unanswered."""
+    front = Front(client.application, application=client.application, deadline_seconds=0.01)
+    behind = Client(front, client.loop)
+    answer = behind.post("/predict_batch", {"requests": requests(3_000)})
+    assert (answer.status, answer.json["error"]["message"]) == (504, "no answer within 0.01 s")
+    assert PredictionReader(settings.home.prediction_log("toy")).count() == 0
+    assert behind.predict(requests(1)[0]).status in (200, 504)
 
 
 def test_single_predictions_go_on_beside_a_large_batch(client):

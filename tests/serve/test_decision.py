@@ -19,7 +19,6 @@ from tests.serve.client import running
 from tests.serve.toy import BET, CREDIT, GIVEN
 
 ASK = {"features": GIVEN}
-CHEAP = {"features": GIVEN | {"market_price": 0.2}}
 
 
 def serving(home, settings, rule):
@@ -39,7 +38,7 @@ def test_the_decision_is_in_the_receipt_and_in_the_log(home, settings):
         if decision["action"] == "bet":
             assert receipt["probability"] - price >= 0.02
             assert decision["hour"] == 12
-            assert decision["stake_share"] == kelly(receipt["probability"], 1 / price, fraction=0.25, cap=0.05)
+            assert decision["stake_share"] == kelly([receipt["probability"]], [1 / price], fraction=0.25, cap=0.05)[0]
 
 
 def test_a_system_without_a_rule_decides_nothing(client):
@@ -80,7 +79,7 @@ def test_a_rule_that_fails_is_our_fault_and_says_nothing(home, settings):
     """500 in the one error shape; nothing is logged."""
     broken = dataclasses.replace(BET, code=BET.code.replace("odds = 1.0", "odds = 1.0 / 0.0"))
     with serving(home, settings, broken) as client:
-        answer = client.predict(CHEAP)
+        answer = client.predict(ASK)
         assert (answer.status, answer.json["error"]["code"]) == (500, "internal")
         assert b"Zero" not in answer.body
     assert PredictionReader(settings.home.prediction_log("toy")).count() == 0
@@ -111,5 +110,5 @@ def test_the_moment_of_the_rule_is_the_predictions(home, settings):
     """`predict_at` is the clock's time in UTC, as the receipt says it."""
     at = datetime(2026, 6, 1, 23, 30, tzinfo=UTC)
     with serving(home, dataclasses.replace(settings, clock=lambda: at), BET) as client:
-        receipt = client.predict(CHEAP).json
+        receipt = client.predict(ASK).json
     assert (receipt["predicted_at"], receipt["decision"]["hour"]) == (at.isoformat(), 23)

@@ -73,6 +73,7 @@ REFUSED = [
     ({"entity": {"market_id": "x"}, "outcome": 1}, [("market_id", "dtype")]),
     ({"entity": {"market_id": 7}, "outcome": 1, "known_at": "2026-06-01"}, [("known_at", "dtype")]),
     ({"entity": {"market_id": 7}, "outcome": 1, "known_at": "2026-06-02T00:00:00Z"}, [("known_at", "max")]),
+    ({"entity": {"market_id": 7}, "outcome": 1, "known_at": "0001-01-01T00:00:00+14:00"}, [("known_at", "min")]),
     ({"entity": {"market_id": 7}, "outcome": 3, "request_id": "a b", "more": 1},
      [("more", "unknown"), ("outcome", "allowed"), ("request_id", "allowed")]),
 ]  # fmt: skip

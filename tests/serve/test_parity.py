@@ -50,7 +50,7 @@ def store(home, frame: pd.DataFrame) -> None:
 
 
 def test_ten_thousand_rows_over_http_are_the_batchs(home):
-    """Probability, raw score, decision and cut-off of every row by `predict_batch`, and of five hundred by `predict`."""
+    """Probability, raw score, decision and cut-off: every row by `predict_batch`, five hundred by `predict`."""
     digest = toy.make_bundle(home, version="3", decision=BET)
     toy.promote(home, digest, version="3")
     frame = population(ROWS)

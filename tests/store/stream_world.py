@@ -50,7 +50,7 @@ class StreamWorld:
             write_prices(self.root / "data", markets=len(MARKETS))
             prices = self.system.declaration.sources["prices"]
             ingest(self.warehouse, "trades", "prices", prices, data=self.root / "data")
-        self.queue = EventQueue(self.home.events("trades"))
+        self.queue = EventQueue(self.home.pushed("trades"))
         self.log = StreamLog(self.home.streams("trades"))
         self.online = SQLiteOnlineStore(self.home.online("trades"))
         for opened in (self.queue, self.log, self.online):

@@ -111,8 +111,8 @@ def test_the_file_is_its_owners_only_and_no_other_file_is_taken(tmp_path, queue)
     """Mode 0600; what is no queue is named in the error."""
     assert queue._file.path.stat().st_mode & 0o777 == 0o600
     (tmp_path / "text").write_text("no database at all " * 100)
-    with pytest.raises(StoreError, match="event queue .* cannot be opened"):
+    with pytest.raises(StoreError, match=r"event queue .* cannot be opened"):
         EventQueue(tmp_path / "text")
     queue._file.fetch("DROP TABLE events")
-    with pytest.raises(StoreError, match="event queue .* cannot be written"):
+    with pytest.raises(StoreError, match=r"event queue .* cannot be written"):
         queue.append([event(0)])

@@ -76,6 +76,6 @@ def test_what_counts_is_the_maximum_by_time_then_arrival(tmp_path_factory, said)
 
 def test_only_zero_and_one_are_outcomes(log):
     """The file itself refuses anything else."""
-    with pytest.raises(StoreError, match="outcome log .* cannot be written"):
+    with pytest.raises(StoreError, match=r"outcome log .* cannot be written"):
         log.append(told(0, outcome=2))
     assert log.since(0) == []

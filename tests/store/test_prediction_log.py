@@ -7,13 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from forecastle.contract.errors import StoreError
-from forecastle.store import prediction_log
 from forecastle.store.prediction_log import Prediction, PredictionLog, PredictionReader
 
 PLATFORM = Path(__file__).parents[2] / "platform"
@@ -118,13 +117,6 @@ def test_a_full_disk_is_an_error_and_heals(log):
         asyncio.run(log.append(prediction(1, features_json="x" * 100_000)))
     log._writer.execute("PRAGMA max_page_count=100000")
     assert asyncio.run(log.append(prediction(1))).sequence == 2
-
-
-def test_the_queue_is_bounded(log, monkeypatch):
-    """Beyond the limit of waiting predictions a new one is refused at once instead of filling memory."""
-    monkeypatch.setattr(prediction_log, "PENDING_LIMIT", 0)
-    with pytest.raises(StoreError, match="wait for the disk"):
-        asyncio.run(log.append(prediction()))
 
 
 def test_closing_writes_what_waits(tmp_path):

@@ -13,7 +13,7 @@ import pytest
 
 from forecastle.contract.errors import StoreError
 from forecastle.contract.system import Kafka
-from forecastle.store.stream_inputs import KafkaInput
+from forecastle.store.stream_kafka import KafkaInput
 from forecastle.store.streams import open_inputs
 from tests.store.kafka import MockCluster, mock_cluster
 from tests.store.stream_world import StreamWorld

@@ -336,7 +336,7 @@ def test_a_queue_acknowledges_what_the_log_holds(world: StreamWorld) -> None:
     with world.worker() as worker:
         worker.step()
         worker.step(timeout_seconds=0)
-    assert world.queue.position("source:trades") == 4
+    assert world.queue.position("trades") == 4
     assert PushInput(world.queue, "trades").waiting(world.log.offsets("trades")) == 0
 
 

@@ -221,6 +221,58 @@ def backtest(
 
 
 @app.command()
+def sql(
+    system: SystemName,
+    query: Annotated[str | None, typer.Argument(help="One SELECT; without it the tables are listed.")] = None,
+    as_of: Annotated[str | None, typer.Option(help="An instant with zone: tables as they stood then.")] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print every row as CSV.")] = False,
+) -> None:
+    """Ask a system's tables in SQL, read-only; `source.quotes`, `features.…` and `training_set` are views."""
+    from forecastle.cli.tables import instant_option, print_answer, print_tables
+
+    around = _around()
+    around.system(system)
+    moment = instant_option("--as-of", as_of)
+    if query is None:
+        print_tables(system, around, as_of=moment, console=console)
+    else:
+        print_answer(system, query, around, as_of=moment, as_csv=as_csv, console=console)
+
+
+@app.command()
+def lineage(
+    feature: Annotated[str, typer.Argument(help="SYSTEM.FEATURE, such as prediction_markets.market_price.")],
+) -> None:
+    """Show what a feature is made of, down to raw columns, and which models use it."""
+    from forecastle.cli.lineage import print_lineage
+
+    system, _, name = feature.partition(".")
+    print_lineage(_around().system(system), name, console=console)
+
+
+@app.command()
+def rebuild(
+    system: SystemName,
+    as_of: Annotated[str, typer.Option(help="An instant with zone, such as a training set's knowledge_until.")],
+) -> None:
+    """Make the training set of an earlier moment again; exit status 1 when it is not the one built then."""
+    from forecastle.cli import tables
+
+    around = _around()
+    moment = tables.instant_option("--as-of", as_of)
+    if moment is None or not tables.rebuild(system, around, as_of=moment, console=console):
+        raise typer.Exit(1)
+
+
+@app.command()
+def prune(system: SystemName) -> None:
+    """Remove rows of old table versions by the declared retention; records, and what is live, stay."""
+    from forecastle.cli import tables
+
+    tables.prune(system, _around(), console=console)
+
+
+@app.command()
 def alerts(count: Annotated[int, typer.Option(help="How many, newest first.")] = 20) -> None:
     """The newest entries of the alert log."""
     from forecastle.store.alerts import AlertLog

@@ -37,7 +37,7 @@ def stream(
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     loaded = around.system(system)
     with ExitStack() as opened:
-        queue = opened.enter_context(closing(EventQueue(around.home.events(system))))
+        queue = opened.enter_context(closing(EventQueue(around.home.pushed(system))))
         log = opened.enter_context(closing(StreamLog(around.home.streams(system))))
         online = opened.enter_context(closing(around.online(system)))
         worker = opened.enter_context(

@@ -8,7 +8,8 @@ Does not belong here: messages of one room, HTTP status codes (`serve/`), exit c
     ├── SourceError                 a source's rows or files are not what its contract says
     ├── StoreError                  a table, version or key that is not there or cannot be trusted
     │   ├── CorruptionError         bytes differ from the checksum recorded when they were written
-    │   └── ConflictError           somebody else wrote first; nothing of this write is visible
+    │   ├── ConflictError           somebody else wrote first; nothing of this write is visible
+    │   └── CapacityError           no room: the disk is full, or too much waits to be written
     ├── FeatureError                a feature value breaks its contract (named with value and rule)
     ├── DecisionError               a decision rule fails or gives what is no decision
     ├── LearnError                  a training set, estimator or split that cannot give a model
@@ -65,6 +66,10 @@ class CorruptionError(StoreError):
 
 class ConflictError(StoreError):
     """Another writer was first; nothing of the refused write is visible."""
+
+
+class CapacityError(StoreError):
+    """There is no room for what should be written; the text names no path and may be told to callers."""
 
 
 class FeatureError(ForecastleError):

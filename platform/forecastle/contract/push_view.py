@@ -1,6 +1,6 @@
 """A feature view as rows are pushed into it: its keys and the contract of every feature, used by a model or not.
 
-Belongs here: the record that travels in a bundle, so that the service can check pushed rows without the system's folder.
+Belongs here: the record that travels in a bundle: the service checks pushed rows without the system's folder.
 Does not belong here: reading pushed rows (`serve/push_events.py`), storing them. Served: pydantic at most.
 """
 
@@ -36,6 +36,6 @@ class PushView:
         """
         try:
             features = {name: Feature.model_validate(contract) for name, contract in data["features"].items()}
-            return cls(data["name"], {name: dtype for name, dtype in data["keys"]}, features)
+            return cls(data["name"], dict(data["keys"]), features)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BundleError(f"a pushed view cannot be read: {error!r}; build the bundle again") from error

@@ -86,7 +86,7 @@ def _database_faults(source: Source) -> Iterator[PlacedFault]:
 
 def _stream_faults(source: Source) -> Iterator[PlacedFault]:
     if source.path:
-        yield ("path",), "path stands beside kind stream", "name a topic with kafka, or post events to /events"
+        yield ("path",), "path stands beside kind stream", "name a topic with kafka, or post events to /stream"
     if isinstance(source.known_at, KnownFrom):
         yield ("known_at",), "a stream takes known_at from another source", f"name a column, such as {ARRIVED_AT}"
     arrived = source.columns.get(ARRIVED_AT)

@@ -136,7 +136,7 @@ class Source(Declared):
     url: Variable | None = Field(None, description="Kind sql: SQLAlchemy URL of the database, by {env: NAME}.")
     table: SqlTable | None = Field(None, description="Kind sql: the table that is read whole.")
     query: str | None = Field(None, min_length=1, description="Kind sql: the one SELECT that is read.")
-    kafka: Kafka | None = Field(None, description="Kind stream: the topic; without one, events are posted to /events.")
+    kafka: Kafka | None = Field(None, description="Kind stream: the topic; without one, events are posted to /stream.")
     history: PositiveDuration | None = Field(
         None, description="Kind stream: how far back feature SQL looks for newest rows; all events when absent."
     )

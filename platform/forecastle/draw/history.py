@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from scipy.optimize import isotonic_regression
 
 from forecastle.draw.style import BLUE, GREEN, MUTED, VERMILLION, look, new_figure, note, one_axes
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _PARTS = (("brier", "Brier score", BLUE), ("discrimination", "discrimination", GREEN),
           ("miscalibration", "miscalibration", VERMILLION))  # fmt: skip
+
+_NAME_HEIGHT_RATIO = 0.075  # of the axes: one line of text with a little air
 
 
 @look()
@@ -32,15 +35,19 @@ def calibration_history(periods: pd.DataFrame, *, title: str = "Calibration over
     figure = new_figure(title, subtitle, height_inches=5.4)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
     at = _dates(periods["period"])
-    for column, name, color in _PARTS:
-        _line(upper, at, periods[column].to_numpy(float), color, name)
+    lines = [(periods[column].to_numpy(float), color, name) for column, name, color in _PARTS]
+    for values, color, _ in lines:
+        _line(upper, at, values, color)
     upper.set_ylim(bottom=0.0)
+    _name_ends(upper, at, lines)
     upper.set_ylabel("Brier score and parts")
     lower.fill_between(at, periods["running_low"], periods["running_high"], color=BLUE, alpha=0.15)
     lower.axhline(0.0, color=MUTED, linewidth=1.0)
-    _line(lower, at, periods["running_gap"].to_numpy(float), BLUE, "so far")
+    running = periods["running_gap"].to_numpy(float)
+    _line(lower, at, running, BLUE)
     lower.set_ylabel("outcome − probability")
     lower.set_ylim(*_settled_limits(periods))
+    _name_ends(lower, at, [(running, BLUE, "so far")])
     _date_axis(lower, at)
     return figure
 
@@ -69,7 +76,9 @@ def score_history(
     if reference is not None:
         axes.axhline(reference, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)))
         note(axes, reference_name, (1.0, reference), offset=(7, 0), within=("axes fraction", "data"))
-    _line(axes, at, table[value].to_numpy(float), BLUE, value)
+    values = table[value].to_numpy(float)
+    _line(axes, at, values, BLUE)
+    _name_ends(axes, at, [(values, BLUE, value)])
     axes.set_ylabel(value)
     _date_axis(axes, at)
     return figure
@@ -87,11 +96,22 @@ def _dates(periods: pd.Series) -> Any:
     return (times if times.tz is None else times.tz_convert("UTC").tz_localize(None)).to_numpy()
 
 
-def _line(axes: Axes, at: Any, values: Any, color: str, name: str) -> None:
+def _line(axes: Axes, at: Any, values: Any, color: str) -> None:
     axes.plot(at, values, color=color, marker="o" if len(at) <= 60 else None, markersize=3.5)
-    known = np.flatnonzero(np.isfinite(values))
-    if known.size:
-        note(axes, name, (at[known[-1]], float(values[known[-1]])), offset=(7, 0), color=color)
+
+
+def _name_ends(axes: Axes, at: Any, lines: list[tuple[Any, str, str]]) -> None:
+    """Each line's name at its last known value, moved up or down as little as keeps the names apart."""
+    known = [(values[np.isfinite(values)], color, name) for values, color, name in lines]
+    ends = sorted((float(values[-1]), color, name) for values, color, name in known if values.size)
+    if not ends:
+        return
+    low, high = axes.get_ylim()
+    steps = np.arange(len(ends)) * _NAME_HEIGHT_RATIO * (high - low)
+    places = isotonic_regression(np.array([value for value, _, _ in ends]) - steps).x + steps
+    last = max(int(np.flatnonzero(np.isfinite(values))[-1]) for values, _, _ in lines if np.isfinite(values).any())
+    for place, (_, color, name) in zip(places.tolist(), ends, strict=True):
+        note(axes, name, (at[last], place), offset=(7, 0), color=color)
 
 
 def _date_axis(axes: Axes, at: Any) -> None:

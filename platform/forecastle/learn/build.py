@@ -19,9 +19,9 @@ import pandas as pd
 
 from forecastle.contract.load import LoadedSystem
 from forecastle.learn.bundle import BundleParts, write_bundle
-from forecastle.learn.card import model_card
+from forecastle.learn.card import model_card, started_elsewhere
 from forecastle.learn.evaluate import Evaluation, evaluate_model
-from forecastle.learn.tracking import Tracking
+from forecastle.learn.tracking import DESCRIPTION, Tracking
 from forecastle.learn.train import TrainedModel, feature_matrix, train_model
 from forecastle.measure.reference import reference
 
@@ -80,7 +80,7 @@ def build_model(
     references = _references(frame.iloc[trained.split.train], system, trained.features)
     facts = _facts(system, trained, identity)
     facts |= {"trained_at": trained_at.isoformat(), "dagster_run_id": dagster_run_id}
-    tags = _tags(system, facts)
+    tags = _tags(system, facts, start_from=trained.start_from)
     with tracking.run(system.name, name=name, tags=tags) as run:
         facts["mlflow_run_id"] = run.run_id
         card = model_card(system, trained, evaluation, facts=facts, lineage=feature_lineage(system))
@@ -154,14 +154,15 @@ def _facts(system: LoadedSystem, trained: TrainedModel, identity: TrainingSetIde
         "training_set_hash": identity.content_hash,
         "training_set_version": identity.version,
         "knowledge_until": identity.knowledge_until.isoformat(),
-        "calibrate_from": trained.split.calibrate_from.isoformat(),
         "test_from": trained.split.test_from.isoformat(),
     }
 
 
-def _tags(system: LoadedSystem, facts: Mapping[str, Any]) -> dict[str, str]:
-    """What MLflow's run and registered version can be found by."""
+def _tags(system: LoadedSystem, facts: Mapping[str, Any], *, start_from: str | None) -> dict[str, str]:
+    """What MLflow's run and registered version can be found by, and what its logged model leaves out."""
+    told = {} if start_from is None else {"start_from": start_from, DESCRIPTION: started_elsewhere(start_from)}
     return {
+        **told,
         "system": system.name,
         "feature_set": facts["feature_set"],
         "training_set": facts["training_set_hash"],
@@ -176,6 +177,7 @@ def _parts(
     return BundleParts(
         feature_set=system.feature_set(trained.name),
         model_bytes=trained.model_bytes,
+        start_from=trained.start_from,
         calibrator=trained.calibrator,
         reference=references,
         golden=trained.golden,
@@ -200,8 +202,13 @@ def _log(
         name="training_set",
         digest=identity.content_hash,
         source=identity.path.as_uri(),
-        params={**trained.params, "calibrator": trained.calibrator.name},
-        metrics=evaluation.metrics(),
+        params={
+            **trained.params,
+            "calibrator": trained.calibrator.name,
+            "rounds": trained.rounds.rounds,
+            "start_from": trained.start_from,
+        },
+        metrics={**evaluation.metrics(), "held_out.log_loss": trained.rounds.log_loss},
     )
     rows = feature_matrix(frame.iloc[trained.split.test[:5]], trained.features)
     example = pd.DataFrame(rows, columns=list(trained.features))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 ALIAS = "champion"
+# The tag whose text MLflow shows as a run's description: https://mlflow.org/docs/latest/ml/tracking/tracking-api/
+DESCRIPTION = "mlflow.note.content"
 
 
 @dataclass(frozen=True)

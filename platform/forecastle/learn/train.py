@@ -1,12 +1,11 @@
 """From a training set to a fitted model: estimator, calibrator, predictions on rows they never saw.
 
-Belongs here: fitting one declared model on one time split, and its scores on the test rows.
-Does not belong here: judging the scores (`evaluate.py`, `gates.py`), MLflow (`tracking.py`), writing (`bundle.py`).
+Belongs here: one declared model on one time split: the order of its fits, its calibrator, its scores on the test rows.
+Does not belong here: one fit (`fit.py`), folds and rounds (`cross_fit.py`), judging the scores (`evaluate.py`).
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,27 +13,32 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from forecastle.contract.errors import LearnError, MeasureError
 from forecastle.contract.system import Model, Split
 from forecastle.learn.bundle import Golden
+from forecastle.learn.cross_fit import RoundsChoice, cross_fit
+from forecastle.learn.fit import FloatArray, Rows, fit
 from forecastle.learn.split import TimeSplit, time_split
 from forecastle.measure.calibrators import Calibrator
 from forecastle.measure.recalibration import CandidateScore, choose_calibrator, fit_calibrator
-
-FloatArray = NDArray[np.float64]
 
 GOLDEN_ROWS = 32
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A fitted model and what it says of the test rows."""
+    """A fitted model and what it says of the test rows.
+
+    `start` is the position among `features` of the probability that the trees start from, if they do. The calibrator
+    was fitted on held-out scores of the training rows.
+    """
 
     name: str
     features: tuple[str, ...]
+    start: int | None
     model_bytes: bytes
+    rounds: RoundsChoice
     calibrator: Calibrator
     calibrator_reasons: tuple[str, ...]
     calibrator_table: tuple[CandidateScore, ...]
@@ -44,6 +48,11 @@ class TrainedModel:
     golden: Golden
     params: dict[str, Any]
     importances: pd.DataFrame
+
+    @property
+    def start_from(self) -> str | None:
+        """The feature that the trees start from, if they do."""
+        return None if self.start is None else self.features[self.start]
 
 
 def train_model(
@@ -64,27 +73,28 @@ def train_model(
         model: its declaration.
         features: column names in the order the estimator sees.
         split: the declared time split.
-        cluster: column whose rows stay in one fold when the calibrator is chosen.
+        cluster: column whose rows stay in one fold when rounds and calibrator are chosen.
         test_from: where the test part begins, instead of where the split's shares put it; a row must lie there.
 
     Raises:
-        LearnError: the split has too few rows, a feature is missing or infinite, the estimator refuses its
-            parameters or rows, or learns nothing from them.
+        LearnError: the split has too few rows or clusters, a feature is missing or infinite, the start is no
+            probability, the estimator refuses its parameters or rows, or learns nothing from them without a start.
     """
     parts = time_split(frame, split, test_from=test_from)
     matrix = feature_matrix(frame, features)
-    outcomes = frame["outcome"].to_numpy(np.float64)
-    booster, params = _fit(model, matrix[parts.train], outcomes[parts.train], features)
-    importances = _importances(booster, features)
-    _require_knowledge(model, importances, matrix[parts.train], features)
-    groups = frame[cluster].to_numpy()[parts.calibrate]
-    scores = _scores(booster, matrix[parts.calibrate])
-    calibrator, reasons, table = _calibrate(model, outcomes[parts.calibrate], scores, groups)
-    test_raw = _scores(booster, matrix[parts.test])
+    outcomes, clusters = frame["outcome"].to_numpy(np.float64), frame[cluster].to_numpy()
+    start = None if model.start_from is None else list(features).index(model.start_from)
+    rows = Rows(tuple(features), matrix, outcomes, clusters, start).take(parts.train)
+    rounds, held_out = cross_fit(model, rows, folds=split.folds)
+    fitted = fit(model, rows, rounds=rounds.rounds)
+    importances = _importances(fitted.booster, features)
+    _require_knowledge(model, importances, rows)
+    calibrator, reasons, table = _calibrate(model, rows, held_out, folds=split.folds)
+    test_raw = fitted.scores(matrix[parts.test])
     golden = _golden(matrix[parts.test], test_raw, calibrator)
     return TrainedModel(
-        name, tuple(features), booster.model_to_string().encode(), calibrator, reasons, table, parts,
-        test_raw, calibrator.apply(test_raw), golden, params, importances,
+        name, rows.features, start, fitted.model_bytes(), rounds, calibrator, reasons, table, parts,
+        test_raw, calibrator.apply(test_raw), golden, fitted.params, importances,
     )  # fmt: skip
 
 
@@ -104,42 +114,30 @@ def feature_matrix(frame: pd.DataFrame, features: Sequence[str]) -> FloatArray:
     return matrix
 
 
-def _fit(model: Model, matrix: FloatArray, outcomes: FloatArray, features: Sequence[str]) -> tuple[Any, dict[str, Any]]:
-    module, _, class_name = model.estimator.rpartition(".")
-    try:
-        estimator_class = getattr(importlib.import_module(module), class_name)
-        estimator = estimator_class(**{"random_state": model.seed, **model.params})
-        estimator.fit(pd.DataFrame(matrix, columns=list(features)), outcomes.astype(np.int64))
-    except Exception as error:  # an estimator may raise anything
-        raise LearnError(f"{model.estimator} cannot be fitted: {type(error).__name__}: {error}") from error
-    return estimator.booster_, {k: v for k, v in estimator.get_params().items() if v is not None}
-
-
-def _scores(booster: Any, matrix: FloatArray) -> FloatArray:
-    return np.asarray(booster.predict(matrix), dtype=np.float64)
-
-
 def _calibrate(
-    model: Model, outcomes: FloatArray, scores: FloatArray, groups: NDArray[Any]
+    model: Model, rows: Rows, scores: FloatArray, *, folds: int
 ) -> tuple[Calibrator, tuple[str, ...], tuple[CandidateScore, ...]]:
     try:
         if model.calibrate != "auto":
             reason = f"calibrator {model.calibrate} is declared"
-            return fit_calibrator(model.calibrate, outcomes, scores), (reason,), ()
-        choice = choose_calibrator(outcomes, scores, groups=groups, seed=model.seed)
+            return fit_calibrator(model.calibrate, rows.outcomes, scores), (reason,), ()
+        choice = choose_calibrator(rows.outcomes, scores, folds=folds, groups=rows.clusters, seed=model.seed)
     except MeasureError as error:
-        raise LearnError(f"no calibrator can be fitted on {len(outcomes)} calibration rows: {error}") from error
+        raise LearnError(f"no calibrator can be fitted on {len(scores)} held-out scores: {error}") from error
     return choice.calibrator, choice.reasons, choice.table
 
 
-def _require_knowledge(model: Model, importances: pd.DataFrame, matrix: FloatArray, features: Sequence[str]) -> None:
-    """A model without one split says the base rate to everybody: that is a fault upstream, not a model."""
-    if importances["importance"].sum() > 0:
+def _require_knowledge(model: Model, importances: pd.DataFrame, rows: Rows) -> None:
+    """A model without one split says the base rate to everybody: that is a fault upstream, not a model.
+
+    With a start it says the start, which is a forecast: nothing was found that the start does not know.
+    """
+    if rows.start is not None or importances["importance"].sum() > 0:
         return
-    constant = [n for n, column in zip(features, matrix.T, strict=True) if len(np.unique(column)) == 1]
+    constant = [n for n, column in zip(rows.features, rows.matrix.T, strict=True) if len(np.unique(column)) == 1]
     told = f"constant or null there: {', '.join(constant)}" if constant else "no feature is constant"
     raise LearnError(
-        f"{model.estimator} found nothing to learn in {len(matrix)} training rows ({told}); "
+        f"{model.estimator} found nothing to learn in {len(rows.matrix)} training rows ({told}); "
         "mend the features, bring more rows, or let smaller leaves be made"
     )
 

@@ -77,9 +77,8 @@ def estimate_effect(
 
     Right when the covariates hold every common cause of treatment and outcome; doubly robust: one of the two
     models may be wrong. The models are factories of scikit-learn estimators (default: logistic for propensity
-    and a 0/1 outcome, ridge for others), fitted out of fold (Chernozhukov et al. 2018, Econometrics Journal
-    21, C1). `negative_control` (n) is an outcome that the treatment cannot have reached, such as the same
-    metric before it. `repeats` shuffles and subsets go into the refutation.
+    and a 0/1 outcome, ridge for others), fitted out of fold (Chernozhukov et al. 2018). `negative_control` (n)
+    is an outcome that the treatment cannot have reached, such as the same metric before it.
 
     Raises:
         MeasureError: empty, missing or mismatched input, treatment other than 0/1, or too few rows of an arm.
@@ -95,12 +94,12 @@ def estimate_effect(
     nuisance = cross_fit(y, t, x, models=models, folds=folds, seed=rng)
     naive, robust = naive_lift(y, t, level=level), aipw(y, t, nuisance, level=level)
     control = None if negative_control is None else _control(negative_control, t)
-    refutations = refutation_table(study, nuisance, robust, negative_control=control, repeats=repeats, seed=rng)
+    refuted = refutation_table(study, nuisance, robust, negative_control=control, repeats=repeats, seed=rng)
     balance, spread = balance_table(t, x, nuisance.propensity, names), overlap(t, nuisance.propensity)
-    objections = _objections(refutations, spread, balance)
-    reasons = (_comparison(naive, robust), *objections)
+    objections = _objections(refuted, spread, balance)
     values, hajek = _e_values(y, robust, nuisance), ipw(y, t, nuisance, level=level)
-    return Effect(naive, hajek, robust, refutations, spread, balance, *values, not objections, reasons)
+    reasons = (_comparison(naive, robust), *objections)
+    return Effect(naive, hajek, robust, refuted, spread, balance, *values, not objections, reasons)
 
 
 def _control(outcomes: Any, t: FloatArray) -> FloatArray:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+_FOUND = {True: "the split is not the declared one", False: "no sign of another split"}
+
 Verdict = Literal["higher", "lower", "undecided", "invalid"]
 
 
@@ -113,7 +115,6 @@ def sample_ratio(
     is_mismatch = e_value >= 1 / alpha
     p_value = float(special.chdtrc(x.size - 1, statistic))
     seen = ", ".join(f"{arm} {counts[arm]} of {e:.1f}" for arm, e in zip(shares, expected, strict=True))
-    found = "the split is not the declared one" if is_mismatch else "no sign of another split"
     return SampleRatio(
         counts=dict(counts),
         expected=dict(zip(shares, expected.tolist(), strict=True)),
@@ -123,7 +124,7 @@ def sample_ratio(
         is_mismatch=is_mismatch,
         reasons=(
             f"units seen of those expected: {seen}; chi-squared {statistic:.4g}, p {p_value:.4g}",
-            f"e-value {e_value:.4g}, a mismatch from {1 / alpha:g} on: {found}",
+            f"e-value {e_value:.4g}, a mismatch from {1 / alpha:g} on: {_FOUND[is_mismatch]}",
         ),
     )
 

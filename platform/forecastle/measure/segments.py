@@ -63,9 +63,9 @@ def segment_calibration(
 
     `segments` maps a name to n labels; with `pairs` each two segments are crossed too. `q_value` is
     Benjamini–Hochberg over all rows that are not small; values with fewer than `minimum_rows` rows stay in
-    the table as `is_small`, at its end, outside that family, with p and q missing. `minimum_detectable` is
-    the difference between mean probability and event rate that a two-sided test at 1 - `level` sees with
-    power 0.8. `order` is the argsort of the probabilities, when already known.
+    the table as `is_small`, at its end, outside that family, with p and q missing. A value without events has
+    an infinite ratio. `minimum_detectable` is the difference between mean probability and event rate that a
+    two-sided test at 1 - `level` sees with power 0.8. `order` is the argsort of the probabilities, when already known.
 
     Raises:
         MeasureError: no segments, missing labels, mismatched lengths, or input that `pool_ties` refuses.

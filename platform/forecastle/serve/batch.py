@@ -17,7 +17,7 @@ import msgspec
 from forecastle.contract.errors import StoreError
 from forecastle.serve.champion import Champion
 from forecastle.serve.parse import json_object, request_of, rows_in, top_faults
-from forecastle.serve.predict import Predictor, check_repeat, checked
+from forecastle.serve.predict import Predictor, check_repeat, checked, unlogged
 from forecastle.serve.receipt import microseconds, receipt
 from forecastle.serve.refusal import Refusal, broken_contract
 from forecastle.serve.resolve import Resolution
@@ -75,7 +75,7 @@ class BatchPredictor:
         try:
             stored = await self.predictor.log.append_many(new) if new else []
         except StoreError as error:
-            raise Refusal("log_unavailable", "the prediction log cannot be written; nothing was predicted") from error
+            raise unlogged(error) from error
         return await self._run(lambda: self._told(made, stored, now_us, started), large=large)
 
     def _read(self, body: bytes) -> list[Any]:

@@ -25,6 +25,8 @@ from forecastle.learn.native_booster import NativeBooster, booster_of
 from forecastle.serve.resolve import Resolver
 from forecastle.store.home import Home
 
+CHAMPION: Final = "champion"
+CHALLENGER: Final = "challenger"
 TRIAL_SECONDS: Final = 60.0
 POLLS_UNTIL_RETRY: Final = 60
 
@@ -37,6 +39,7 @@ class Champion:
     booster: NativeBooster
     resolver: Resolver
     promotion: dict[str, Any] | None
+    variant: str = CHAMPION
 
     @property
     def model(self) -> str:

@@ -22,7 +22,7 @@ from forecastle.serve.parse import entity_faults, instant_in, json_object, objec
 from forecastle.serve.receipt import iso, json_text, microseconds
 from forecastle.serve.refusal import Refusal, broken_contract
 from forecastle.store.outcome_log import OutcomeLog, ToldOutcome
-from forecastle.store.prediction_log import PredictionReader
+from forecastle.store.prediction_log import WritableLog
 
 KEYS: Final = ("prediction_id", "entity", "outcome", "known_at", "request_id")
 
@@ -33,7 +33,7 @@ class Feedback:
 
     system: str
     champion: Callable[[], Champion]
-    predictions: PredictionReader
+    predictions: WritableLog
     log: OutcomeLog
     clock: Clock
     new_id: Callable[[], str]

@@ -87,6 +87,9 @@ def _operations(champion: Champion, settings: Settings) -> Json:
         summary = "Feature rows: durably queued, then online where none newer stands; one broken row refuses all"
         never = _KNOWN_ID | {"after_cutoff", "online_store_unavailable"}
         found["/events"] = _post(summary, push, "Pushed", many, never=never)
+    summary = "Raw events of a stream: durably queued for the stream worker, which checks them by the source's contract"
+    never = _KNOWN_ID | {"after_cutoff", "online_store_unavailable", "bundle_unavailable"}
+    found["/stream"] = _post(summary, _stream(rows), "Streamed", many, never=never)
     return found
 
 
@@ -132,6 +135,15 @@ def _push(view: PushView, rows: Json) -> Json:
     }
     items = closed_of(row, optional=("event_id", "known_at"))
     return closed(view={"type": "string", "enum": [view.name]}, rows=rows | {"items": items})
+
+
+def _stream(rows: Json) -> Json:
+    event = {
+        "event_id": WORD | {"description": "Unique in its source; the event's digest when absent."},
+        "event": {"type": "object", "description": "One event, as the source's contract has it."},
+    }
+    items = closed_of(event, optional=("event_id",))
+    return closed(source={"type": "string"}, events=rows | {"items": items})
 
 
 def _post(summary: str, schema: Json, answer: str, limit_bytes: int, *, never: AbstractSet[str]) -> Json:

@@ -17,6 +17,7 @@ from forecastle.serve.feedback import Feedback
 from forecastle.serve.online_reader import OnlineReader
 from forecastle.serve.predict import Predictor
 from forecastle.serve.push_events import EventPush
+from forecastle.serve.push_stream import StreamPush
 from forecastle.serve.settings import Settings
 from forecastle.store.events import EventQueue
 from forecastle.store.online_stores import open_online
@@ -64,6 +65,7 @@ class Operations:
             self._side,
             settings.rows_limit,
         )
+        self._raw = StreamPush(home.pushed(system), settings.clock, self._side, settings.rows_limit)
         batch = BatchPredictor(predictor, apart, self._batches, settings.rows_limit)
         feedback = Feedback(
             system,
@@ -83,6 +85,7 @@ class Operations:
             "/explain": Operation(explainer.explain, *small),
             "/outcome": Operation(feedback.tell, *small),
             "/events": Operation(self.push.push, *large),
+            "/stream": Operation(self._raw.push, *large),
         }
         self._follower: asyncio.Task[None] | None = None
 
@@ -104,6 +107,7 @@ class Operations:
         for reader in self._readers:
             reader.close()
         self._queue.close()
+        self._raw.close()
         self._outcomes.close()
 
 

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from forecastle.contract.errors import did_you_mean
@@ -21,6 +21,7 @@ from forecastle.serve.receipt import iso, microseconds
 from forecastle.serve.refusal import Refusal, broken_contract
 
 KEYS: Final = ("entity", "features", "request_id")
+EARLIEST_US: Final = microseconds(datetime(1900, 1, 1, tzinfo=UTC))
 _WORD: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -129,16 +130,17 @@ def rows_in(data: Mapping[str, Any], name: str, *, limit: int) -> list[Any]:
 
 
 def instant_in(data: Mapping[str, Any], name: str, violations: list[Violation], *, now_us: int) -> int | None:
-    """Microseconds since 1970 UTC of the time under a key, if it is there and a time; none may lie after now."""
+    """Microseconds since 1970 UTC of the time under a key, if it is there; not after now, not before 1900."""
     if name not in data:
         return None
     if fault := check_value(name, data[name], _INSTANT):
         violations.append(fault)
         return None
     told_us = microseconds(datetime.fromisoformat(data[name]))
-    if told_us > now_us:
-        text = f"{name} is {shown(data[name])}; it may not lie after now, {iso(now_us)}"
-        violations.append(Violation(name, shown(data[name]), "max", text))
+    if not EARLIEST_US <= told_us <= now_us:
+        rule = "max" if told_us > now_us else "min"
+        text = f"{name} is {shown(data[name])}; times from {iso(EARLIEST_US)} to now, {iso(now_us)}, are allowed"
+        violations.append(Violation(name, shown(data[name]), rule, text))
     return told_us
 
 

@@ -11,12 +11,12 @@ import math
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
 
 from forecastle.contract.clock import Clock
 from forecastle.contract.decision import CLOSED, PREDICT_AT
-from forecastle.contract.errors import StoreError
+from forecastle.contract.errors import CapacityError, StoreError
 from forecastle.contract.feature_set import ViewSpec
 from forecastle.contract.request import Violation
 from forecastle.serve.champion import Champion, ChampionWatch
@@ -25,7 +25,7 @@ from forecastle.serve.parse import PredictRequest, parse_request
 from forecastle.serve.receipt import degraded_json, features_json, json_text, microseconds, moment, receipt
 from forecastle.serve.refusal import Refusal, broken_contract
 from forecastle.serve.resolve import Resolution, Rows, StoredRow
-from forecastle.store.prediction_log import Prediction, PredictionLog
+from forecastle.store.prediction_log import Prediction, WritableLog
 
 
 class FeatureReader(Protocol):
@@ -51,7 +51,7 @@ class Predictor:
 
     watch: ChampionWatch
     reader: FeatureReader
-    log: PredictionLog
+    log: WritableLog
     metrics: Metrics
     clock: Clock
     timer: Callable[[], float] = time.perf_counter
@@ -72,9 +72,9 @@ class Predictor:
             refusal.request_id = request.request_id
             raise
         except StoreError as error:
-            unlogged = Refusal("log_unavailable", "the prediction log cannot be written; nothing was predicted")
-            unlogged.request_id = request.request_id
-            raise unlogged from error
+            refusal = unlogged(error)
+            refusal.request_id = request.request_id
+            raise refusal from error
 
     def champion(self) -> Champion:
         """The bundle that answers.
@@ -88,7 +88,7 @@ class Predictor:
 
     async def _answer(self, request: PredictRequest, champion: Champion, started: float) -> bytes:
         digest = request.sha256() if request.request_id else ""
-        if request.request_id and (known := self.log.by_request(request.request_id)):
+        if request.request_id and (known := await self.log.answered(request.request_id)):
             return repeated(known, digest)
         now_us = microseconds(self.clock())
         made, resolution = self.made(request, champion, now_us=now_us, started=started)
@@ -107,12 +107,28 @@ class Predictor:
             Refusal: a feature is refused, or the decision rule says that it is too late.
         """
         resolution = self.resolve(request, champion, now_us=now_us)
+        score = _score(champion, resolution)
         prediction_id = self.new_id()
-        prediction = replace(
-            _score(champion, resolution, prediction_id=prediction_id, now_us=now_us),
+        prediction = Prediction(
+            prediction_id=prediction_id,
             request_id=request.request_id or prediction_id,
             request_sha256=request.sha256() if request.request_id else "",
+            system=champion.bundle.system,
             entity_json=json_text(request.entity),
+            predicted_at_us=now_us,
+            raw_score=score.raw,
+            probability=score.probability,
+            interval_low=score.low,
+            interval_high=score.high,
+            model=champion.model,
+            model_version=champion.model_version,
+            bundle=champion.bundle.hash,
+            feature_set=champion.bundle.feature_set.hash,
+            variant=champion.variant,
+            features_json=features_json(resolution, now_us=now_us),
+            degraded_json=degraded_json(resolution),
+            vector_json=json_text(score.vector),
+            decision_json=json_text(_decision(champion, resolution, score.probability, now_us)),
             latency_ms=round((self.timer() - started) * 1e3, 3),
         )
         return prediction, resolution
@@ -157,8 +173,17 @@ def checked(request: PredictRequest, violations: list[Violation], champion: Cham
     return request
 
 
-def _score(champion: Champion, resolution: Resolution, *, prediction_id: str, now_us: int) -> Prediction:
-    """The prediction as far as bundle and features make it; the request's own fields are still empty."""
+class _Score(NamedTuple):
+    """What a bundle says of one vector: raw score, calibrated probability and, where there is one, its interval."""
+
+    vector: list[float]
+    raw: float
+    probability: float
+    low: float | None
+    high: float | None
+
+
+def _score(champion: Champion, resolution: Resolution) -> _Score:
     bundle = champion.bundle
     vector = champion.resolver.vector(resolution.features)
     raw = champion.booster.predict_one(vector)
@@ -166,29 +191,7 @@ def _score(champion: Champion, resolution: Resolution, *, prediction_id: str, no
     if not math.isfinite(probability):
         raise ArithmeticError(f"bundle {bundle.hash} answers {probability} for {vector}")
     low, high = bundle.calibrator.interval_scalar(raw) or (None, None)
-    decision = _decision(champion, resolution, probability, now_us)
-    return Prediction(
-        prediction_id=prediction_id,
-        request_id=prediction_id,
-        request_sha256="",
-        system=bundle.system,
-        entity_json="null",
-        predicted_at_us=now_us,
-        raw_score=raw,
-        probability=probability,
-        interval_low=low,
-        interval_high=high,
-        model=champion.model,
-        model_version=champion.model_version,
-        bundle=bundle.hash,
-        feature_set=bundle.feature_set.hash,
-        variant="champion",
-        features_json=features_json(resolution, now_us=now_us),
-        degraded_json=degraded_json(resolution),
-        vector_json=json_text(vector),
-        decision_json=json_text(decision),
-        latency_ms=0.0,
-    )
+    return _Score(vector, raw, probability, low, high)
 
 
 def _decision(champion: Champion, resolution: Resolution, probability: float, now_us: int) -> dict[str, Any] | None:
@@ -201,6 +204,12 @@ def _decision(champion: Champion, resolution: Resolution, probability: float, no
         reasons = "; ".join(decision["reasons"]) or "the system's decision rule says so"
         raise Refusal("after_cutoff", f"too late to predict: {reasons}")
     return decision
+
+
+def unlogged(error: StoreError) -> Refusal:
+    """What a caller is told when the log takes nothing: why there is no room, and of other faults no detail."""
+    reason = str(error) if isinstance(error, CapacityError) else "the service's own log says why"
+    return Refusal("log_unavailable", f"the prediction log cannot be written, so nothing was predicted: {reason}")
 
 
 def repeated(known: Prediction, digest: str) -> bytes:

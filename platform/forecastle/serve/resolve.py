@@ -103,6 +103,7 @@ class Resolver:
         self._stored = tuple(spec for spec in feature_set.features if spec.name not in self._made)
         self._givable = {spec.name: spec.contract for spec in self._stored if spec.contract.request}
         self._bounds = {s.name: bounds for s in feature_set.features if (bounds := bounds_of(s.contract))}
+        self._givable_bounds = {name: b for name, b in self._bounds.items() if name in self._givable}
         functions = feature_set.functions()
         self._groups = tuple((group, functions[group.name]) for group in feature_set.on_demand)
 
@@ -110,9 +111,10 @@ class Resolver:
         """Every rule that given features break; `complete` when there is no entity to look others up for."""
         violations = []
         for name, value in given.items():
-            contract = self._givable.get(name)
-            if contract is not None and _certainly(value, self._bounds.get(name)):
+            quick = self._givable_bounds.get(name)
+            if quick is not None and type(value) is quick.kind and quick.low <= value <= quick.high:
                 continue
+            contract = self._givable.get(name)
             fault = self._not_givable(name, value) if contract is None else check_value(name, value, contract)
             if fault is not None:
                 violations.append(fault)
@@ -244,7 +246,7 @@ def _as_declared(value: Any, spec: FeatureSpec) -> Any:
         return None
     dtype = spec.contract.dtype
     if dtype == "float64":
-        return float(value)
+        return value if type(value) is float else float(value)
     if dtype == "int64":
         return int(value)
     return bool(value) if dtype == "bool" else value

@@ -152,6 +152,7 @@ SCHEMAS: Final[dict[str, Json]] = {
     "Pushed": closed(
         view=TEXT, stored=_COUNT, repeated=_COUNT, online={"type": "string", "enum": ["written", "pending"]}
     ),
+    "Streamed": closed(source=TEXT, stored=_COUNT, repeated=_COUNT),
     "Health": closed(
         status={"type": "string", "enum": ["ok", "degraded", "unavailable"]},
         system=TEXT,

@@ -117,6 +117,10 @@ class EventQueue:
                 (consumer, sequence),
             )
 
+    def consumers(self) -> tuple[str, ...]:
+        """Everyone who has acknowledged anything, be it 0, sorted."""
+        return tuple(str(row[0]) for row in self._file.fetch("SELECT consumer FROM consumers ORDER BY consumer"))
+
     def pending(self, consumer: str) -> int:
         """Events that a consumer has not acknowledged yet."""
         rows: list[tuple[Any, ...]] = self._file.fetch(

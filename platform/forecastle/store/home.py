@@ -72,6 +72,10 @@ class Home:
         """SQLite file of events taken from a system's streams, until they are in the warehouse."""
         return self.root / "streams" / f"{system}.sqlite"
 
+    def pushed(self, system: str) -> Path:
+        """SQLite queue of raw events that were pushed to a system's streams; made by the stream worker."""
+        return self.root / "streams" / f"{system}.pushed.sqlite"
+
     def events(self, system: str) -> Path:
         """SQLite queue of pushed feature rows of a system."""
         return self.root / "log" / f"{system}.events.sqlite"

@@ -6,7 +6,6 @@ Does not belong here: writing the log (`prediction_log.py`), joining outcomes.
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
@@ -22,7 +21,7 @@ def logged_predictions(path: Path) -> pd.DataFrame:
 
     `predicted_at` is tz-aware UTC; `*_json` columns hold JSON text as they were logged.
     """
-    names = [field.name for field in fields(Prediction)]
+    names = list(Prediction.__struct_fields__)
     rows: list[Prediction] = []
     if path.exists():
         reader = PredictionReader(path)

@@ -1,4 +1,4 @@
-"""Parity of the online store: every row that stands there is the row the warehouse gives for the same entity and moment.
+"""Parity of the online store: every row that stands there is the warehouse's for the same entity and moment.
 
 Belongs here: reading the warehouse's newest known row of each entity and the online row beside it.
 Does not belong here: answers of the past (`parity.py`), pushing (`push.py`).
@@ -25,12 +25,13 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def online_parity(
-    warehouse: Warehouse, online: OnlineStore, system: LoadedSystem, name: str, *, now: datetime
+    warehouse: Warehouse, online: OnlineStore, system: LoadedSystem, name: str, *, now: datetime, fed: bool = False
 ) -> ParityReport:
-    """Compare the online rows of one view with the warehouse's as of `now`; a value counts as one feature of one entity.
+    """Compare the online rows of one view with the warehouse's as of `now`; a value is one feature of one entity.
 
-    A row that is older than the warehouse's counts as behind when the warehouse holds it too. A row that is newer is what
-    a stream has written and the table has not taken yet; where no stream feeds the view, it is a difference.
+    A row that is older than the warehouse's counts as behind when the warehouse holds it too. A newer row, or one of an
+    entity that the warehouse does not know, is ahead where rows also come straight to the online store (`fed`: by a
+    stream, or pushed), else a difference.
 
     Raises:
         StoreError: the view has no table, or the online store refuses.
@@ -38,7 +39,7 @@ def online_parity(
     view = system.declaration.feature_views[name]
     columns = online_view(name, view, system.declaration.entity[view.entity])
     version = warehouse.resolve(TableName(system.name, KIND, name))
-    compared = behind = found = 0
+    compared = behind = ahead = found = 0
     differing: list[tuple[Any, ...]] = []
     with warehouse.connect() as connection:
         warehouse.attach(connection, {"__view": version})
@@ -52,17 +53,21 @@ def online_parity(
                     behind += len(columns.features)
                     continue
                 found += 1
-                if _same(stored, offline):
+                if stored == offline:
                     continue
-                if _explained(connection, columns, key, stored, offline, followed=view.stream is not None):
+                if fed and _times(stored) > _times(offline):
+                    ahead += len(columns.features)
+                elif _was_there(connection, columns, key, stored) and _times(stored) < _times(offline):
                     behind += len(columns.features)
                 else:
                     differing += _differences(columns, key, stored, offline)
         cursor.close()
     unknown = online.count(name) - found
-    if unknown:
-        differing.append((f"view {name}", "", "PRESENT", unknown, 0, "entities online that the warehouse does not know"))
-    return ParityReport(compared, behind, pd.DataFrame(differing, columns=pd.Index(DIFFERENCE_COLUMNS)))
+    if unknown and not fed:
+        reason = "entities online that the warehouse does not know"
+        differing.append((f"view {name}", "", "PRESENT", unknown, 0, reason))
+    ahead += unknown * len(columns.features) if fed else 0
+    return ParityReport(compared, behind, ahead, pd.DataFrame(differing, columns=pd.Index(DIFFERENCE_COLUMNS)))
 
 
 def _split(columns: OnlineView, row: tuple[Any, ...]) -> tuple[tuple[Any, ...], OnlineRow]:
@@ -70,34 +75,21 @@ def _split(columns: OnlineView, row: tuple[Any, ...]) -> tuple[tuple[Any, ...], 
     return row[:at], OnlineRow(tuple(row[at + 2 :]), row[at], row[at + 1])
 
 
-def _same(stored: OnlineRow, offline: OnlineRow) -> bool:
-    return (stored.event_at_us, stored.known_at_us, stored.values) == (
-        offline.event_at_us,
-        offline.known_at_us,
-        offline.values,
-    )
+def _times(row: OnlineRow) -> tuple[int, int]:
+    return row.event_at_us, row.known_at_us
 
 
-def _explained(
-    connection: duckdb.DuckDBPyConnection,
-    columns: OnlineView,
-    key: tuple[Any, ...],
-    stored: OnlineRow,
-    offline: OnlineRow,
-    *,
-    followed: bool,
+def _was_there(
+    connection: duckdb.DuckDBPyConnection, columns: OnlineView, key: tuple[Any, ...], stored: OnlineRow
 ) -> bool:
-    """Is a row that is not the newest an older one of the warehouse, or one that a stream brought since?"""
-    times = (stored.event_at_us, stored.known_at_us)
-    if times > (offline.event_at_us, offline.known_at_us):
-        return followed
+    """Does the warehouse hold this very row?"""
     where = " AND ".join(f"{quote_ident(k)} = ?" for k in columns.keys)
     chosen = ", ".join(quote_ident(feature) for feature in columns.features)
-    moments = [_EPOCH + timedelta(microseconds=at) for at in times]
+    moments = [_EPOCH + timedelta(microseconds=at) for at in _times(stored)]
     rows = connection.execute(
         f"SELECT {chosen} FROM __view WHERE {where} AND event_at = ? AND known_at = ?", [*key, *moments]
     ).fetchall()
-    return stored.values in rows
+    return any(OnlineRow(row, *_times(stored)) == stored for row in rows)
 
 
 def _differences(

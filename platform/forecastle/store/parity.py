@@ -7,7 +7,8 @@ Does not belong here: the online store as it stands now (`online_parity.py`), wh
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -35,13 +36,15 @@ _TIMES: Final = ("event_at", "known_at")
 class ParityReport:
     """How many values were compared, how many agreed, and which differed.
 
-    `behind` counts values that were right once and older than what the warehouse knew then: the push came later. It is
-    no error, it is lag. `differences` (`DIFFERENCE_COLUMNS`) lists values that no row of the warehouse explains.
-    `skipped` says what could not be compared.
+    `behind` counts values that were right once and older than what the warehouse knew then (the push came later),
+    `ahead` those that came straight to the online store and that no table holds yet: both are lag and no error.
+    `differences` (`DIFFERENCE_COLUMNS`) lists values that no row of the warehouse explains. `skipped` says what was not
+    compared.
     """
 
     compared: int
     behind: int
+    ahead: int
     differences: pd.DataFrame
     skipped: tuple[str, ...] = ()
 
@@ -52,7 +55,8 @@ class ParityReport:
 
     def sentence(self, what: str) -> str:
         """What to tell a person."""
-        lag = f", {self.behind:,} of them older than what the warehouse knew (the push came later)" if self.behind else ""
+        lag = f", {self.behind:,} of them older than what the warehouse knew" if self.behind else ""
+        lag += f", {self.ahead:,} not yet in the warehouse" if self.ahead else ""
         told = f"{self.compared:,} {what} compared{lag}; {len(self.differences):,} differ from the warehouse."
         return " ".join([told, *self.skipped])
 
@@ -63,19 +67,27 @@ def join_reports(reports: Sequence[ParityReport]) -> ParityReport:
     return ParityReport(
         sum(report.compared for report in reports),
         sum(report.behind for report in reports),
+        sum(report.ahead for report in reports),
         pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=pd.Index(DIFFERENCE_COLUMNS)),
         tuple(dict.fromkeys(said for report in reports for said in report.skipped)),
     )
 
 
 def served_parity(
-    warehouse: Warehouse, system: str, predictions: Iterable[Prediction], *, feature_sets: Mapping[str, FeatureSet]
+    warehouse: Warehouse,
+    system: str,
+    predictions: Iterable[Prediction],
+    *,
+    feature_sets: Mapping[str, FeatureSet],
+    fed: Collection[str] = (),
 ) -> ParityReport:
     """Derive the features of logged predictions again and compare; `feature_sets` by bundle.
 
-    A stored value must be that of the row which the point-in-time join finds at `predicted_at` in the table that the same
-    SQL made; a value that was missing or stale must be so there too; a computed value must come out of the logged inputs
-    again, bit for bit. Values given with the request are the caller's.
+    `fed` names views whose rows also come straight to the online store (streams, pushed rows).
+
+    A stored value must be that of the row which the point-in-time join finds at `predicted_at` in the table that the
+    same SQL made; a value that was missing or stale must be so there too; a computed value must come out of the logged
+    inputs again, bit for bit. Values given with the request are the caller's.
 
     Raises:
         StoreError: a view's table cannot be read.
@@ -90,29 +102,24 @@ def served_parity(
             continue
         feature_set, features = feature_sets[bundle], [json.loads(answer.features_json) for answer in answers]
         reports.append(_computed(feature_set, answers, features))
-        reports += [_view(warehouse, system, feature_set, view, answers, features) for view in feature_set.views]
+        for view in feature_set.views:
+            named = [name for name in view.features if name in feature_set.by_name]
+            asked = _asked(feature_set, view, named, answers, features)
+            if not asked.empty:
+                reports.append(_view(warehouse, system, view, asked, names=named, fed=view.name in fed))
     return join_reports(reports)
 
 
 def _skipped(said: str) -> ParityReport:
-    return ParityReport(0, 0, pd.DataFrame(columns=pd.Index(DIFFERENCE_COLUMNS)), (said,))
+    return ParityReport(0, 0, 0, pd.DataFrame(columns=pd.Index(DIFFERENCE_COLUMNS)), (said,))
 
 
 def _view(
-    warehouse: Warehouse,
-    system: str,
-    feature_set: FeatureSet,
-    view: ViewSpec,
-    answers: Sequence[Prediction],
-    features: Sequence[Mapping[str, Any]],
+    warehouse: Warehouse, system: str, view: ViewSpec, asked: pd.DataFrame, *, names: Sequence[str], fed: bool
 ) -> ParityReport:
     version = _made_by(warehouse, TableName(system, KIND, view.name), view.sql_sha256)
     if version is None:
         return _skipped(f"No version of {view.name} was made by the SQL that the bundle knows.")
-    names = [name for name in view.features if name in feature_set.by_name]
-    asked = _asked(feature_set, view, names, answers, features)
-    if asked.empty:
-        return join_reports([])
     with warehouse.connect() as connection:
         connection.register("__given", asked)
         connection.execute("CREATE TEMP TABLE __asked AS SELECT * FROM __given")
@@ -120,7 +127,7 @@ def _view(
         ttl = timedelta(seconds=view.ttl_seconds)
         join = ViewJoin(view.name, "__view", view.keys, ttl, tuple(names), row_id="__number")
         point_in_time_join(connection, "__asked", [join], output="__found")
-        return join_reports([_feature(connection, view, name) for name in names])
+        return join_reports([_feature(connection, view, name, fed=fed) for name in names])
 
 
 def _made_by(warehouse: Warehouse, table: TableName, sql_sha256: str) -> TableVersion | None:
@@ -161,7 +168,7 @@ def _asked(
     return frame
 
 
-def _feature(connection: duckdb.DuckDBPyConnection, view: ViewSpec, name: str) -> ParityReport:
+def _feature(connection: duckdb.DuckDBPyConnection, view: ViewSpec, name: str, *, fed: bool) -> ParityReport:
     """Compare one feature of a view in table `__found`; what differs is looked up among the view's own rows."""
     served, status = quote_ident(f"{_SERVED}{name}"), quote_ident(f"status__{name}")
     offline = f"f.{quote_ident(name)}::DOUBLE"
@@ -177,18 +184,19 @@ def _feature(connection: duckdb.DuckDBPyConnection, view: ViewSpec, name: str) -
         f" AND v.known_at = {known_at} AND v.known_at <= f.predict_at"
         f" AND v.{quote_ident(name)}::DOUBLE IS NOT DISTINCT FROM {served})"
     )
+    is_ahead = f"{known_at} > (SELECT max(known_at) FROM __view)" if fed else "false"
+    verdict = (
+        f"CASE WHEN {agrees} THEN 'same' WHEN {was_there} THEN 'behind' WHEN {is_ahead} THEN 'ahead' ELSE 'other' END"
+    )
     stored = ", ".join(f"'{word}'" for word in sorted(_STORED))
     rows = connection.execute(
-        f"SELECT {agrees} AS agrees, {was_there} AS was_there, prediction_id, {status}, {served}, {offline}"
-        f" FROM __found AS f WHERE {status} IN ({stored})"
+        f"SELECT {verdict}, prediction_id, {status}, {served}, {offline} FROM __found AS f WHERE {status} IN ({stored})"
     ).fetchall()
-    behind = sum(1 for agreed, there, *_ in rows if not agreed and there)
-    differing = [
-        (f"prediction {row[0]}", name, row[1], row[2], row[3], "no row of the view explains it")
-        for agreed, there, *row in rows
-        if not agreed and not there
-    ]
-    return ParityReport(len(rows), behind, pd.DataFrame(differing, columns=pd.Index(DIFFERENCE_COLUMNS)))
+    reason = "no row of the view explains it"
+    differing = [(f"prediction {row[0]}", name, *row[1:], reason) for said, *row in rows if said == "other"]
+    counts = Counter(row[0] for row in rows)
+    frame = pd.DataFrame(differing, columns=pd.Index(DIFFERENCE_COLUMNS))
+    return ParityReport(len(rows), counts["behind"], counts["ahead"], frame)
 
 
 def _computed(
@@ -211,7 +219,7 @@ def _computed(
                 if before != again and not (np.isnan(before) and np.isnan(again)):
                     where, reason = f"prediction {answer.prediction_id}", "computed again from the logged inputs"
                     differing.append((where, name, "COMPUTED", before, again, reason))
-    return ParityReport(compared, 0, pd.DataFrame(differing, columns=pd.Index(DIFFERENCE_COLUMNS)))
+    return ParityReport(compared, 0, 0, pd.DataFrame(differing, columns=pd.Index(DIFFERENCE_COLUMNS)))
 
 
 def _argument(feature_set: FeatureSet, name: str, value: Any) -> Any:
@@ -221,5 +229,3 @@ def _argument(feature_set: FeatureSet, name: str, value: Any) -> Any:
 
 def _number(value: Any) -> float:
     return np.nan if value is None else float(value)
-
-

@@ -1,33 +1,30 @@
 """The prediction log: every answer given, on disk before it leaves, in one SQLite file per system.
 
-Belongs here: the record, the writer with group commit, the reader; a sequence number in commit order.
-Does not belong here: the receipt's shape (`serve/receipt.py`), outcomes, analysis. Standard library only.
+Belongs here: the record, what every log can do, the embedded log; a sequence number in commit order.
+Does not belong here: the receipt's shape (`serve/receipt.py`), outcomes, analysis, servers (`*_postgres.py`).
 SQLite in WAL mode (https://www.sqlite.org/wal.html), synchronous=FULL: a commit survives a loss of power.
 """
 
 from __future__ import annotations
 
-import asyncio
-import queue
 import sqlite3
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
-from itertools import islice
-from operator import attrgetter
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from forecastle.contract.errors import StoreError
+import msgspec
+
+from forecastle.contract.errors import CapacityError, StoreError
+from forecastle.store.group_commit import GroupCommit
 
 BUSY_TIMEOUT_SECONDS: Final = 5.0
-GROUP_LIMIT: Final = 256
-PENDING_LIMIT: Final = 10_000
+DISK_LIMIT_BYTES: Final = 64 << 30
+PAGE_BYTES: Final = 4_096
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(msgspec.Struct, frozen=True, gc=False):
     """One answer. `sequence` is 0 until the log has given one; `*_json` hold JSON text, never NaN.
 
     `predicted_at_us` counts microseconds since 1970 UTC. `request_id` is the caller's word or, without one,
@@ -58,7 +55,43 @@ class Prediction:
     sequence: int = 0
 
 
-_COLUMNS: Final = tuple(field.name for field in fields(Prediction))
+class ReadableLog(Protocol):
+    """What reading a prediction log means, wherever it is kept."""
+
+    def get(self, prediction_id: str) -> Prediction | None:
+        """The prediction of that id, or None."""
+
+    def by_request(self, request_id: str) -> Prediction | None:
+        """The prediction that answered that request id, or None."""
+
+    def since(self, sequence: int, *, limit: int = 10_000) -> list[Prediction]:
+        """Up to `limit` predictions with a higher sequence, in commit order: a cursor that skips none."""
+
+    def count(self) -> int:
+        """How many predictions the log holds."""
+
+    def close(self) -> None:
+        """Release files and connections."""
+
+
+class WritableLog(ReadableLog, Protocol):
+    """What serving needs of a prediction log; all implementations pass the same tests."""
+
+    @property
+    def pending(self) -> int:
+        """Predictions handed over and not yet on disk."""
+
+    async def answered(self, request_id: str) -> Prediction | None:
+        """`by_request` without keeping the event loop waiting."""
+
+    async def append(self, prediction: Prediction) -> Prediction:
+        """Return once the prediction is on disk: it with its sequence, or the one its request id already has."""
+
+    async def append_many(self, predictions: Sequence[Prediction]) -> list[Prediction]:
+        """Return once all are on disk, by one transaction."""
+
+
+_COLUMNS: Final = Prediction.__struct_fields__
 _LIST: Final = ", ".join(_COLUMNS)
 _INSERT: Final = (
     f"INSERT INTO predictions ({', '.join(_COLUMNS[:-1])}) VALUES ({', '.join('?' * (len(_COLUMNS) - 1))}) "
@@ -76,8 +109,7 @@ CREATE TABLE IF NOT EXISTS predictions (
 ) STRICT
 """
 
-_values = attrgetter(*_COLUMNS[:-1])
-_Entry = tuple[Sequence[Prediction], "_Waiter"]
+_FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC})
 
 
 class PredictionReader:
@@ -141,8 +173,8 @@ class PredictionLog(PredictionReader):
     Several processes may append to one file: writers wait for each other up to `BUSY_TIMEOUT_SECONDS`.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open or create the log, its folder 0700.
+    def __init__(self, path: Path, *, disk_limit_bytes: int = DISK_LIMIT_BYTES) -> None:
+        """Open or create the log, its folder 0700; it never grows beyond `disk_limit_bytes`.
 
         Raises:
             StoreError: the file cannot be made or is no prediction log.
@@ -153,98 +185,64 @@ class PredictionLog(PredictionReader):
             self._writer = _connect(path)
             self._writer.execute("PRAGMA journal_mode=WAL")
             self._writer.execute("PRAGMA synchronous=FULL")
+            self._writer.execute(f"PRAGMA max_page_count={max(1, disk_limit_bytes // PAGE_BYTES)}")
             self._writer.execute(_SCHEMA)
             path.chmod(0o600)
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"prediction log {path} cannot be opened: {error}") from error
-        self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
-        self._count = threading.Lock()
-        self._pending = 0
-        self._closed = False
-        self._thread = threading.Thread(target=self._write_groups, name="prediction-log", daemon=True)
-        self._thread.start()
+        self._group: GroupCommit[Prediction] = GroupCommit(self._commit, name="prediction-log")
 
     @property
     def pending(self) -> int:
         """Predictions handed over and not yet on disk."""
-        return self._pending
+        return self._group.pending
+
+    async def answered(self, request_id: str) -> Prediction | None:
+        """`by_request`; a local file keeps nobody waiting."""
+        return self.by_request(request_id)
 
     async def append(self, prediction: Prediction) -> Prediction:
         """Return once the prediction is on disk: it with its sequence, or the one its request id already has.
 
         Raises:
-            StoreError: it could not be written, or too many wait already; the answer must not leave.
+            CapacityError: the disk is full, or too many wait already; the answer must not leave.
+            StoreError: it could not be written; the answer must not leave.
         """
-        return (await self.append_many((prediction,)))[0]
+        return (await self._group.append((prediction,)))[0]
 
     async def append_many(self, predictions: Sequence[Prediction]) -> list[Prediction]:
         """Return once all are on disk, by one transaction: each with its sequence, or the one its request id has.
 
         Raises:
-            StoreError: none was written, or too many wait already; no answer may leave.
+            CapacityError: the disk is full, or too many wait already; no answer may leave.
+            StoreError: none was written; no answer may leave.
         """
-        if self._closed:
-            raise StoreError("the prediction log is closed")
-        if self._pending >= PENDING_LIMIT:
-            raise StoreError(f"{self._pending} predictions wait for the disk already; ask again later")
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[list[Prediction]] = loop.create_future()
-        with self._count:
-            self._pending += len(predictions)
-        self._queue.put((predictions, _Waiter(loop, future)))
-        return await future
+        return await self._group.append(predictions)
 
     def close(self) -> None:
         """Write what waits, then close."""
-        if not self._closed:
-            self._closed = True
-            self._queue.put(None)
-            self._thread.join()
-            self._writer.close()
+        self._group.close()
+        self._writer.close()
         super().close()
 
-    def _write_groups(self) -> None:
-        while True:
-            first = self._queue.get()
-            group: list[_Entry] = []
-            while first is not None:
-                group.append(first)
-                if len(group) == GROUP_LIMIT or self._queue.empty():
-                    break
-                first = self._queue.get()
-            if group:
-                self._write_group(group)
-            if first is None:
-                return
-
-    def _write_group(self, group: Sequence[_Entry]) -> None:
-        """Commit a group, then wake each event loop once for all of its predictions."""
-        outcomes: Sequence[list[Prediction] | StoreError]
-        flat = [prediction for predictions, _ in group for prediction in predictions]
+    def _commit(self, predictions: Sequence[Prediction]) -> list[Prediction]:
         try:
-            stored = iter(self._commit(flat))
-            outcomes = [list(islice(stored, len(predictions))) for predictions, _ in group]
+            return self._written(predictions)
         except sqlite3.Error as error:
             with suppress(sqlite3.Error):
                 self._writer.execute("ROLLBACK")
-            outcomes = [StoreError(f"predictions cannot be written to {self._path}: {error}")] * len(group)
-        with self._count:
-            self._pending -= len(flat)
-        told: dict[asyncio.AbstractEventLoop, list[_Told]] = {}
-        for (_, waiter), outcome in zip(group, outcomes, strict=True):
-            told.setdefault(waiter.loop, []).append((waiter.future, outcome))
-        for loop, pairs in told.items():
-            with suppress(RuntimeError):  # a loop that is closed waits for nothing
-                loop.call_soon_threadsafe(_tell, pairs)
+            if getattr(error, "sqlite_errorcode", None) in _FULL:
+                raise CapacityError(f"the disk of the prediction log is full ({error}); make room") from error
+            raise StoreError(f"predictions cannot be written to {self._path}: {error}") from error
 
-    def _commit(self, predictions: Sequence[Prediction]) -> list[Prediction]:
-        rows = [_values(prediction) for prediction in predictions]
+    def _written(self, predictions: Sequence[Prediction]) -> list[Prediction]:
+        rows = [msgspec.structs.astuple(prediction)[:-1] for prediction in predictions]
         self._writer.execute("BEGIN IMMEDIATE")
         inserted = self._writer.executemany(_INSERT, rows).rowcount
         if inserted == len(rows):
             last = int(self._writer.execute("SELECT last_insert_rowid()").fetchone()[0])
             numbered = enumerate(rows, start=last - len(rows) + 1)
-            stored = [Prediction(*(*row, sequence)) for sequence, row in numbered]
+            stored = [Prediction(*row, sequence) for sequence, row in numbered]
         else:
             stored = [self._stored(prediction.request_id) for prediction in predictions]
         self._writer.execute("COMMIT")
@@ -253,27 +251,6 @@ class PredictionLog(PredictionReader):
     def _stored(self, request_id: str) -> Prediction:
         found = self._writer.execute(f"SELECT {_LIST} FROM predictions WHERE request_id = ?", (request_id,))
         return Prediction(*found.fetchone())
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiter:
-    """Who waits for a prediction, and where."""
-
-    loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[list[Prediction]]
-
-
-_Told = tuple["asyncio.Future[list[Prediction]]", "list[Prediction] | StoreError"]
-
-
-def _tell(pairs: Sequence[_Told]) -> None:
-    for future, outcome in pairs:
-        if future.done():  # its request met the deadline
-            continue
-        if isinstance(outcome, StoreError):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

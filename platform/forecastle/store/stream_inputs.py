@@ -1,8 +1,8 @@
-"""Where a stream's messages come from: the queue of pushed events, or a Kafka topic.
+"""Where a stream's messages come from: what every input does, and the embedded one, a queue that HTTP fills.
 
-Belongs here: taking messages from an offset on, how many wait, one connection's configuration.
-Does not belong here: what messages say (`stream_events.py`), which offsets were taken (`stream_log.py`).
-An input keeps no offsets: it is told where to go on, and goes back when told so.
+Belongs here: taking messages from an offset on, how many wait, queueing pushed events.
+Does not belong here: Kafka (`stream_kafka.py`), what messages say (`stream_events.py`), which offsets were taken
+(`stream_log.py`): an input is told where to go on, and goes back when told so. Standard library only: it is served.
 """
 
 from __future__ import annotations
@@ -10,27 +10,15 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
-
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka import Message as KafkaMessage
+from typing import Final, Protocol
 
 from forecastle.contract.errors import StoreError
-from forecastle.contract.system import Kafka, Variable
 from forecastle.store.events import Event, EventQueue
 
 Taken = tuple[int, int, bytes]
 """Partition, offset, body."""
 
 LOOK_SECONDS: Final = 0.02
-ANSWER_SECONDS: Final = 10.0
-PARTITIONS_SECONDS: Final = 60.0
-"""How often a topic is asked for new partitions."""
-
-_LOST: Final = frozenset({KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET})  # noqa: SLF001  its name
-_FATAL: Final = frozenset({
-    KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError._AUTHENTICATION,  # noqa: SLF001
-})  # fmt: skip
 
 
 class StreamInput(Protocol):
@@ -58,7 +46,7 @@ def push_events(queue: EventQueue, source: str, bodies: Sequence[bytes], *, ids:
     except UnicodeDecodeError as error:
         raise StoreError(f"an event of {source} is no UTF-8 text: {error}; send JSON") from error
     events = [
-        Event(_queued(source), event_id, hashlib.sha256(body).hexdigest(), "{}", now_us, now_us, text, now_us)
+        Event(source, event_id, hashlib.sha256(body).hexdigest(), "{}", now_us, now_us, text, now_us)
         for event_id, body, text in zip(ids, bodies, texts, strict=True)
     ]
     return queue.append(events).stored
@@ -68,149 +56,28 @@ class PushInput:
     """Events pushed to one source, from the queue that serving fills: one partition, numbered by the queue."""
 
     def __init__(self, queue: EventQueue, source: str, *, wait: Callable[[float], None] = time.sleep) -> None:
-        self._queue, self._view, self._wait = queue, _queued(source), wait
+        self._queue, self._source, self._wait = queue, source, wait
+        queue.acknowledge(self._source, 0)
 
     def take(self, following: Mapping[int, int], *, limit: int, timeout_seconds: float) -> list[Taken]:
         """Up to `limit` events; an empty list when none came in time. Offsets already passed are acknowledged."""
         after = following.get(0, 1) - 1
         if after:
-            self._queue.acknowledge(self._view, after)
+            self._queue.acknowledge(self._source, after)
         waited = 0.0
-        while not (events := self._queue.since(after, view=self._view, limit=limit)) and waited < timeout_seconds:
+        while not (events := self._queue.since(after, view=self._source, limit=limit)) and waited < timeout_seconds:
             self._wait(LOOK_SECONDS)
             waited += LOOK_SECONDS
         return [(0, event.sequence, event.features_json.encode()) for event in events]
 
     def waiting(self, following: Mapping[int, int]) -> int:
         """How many events wait, a thousand at most."""
-        return len(self._queue.since(following.get(0, 1) - 1, view=self._view, limit=1_000))
+        return len(self._queue.since(following.get(0, 1) - 1, view=self._source, limit=1_000))
 
     def close(self) -> None:
         """The queue is whoever opened it's to close."""
 
 
-class KafkaInput:
-    """One topic, all of its partitions; brokers that go away are waited for, by librdkafka, for ever.
-
-    https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md
-    """
-
-    def __init__(
-        self, kafka: Kafka, *, system: str, environment: Mapping[str, str], answer_seconds: float = ANSWER_SECONDS
-    ) -> None:
-        """Prepare a consumer; nothing is connected before the first `take`.
-
-        Raises:
-            StoreError: an environment variable is not set, or a setting is not librdkafka's.
-        """
-        self._topic, self._answer_seconds = kafka.topic, answer_seconds
-        self._positions: dict[int, int] = {}
-        self._look_at = 0.0
-        settings = {key: _value(value, environment) for key, value in kafka.settings.items()}
-        try:
-            self._consumer = Consumer({
-                # Memory stays bounded whatever the producers do.
-                "queued.max.messages.kbytes": 16_384,
-                "queued.min.messages": 10_000,
-                "fetch.error.backoff.ms": 100,
-                "reconnect.backoff.max.ms": 2_000,
-                **settings,
-                "bootstrap.servers": _value(kafka.bootstrap, environment),
-                "group.id": f"forecastle-{system}",
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "auto.offset.reset": "error",
-                "isolation.level": "read_committed",
-                "log_level": 0,
-            })  # fmt: skip
-        except (KafkaException, ValueError, TypeError) as error:
-            raise StoreError(
-                f"topic {self._topic}: no consumer with these settings: {error}; mend the declaration"
-            ) from error
-
-    def take(self, following: Mapping[int, int], *, limit: int, timeout_seconds: float) -> list[Taken]:
-        """Up to `limit` messages; fewer, or none, when no more came in time or no broker answers.
-
-        Raises:
-            StoreError: the topic is not there or may not be read, or no longer holds an offset that was to be taken.
-        """
-        self._go(following)
-        taken: list[Taken] = []
-        for message in self._consumer.consume(limit, timeout_seconds):
-            self._refuse(message)
-            if message.error() is None:
-                taken.append((int(message.partition() or 0), int(message.offset() or 0), message.value() or b""))
-        for partition, offset, _ in taken:
-            self._positions[partition] = offset + 1
-        return taken
-
-    def waiting(self, following: Mapping[int, int]) -> int:
-        """How many messages wait, by the newest watermarks that fetching has brought."""
-        waiting = 0
-        for partition in self._positions:
-            # Asked of memory, not of the broker.
-            low, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
-            waiting += max(0, high - max(low, following.get(partition, 0)))
-        return waiting
-
-    def close(self) -> None:
-        """Leave the brokers."""
-        self._consumer.close()
-
-    def _go(self, following: Mapping[int, int]) -> None:
-        """Stand where `following` says, on every partition there is."""
-        now = time.monotonic()
-        if now >= self._look_at:
-            partitions = self._partitions()
-            self._look_at = now + (PARTITIONS_SECONDS if partitions else 1.0)
-        else:
-            partitions = list(self._positions)
-        wanted = {p: following.get(p, OFFSET_BEGINNING) for p in partitions}
-        if wanted != self._positions:
-            self._consumer.assign([TopicPartition(self._topic, p, offset) for p, offset in wanted.items()])
-            self._positions = wanted
-
-    def _partitions(self) -> list[int]:
-        try:
-            found = self._consumer.list_topics(self._topic, timeout=self._answer_seconds).topics[self._topic]
-        except KafkaException as error:
-            if error.args[0].code() in _FATAL:
-                raise self._unreadable(error.args[0]) from error
-            return list(self._positions)
-        if found.error is not None:
-            if found.error.code() in _FATAL:
-                raise self._unreadable(found.error)
-            return list(self._positions)
-        return sorted(found.partitions)
-
-    def _refuse(self, message: KafkaMessage) -> None:
-        error = message.error()
-        if error is None:
-            return
-        if error.code() in _LOST:
-            self._positions = {}
-            raise StoreError(
-                f"topic {self._topic}, partition {message.partition()}: the offset to go on from is gone "
-                f"({error.str()}); events were removed before they were taken; restore them, or start a new stream log"
-            )
-        if error.code() in _FATAL:
-            raise self._unreadable(error)
-
-    def _unreadable(self, error: Any) -> StoreError:
-        return StoreError(
-            f"topic {self._topic} cannot be read: {error.str()}; create it, or mend the address and rights"
-        )
-
-
-def _queued(source: str) -> str:
-    """The name of a source's events in the queue, where no view has it."""
-    return f"source:{source}"
-
-
-def _value(value: str | Variable, environment: Mapping[str, str]) -> str:
-    if isinstance(value, str):
-        return value
-    found = environment.get(value.env)
-    if not found:
-        raise StoreError(f"{value.env} is not set; the stream's declaration takes a value from it; export it")
-    return found
+def pushed_sources(queue: EventQueue) -> tuple[str, ...]:
+    """Sources whose pushed events a worker takes, or has taken."""
+    return queue.consumers()

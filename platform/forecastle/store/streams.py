@@ -30,7 +30,8 @@ from forecastle.store.home import Home
 from forecastle.store.online import OnlineStore
 from forecastle.store.stream_events import EventReader, Message, to_us
 from forecastle.store.stream_features import Renewed, StreamState
-from forecastle.store.stream_inputs import KafkaInput, PushInput, StreamInput, Taken
+from forecastle.store.stream_inputs import PushInput, StreamInput, Taken
+from forecastle.store.stream_kafka import KafkaInput
 from forecastle.store.stream_log import StreamLog
 from forecastle.store.warehouse import Warehouse
 

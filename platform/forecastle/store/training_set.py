@@ -7,6 +7,7 @@ Does not belong here: the join itself (`point_in_time.py`), splitting and fittin
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -47,6 +48,43 @@ def publish_training_set(warehouse: Warehouse, system: LoadedSystem, *, now: dat
         text=system.sql[label.sql],
         sources=source_tables(system, label.sql),
     )
+    return _build(warehouse, system, labels, table=TableName(system.name, KIND, "all"), now=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """A training set made again: the table it was published as, and the version it should equal, if there is one."""
+
+    version: TableVersion
+    original: TableVersion | None
+
+    @property
+    def same(self) -> bool:
+        """Are both the same rows, bit for bit?"""
+        return self.original is not None and self.original.content_hash == self.version.content_hash
+
+
+def rebuild_training_set(warehouse: Warehouse, system: LoadedSystem, *, as_of: datetime) -> Rebuilt:
+    """Make the training set of an earlier moment again from today's tables, and publish it as `training_set/as_of`.
+
+    Labels and feature rows that became known after `as_of` are hidden, so that restated history and corrected outcomes
+    change nothing. It is compared with the training set that was built with just that knowledge.
+
+    Raises:
+        StoreError: the label or a feature view was never published.
+    """
+    labels = warehouse.resolve(TableName(system.name, LABEL, "all"))
+    version = _build(warehouse, system, labels, table=TableName(system.name, KIND, "as_of"), now=as_of)
+    built = reversed(warehouse.versions(TableName(system.name, KIND, "all")))
+    knowledge = as_of.isoformat()
+    return Rebuilt(version, next((v for v in built if v.facts.get("knowledge_until") == knowledge), None))
+
+
+def _build(
+    warehouse: Warehouse, system: LoadedSystem, labels: TableVersion, *, table: TableName, now: datetime
+) -> TableVersion:
+    """Join, compute, audit and publish the training set of what was known at `now`."""
+    declared = system.declaration
     with warehouse.connect() as connection:
         versions = warehouse.attach(connection, {"__all_labels": labels})
         _newest_labels(connection, tuple(declared.entity_of_label().keys), now)
@@ -56,7 +94,7 @@ def publish_training_set(warehouse: Warehouse, system: LoadedSystem, *, now: dat
     inputs = {**versions, **views}
     facts = {f"input.{name}": f"{v.name}@{v.version}" for name, v in sorted(inputs.items())}
     return warehouse.publish(
-        TableName(system.name, KIND, "all"),
+        table,
         frame,
         audits=(contract_audit(declared.features()),),
         facts={

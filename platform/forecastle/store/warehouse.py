@@ -11,7 +11,7 @@ The choice of Delta Lake is measured in docs/decisions/0002-table-format.md.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -248,10 +248,13 @@ class Warehouse:
             self._verified.add(mark)
         return version.path
 
-    def prune(self, name: TableName | str, *, keep: int, older_than: timedelta) -> PruneReport:
+    def prune(
+        self, name: TableName | str, *, keep: int, older_than: timedelta, needed: Collection[int] = ()
+    ) -> PruneReport:
         """Remove rows of versions beyond the newest `keep` that were written longer ago than `older_than`.
 
-        Files that no version names (a killed writer's) go as well, once older. Records stay in `versions`.
+        Versions in `needed` stay whatever their age. Files that no version names (a killed writer's) go as well, once
+        older. Records stay in `versions`.
 
         Raises:
             StoreError: `keep` is below 1: the newest version is never removed.
@@ -260,7 +263,8 @@ class Warehouse:
             raise StoreError(f"got keep={keep}; at least 1 version is kept; raise it")
         versions = self.versions(name)
         limit = self._clock() - older_than
-        gone = [v for v in versions[:-keep] if v.written_at < limit and v.path.exists()]
+        old = [v for v in versions[:-keep] if v.version not in needed]
+        gone = [v for v in old if v.written_at < limit and v.path.exists()]
         named = {v.path.name for v in versions}
         orphans = [
             path
