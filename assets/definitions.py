@@ -13,7 +13,7 @@ import dagster as dg
 
 from assets.factory import build_system
 from forecastle.contract.load import LoadedSystem, discover, load_system
-from resources.environment import resources_from, system_folders
+from resources.environment import resources_from, system_folders, without_telemetry
 
 
 @cache
@@ -25,5 +25,6 @@ def systems() -> tuple[LoadedSystem, ...]:
 @dg.definitions
 def defs() -> dg.Definitions:
     """Everything Dagster shows."""
+    without_telemetry(os.environ)
     shared = dg.Definitions(resources=resources_from(os.environ), executor=dg.in_process_executor)
     return dg.Definitions.merge(shared, *(build_system(system) for system in systems()))

@@ -14,7 +14,7 @@ Does not belong here: anything that happens when this is imported; definitions c
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,11 @@ def system_folders(environment: Mapping[str, str]) -> list[Path]:
     """Folders that hold systems: ours, then the user's."""
     further = environment.get("FORECASTLE_SYSTEMS", "")
     return [BUILT_IN_SYSTEMS, *(Path(part).resolve() for part in further.split(os.pathsep) if part)]
+
+
+def without_telemetry(environment: MutableMapping[str, str]) -> None:
+    """MLflow reports to nobody from this process and its children, unless the environment says otherwise."""
+    environment.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
 def resources_from(environment: Mapping[str, str]) -> dict[str, Any]:

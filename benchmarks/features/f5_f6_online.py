@@ -1,4 +1,4 @@
-"""F5 and F6: writing to and reading from the online store, ours beside a bare dict and one row per feature value.
+"""F5 and F6: writing to and reading from the online stores, beside a bare dict and one row per feature value.
 
     python -m benchmarks.features.f5_f6_online --entities 20000
 
@@ -17,8 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.features.redis_server import redis_url
 from benchmarks.table import print_table
 from forecastle.store.online import OnlineView, SQLiteOnlineStore
+from forecastle.store.online_redis import RedisOnlineStore
 
 VIEWS = tuple(
     OnlineView(f"view_{v}", {"entity_id": "int64"}, {f"v{v}_f{i}": "float64" for i in range(10)}) for v in range(3)
@@ -104,7 +106,7 @@ def main() -> None:
     parser.add_argument("--reads", type=int, default=20_000)
     options = parser.parse_args()
     table = []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, redis_url() as url:
         ours, peer, floor = (
             SQLiteOnlineStore(Path(folder) / "ours.sqlite"),
             OneRowPerValue(Path(folder) / "eav.sqlite"),
@@ -116,6 +118,11 @@ def main() -> None:
             "SQLite, one row per value": (peer.write, peer.read),
             "dict, no store": (floor.write, floor.read),
         }
+        if url:
+            remote = RedisOnlineStore(url, "bench")
+            engines["forecastle (Redis, packed)"] = (remote.write, lambda entity: remote.read(VIEWS, (entity,)))
+        else:
+            print("redis-server is not installed: no row for Redis")
         for name, (write, read) in engines.items():
             bulk = values_per_second(write, options.entities, batch=options.entities, at_us=1)
             batched = values_per_second(write, options.entities, batch=100, at_us=2)

@@ -13,27 +13,15 @@ from forecastle.contract.stream_check import key_columns
 
 Edit = Callable[[str, str, str], int]
 
-STREAM = """\
-    kind: stream
-    event_at: day
-    known_at: told_at
-    key: [station, day]
-"""
-FILE = """\
-    kind: parquet
-    path: "${DATA}/days.parquet"
-    event_at: day
-    known_at: told_at
-    key: [station, day]
-"""
+FILE = 'kind: csv\n    path: "${DATA}/readings.csv"\n'
 
 
 @pytest.fixture
-def streaming(system: Path, edit: Edit) -> Path:
-    """The rain system with days as a stream that its view follows."""
-    edit("system.yaml", FILE, STREAM)
-    edit("system.yaml", "    ttl: 2d\n", "    ttl: 2d\n    stream: days\n")
-    return system
+def streaming(rain: Path, edit: Edit) -> Path:
+    """The rain system with readings as a stream that its view follows."""
+    edit("system.yaml", FILE, "kind: stream\n")
+    edit("system.yaml", "    ttl: 2d\n", "    ttl: 2d\n    stream: readings\n")
+    return rain
 
 
 def told(folder: Path) -> list[tuple[str, str]]:
@@ -45,32 +33,37 @@ def told(folder: Path) -> list[tuple[str, str]]:
 def test_a_stream_loads(streaming: Path) -> None:
     """Declared whole, with and without a topic."""
     loaded = load_system(streaming).declaration
-    assert (loaded.sources["days"].kafka, loaded.feature_views["weather"].stream) == (None, "days")
+    assert (loaded.sources["readings"].kafka, loaded.feature_views["weather"].stream) == (None, "readings")
     text = (streaming / "system.yaml").read_text()
-    kafka = "kind: stream\n    history: 30d\n    kafka: {bootstrap: {env: BROKERS}, topic: rain.days}\n"
+    kafka = "kind: stream\n    history: 30d\n    kafka: {bootstrap: {env: BROKERS}, topic: rain.readings}\n"
     (streaming / "system.yaml").write_text(text.replace("kind: stream\n", kafka))
-    source = load_system(streaming).declaration.sources["days"]
+    source = load_system(streaming).declaration.sources["readings"]
     assert source.kafka is not None
-    assert (source.kafka.topic, source.kafka.bootstrap.env) == ("rain.days", "BROKERS")
+    assert (source.kafka.topic, source.kafka.bootstrap.env) == ("rain.readings", "BROKERS")
 
 
+ARRIVED = "read_at: {dtype: timestamp, unit: utc}\n      arrived_at: {dtype: timestamp, unit: utc, nullable: true}"
 CASES: dict[str, tuple[str, str, str, str]] = {
-    "a path": ("kind: stream\n", 'kind: stream\n    path: "${DATA}/x.csv"\n', "path stands beside kind stream",
-               "name a topic with kafka, or post events to /stream"),
-    "known from another": ("known_at: told_at", "known_at: {latest: readings, on: [station]}",
-                           "a stream takes known_at from another source", "name a column, such as arrived_at"),
-    "arrival that may be null": ("told_at: {dtype: timestamp, unit: utc}",
-                                 "told_at: {dtype: timestamp, unit: utc}\n      arrived_at: {dtype: timestamp, unit: utc, nullable: true}",
-                                 "column 'arrived_at' is timestamp and nullable",
-                                 "the platform fills arrived_at: a timestamp, never null"),
-    "no such stream": ("stream: days", "stream: dayz", "stream names 'dayz', which is no stream", "did you mean 'days'?"),
-    "a file followed": ("stream: days", "stream: readings", "stream names 'readings', which is no stream", "allowed: days"),
-    "not online": ("stream: days", "stream: days\n    online: false", "stream stands beside online: false",
-                   "events renew online rows: leave one of them out"),
-    "history of a file": ("kind: csv\n", "kind: csv\n    history: 3d\n", "history stands beside kind csv",
-                          "say kind: stream, or leave it out"),
-    "a topic that is none": ("kind: stream\n", 'kind: stream\n    kafka: {bootstrap: {env: B}, topic: "a b"}\n',
-                             "topic is 'a b'", "a Kafka topic is at most 249 letters, digits, dots, underscores and dashes"),
+    "a path": (
+        "kind: stream\n", 'kind: stream\n    path: "${DATA}/x.csv"\n',
+        "path stands beside kind stream", "name a topic with kafka, or post events to /stream"),
+    "known from another": (
+        "known_at: {delay: 5m}", "known_at: {latest: days, on: [station]}",
+        "a stream takes known_at from another source", "name a column, such as arrived_at"),
+    "arrival that may be null": (
+        "read_at: {dtype: timestamp, unit: utc}", ARRIVED,
+        "column 'arrived_at' is timestamp and nullable", "the platform fills arrived_at: a timestamp, never null"),
+    "no such stream": (
+        "stream: readings", "stream: reading",
+        "stream names 'reading', which is no stream", "did you mean 'readings'?"),
+    "a file followed": (
+        "stream: readings", "stream: days", "stream names 'days', which is no stream", "allowed: readings"),
+    "not online": (
+        "stream: readings", "stream: readings\n    online: false",
+        "stream stands beside online: false", "events renew online rows: leave one of them out"),
+    "history of a file": (
+        "kind: parquet\n", "kind: parquet\n    history: 3d\n",
+        "history stands beside kind parquet", "say kind: stream, or leave it out"),
 }  # fmt: skip
 
 
@@ -82,11 +75,25 @@ def test_a_stream_that_contradicts_itself_is_told(streaming: Path, edit: Edit, c
     assert (text, hint) in told(streaming)
 
 
-def test_a_view_must_tell_its_keys_from_one_event(streaming: Path) -> None:
-    """A key computed from another source cannot say whom an event touches."""
-    sql = (streaming / "weather.sql").read_text()
-    (streaming / "weather.sql").write_text(sql.replace("days.station", "days.rained"))
-    assert any("stream" in text or "key" in text for text, _ in told(streaming))
+def test_a_view_must_tell_its_keys_from_one_event(streaming: Path, edit: Edit) -> None:
+    """A key that no event carries cannot say whom an event touches."""
+    edit("weather.sql", "shaped.station AS station_id", "CAST(1 AS BIGINT) AS station_id")
+    text = "station_id cannot be told from one event of 'readings'"
+    assert (text, "give each key from one column of readings") in told(streaming)
+
+
+def test_a_key_s_column_has_the_key_s_dtype(streaming: Path, edit: Edit) -> None:
+    """Entities are looked for by the event's own value."""
+    edit("system.yaml", "keys: {station_id: int64}", "keys: {station_id: string}")
+    text = "key 'station_id' is string, its column 'station' of 'readings' int64"
+    assert (text, "declare one dtype") in told(streaming)
+
+
+def test_a_stream_that_the_sql_does_not_read_renews_nothing(streaming: Path, edit: Edit) -> None:
+    """The view would never change by its events."""
+    edit("system.yaml", 'kind: parquet\n    path: "${DATA}/days.parquet"\n', "kind: stream\n")
+    edit("system.yaml", "stream: readings", "stream: days")
+    assert ("stream names 'days', which the SQL does not read", "it reads readings") in told(streaming)
 
 
 def test_key_columns_are_those_that_alone_tell_the_key() -> None:

@@ -174,8 +174,8 @@ def test_a_cut_is_what_train_model_makes_of_its_rows(system, frame) -> None:
     assert answers["probability"].tolist() == trained.test_probability.tolist()
     # 20 days of four crossings each.
     assert len(answers) == 80
-    # Known by day 99: every six hours, five hours late, so 99 · 4 = 396 rows less the purged ones before calibration.
-    assert 380 <= answers["trained_rows"].iloc[0] < 396
+    # Known by day 99: every six hours, five hours late, so 99 · 4 = 396 rows.
+    assert answers["trained_rows"].iloc[0] == 396
 
 
 def test_a_stopped_run_goes_on_where_it_was(system, frame) -> None:

@@ -13,7 +13,7 @@ import pytest
 from forecastle.contract.clock import system_clock
 from forecastle.contract.errors import SourceError
 from forecastle.contract.load import load_system
-from resources.environment import BUILT_IN_SYSTEMS, resources_from, system_folders
+from resources.environment import BUILT_IN_SYSTEMS, resources_from, system_folders, without_telemetry
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,6 +68,15 @@ def test_a_system_without_a_simulator_needs_data(tmp_path: Path) -> None:
     platform = resources_from({"FORECASTLE_HOME": str(tmp_path)})["platform"]
     with pytest.raises(SourceError, match="FORECASTLE_DATA"):
         platform.data_folder(bare)
+
+
+def test_mlflow_reports_to_nobody_unless_asked_to() -> None:
+    """The variable is set where it is absent; what the user wrote stays."""
+    absent, written = {"PATH": "/bin"}, {"MLFLOW_DISABLE_TELEMETRY": "false"}
+    without_telemetry(absent)
+    without_telemetry(written)
+    assert absent == {"PATH": "/bin", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    assert written == {"MLFLOW_DISABLE_TELEMETRY": "false"}
 
 
 def test_importing_the_definitions_touches_nothing(tmp_path: Path) -> None:

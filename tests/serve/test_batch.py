@@ -107,9 +107,10 @@ def test_an_unwritable_log_answers_no_row(client, settings):
     """When the transaction fails nobody is told a number."""
     with sqlite3.connect(settings.home.prediction_log("toy")) as connection:
         connection.execute("DROP TABLE predictions")
-    answer = client.post("/predict_batch", {"requests": requests(3)})
-    assert (answer.status, answer.json["error"]["code"]) == (503, "log_unavailable")
-    assert b"probability" not in answer.body
+    for more in ({}, {"request_id": "known-before"}):
+        answer = client.post("/predict_batch", {"requests": [request | more for request in requests(3)]})
+        assert (answer.status, answer.json["error"]["code"]) == (503, "log_unavailable")
+        assert b"probability" not in answer.body
 
 
 def test_a_deadline_before_the_end_logs_nothing(settings):

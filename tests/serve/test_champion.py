@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import shutil
 
+import numpy as np
 import pytest
 
 from forecastle.contract.errors import BundleError
+from forecastle.learn.bundle import BundleParts, Golden, load_bundle, write_bundle
+from forecastle.learn.native_booster import NativeBooster
 from forecastle.serve.champion import ChampionWatch, load_champion, try_in_child
+from forecastle.serve.trace import replay
 from tests.serve import toy
 from tests.serve.client import running
 
@@ -42,7 +48,9 @@ def _damage(home, bundle: str, name: str) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("name", ["model.txt", "manifest.json", "feature_set.json", "calibrator.json", "golden.json"])
+@pytest.mark.parametrize(
+    "name", ["model.txt", "manifest.json", "feature_set.json", "calibrator.json", "scoring.json", "golden.json"]
+)
 def test_a_damaged_bundle_never_serves(home, name):
     """One flipped bit in any file: the old champion stays, the reason is kept."""
     watch = watch_of(home, trial=no_trial)
@@ -128,11 +136,31 @@ def test_a_model_that_kills_its_reader_kills_the_child_only(home):
 
 
 def _with_model(home, source, model: bytes):
-    from forecastle.learn.bundle import BundleParts, load_bundle, write_bundle
-
     bundle = load_bundle(source)
     parts = BundleParts(bundle.feature_set, model, bundle.calibrator, {}, bundle.golden, bundle.card, bundle.facts)
     return home.bundles("toy") / write_bundle(home.bundles("toy"), parts)
+
+
+def test_a_start_is_answered_as_it_was_trained(home):
+    """A bundle whose trees start from the market price loads on its golden rows, and replays an answer to the bit."""
+    source = home.bundles("toy") / toy.make_bundle(home)
+    bundle = load_bundle(source)
+    rows = [[math.nan if value is None else value for value in row] for row in bundle.golden.rows]
+    booster = NativeBooster(bundle.model_bytes, expected_sha256=bundle.model_sha256, start=1)
+    raw = booster.predict(np.array(rows))
+    golden = Golden(bundle.golden.rows, tuple(raw.tolist()), tuple(bundle.calibrator.apply(raw).tolist()))
+    parts = BundleParts(
+        bundle.feature_set, bundle.model_bytes, bundle.calibrator, {}, golden, "# toy\n", bundle.facts,
+        start_from=toy.MODEL_FEATURES[1],
+    )  # fmt: skip
+    started = home.bundles("toy") / write_bundle(home.bundles("toy"), parts)
+    champion = load_champion(started, system="toy", expected_hash=started.name)
+    answers = [champion.bundle.calibrator.apply_scalar(champion.booster.predict_one(row)) for row in rows]
+    assert answers == list(golden.probability)
+    assert [replay(champion.bundle, list(row)) for row in golden.rows] == answers
+    left_out = write_bundle(home.bundles("toy"), dataclasses.replace(parts, start_from=None))
+    with pytest.raises(BundleError, match="golden row 0"):
+        load_champion(home.bundles("toy") / left_out, system="toy", expected_hash=left_out)
 
 
 def test_a_running_service_swaps_and_says_so(settings):

@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from forecastle.store.logged import logged_predictions
+from forecastle.contract.errors import ConflictError
+from forecastle.store.logged import ingest_predictions, logged_predictions
 from forecastle.store.prediction_log import Prediction, PredictionLog
 
 
@@ -68,3 +70,73 @@ def test_types_do_not_depend_on_the_rows(tmp_path) -> None:
     write(tmp_path / "some.sqlite", [prediction(1, interval_high=None)])
     some, none = logged_predictions(tmp_path / "some.sqlite"), logged_predictions(tmp_path / "none.sqlite")
     assert some.dtypes.to_dict() == none.dtypes.to_dict()
+
+
+def warehouse_at(folder: Path) -> Warehouse:
+    return Warehouse(folder, clock=lambda: datetime(2026, 6, 2, tzinfo=UTC))
+
+
+def test_ingestion_takes_each_answer_once(tmp_path) -> None:
+    """Ingesting after every three answers, twice each time: the table has each answer once, in order, and a run
+    without news makes no version.
+    """
+    path, warehouse, table = tmp_path / "toy.sqlite", warehouse_at(tmp_path / "warehouse"), "toy/predictions/all"
+    for start in (0, 3, 6):
+        write(path, [prediction(number) for number in range(start, start + 3)])
+        version = ingest_predictions(PredictionReader(path), warehouse, table=table)
+        again = ingest_predictions(PredictionReader(path), warehouse, table=table)
+        assert again.unchanged
+        assert again.version == version.version
+    held = warehouse.frame(table)
+    assert sorted(held["prediction_id"]) == [f"p{number}" for number in range(9)]
+    assert held["predicted_at"].dtype == logged_predictions(PredictionReader(path))["predicted_at"].dtype
+
+
+def test_ingestion_reads_only_what_is_new(tmp_path) -> None:
+    """The second ingestion asks the log for what comes after the last sequence it holds, and for nothing before."""
+    path, warehouse, asked = tmp_path / "toy.sqlite", warehouse_at(tmp_path / "warehouse"), []
+
+    class Watched(PredictionReader):
+        def since(self, sequence: int, *, limit: int = 10_000) -> list[Prediction]:
+            asked.append(sequence)
+            return super().since(sequence, limit=limit)
+
+    write(path, [prediction(number) for number in range(5)])
+    ingest_predictions(Watched(path), warehouse, table="toy/predictions/all")
+    asked.clear()
+    ingest_predictions(Watched(path), warehouse, table="toy/predictions/all")
+    assert asked == [5]
+
+
+def test_a_move_to_another_log_keeps_what_was_ingested(tmp_path) -> None:
+    """Answers of a log elsewhere, whose sequences begin anew and which holds one old answer too, are added once."""
+    warehouse, table = warehouse_at(tmp_path / "warehouse"), "toy/predictions/all"
+
+    class Elsewhere(PredictionReader):
+        origin = "postgresql://elsewhere"
+
+    write(tmp_path / "old.sqlite", [prediction(1), prediction(2)])
+    write(tmp_path / "new.sqlite", [prediction(2), prediction(3)])
+    ingest_predictions(PredictionReader(tmp_path / "old.sqlite"), warehouse, table=table)
+    ingest_predictions(Elsewhere(tmp_path / "new.sqlite"), warehouse, table=table)
+    assert sorted(warehouse.frame(table)["prediction_id"]) == ["p1", "p2", "p3"]
+
+
+def test_two_ingestions_at_once_do_not_double(tmp_path) -> None:
+    """A publish that begins before another's commit is refused: the answers stand there once."""
+    path, table = tmp_path / "toy.sqlite", "toy/predictions/all"
+    warehouse = warehouse_at(tmp_path / "warehouse")
+    write(path, [prediction(1)])
+    ingest_predictions(PredictionReader(path), warehouse, table=table)
+    write(path, [prediction(2)])
+
+    class Overtaken(PredictionReader):
+        def since(self, sequence: int, *, limit: int = 10_000) -> list[Prediction]:
+            found = super().since(sequence, limit=limit)
+            if found:
+                ingest_predictions(PredictionReader(path), warehouse, table=table)
+            return found
+
+    with pytest.raises(ConflictError):
+        ingest_predictions(Overtaken(path), warehouse, table=table)
+    assert sorted(warehouse.frame(table)["prediction_id"]) == ["p1", "p2"]

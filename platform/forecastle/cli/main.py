@@ -293,8 +293,8 @@ def _wait(servers: object) -> None:
     from forecastle.cli.processes import Servers
 
     assert isinstance(servers, Servers)
-    console.print("\nCtrl-C stops everything.")
     try:
+        console.print("\nCtrl-C stops everything.")
         ended = servers.wait()
     except KeyboardInterrupt:
         console.print("stopping")

@@ -25,7 +25,8 @@ from forecastle.serve.predict import Predictor
 from forecastle.serve.receipt import json_text
 from forecastle.serve.refusal import Refusal
 from forecastle.serve.settings import Settings
-from forecastle.store.prediction_log import PredictionLog
+from forecastle.store.prediction_log import WritableLog
+from forecastle.store.prediction_logs import open_log
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -54,7 +55,7 @@ class _Running:
     watch: ChampionWatch
     predictor: Predictor
     metrics: Metrics
-    log: PredictionLog
+    log: WritableLog
     reader: OnlineReader
     operations: Operations
     follower: asyncio.Task[None] | None = None
@@ -79,10 +80,14 @@ class Application:
         """Open the log, load the champion, follow its pointer; the collector leaves what was loaded alone."""
         metrics = Metrics(shared_folder=shared_folder())
         watch = ChampionWatch(settings.system, home=settings.home, packed=settings.packed)
-        log = PredictionLog(settings.home.prediction_log(settings.system))
-        reader = OnlineReader(
-            settings.home.online(settings.system), url=settings.online_url, system=settings.system
+        log = await asyncio.to_thread(
+            open_log,
+            settings.log_url,
+            path=settings.home.prediction_log(settings.system),
+            system=settings.system,
+            disk_limit_bytes=settings.log_limit_bytes,
         )
+        reader = OnlineReader(settings.home.online(settings.system), url=settings.online_url, system=settings.system)
         predictor = Predictor(watch=watch, reader=reader, log=log, metrics=metrics, clock=settings.clock)
         operations = Operations(settings, predictor)
         running = _Running(settings, watch, predictor, metrics, log, reader, operations)

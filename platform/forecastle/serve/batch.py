@@ -70,9 +70,9 @@ class BatchPredictor:
             requests = self._read(body) if rows is None else rows
             return [_answer(predictor, row, champion, now_us, started) for row in requests]
 
-        made = await self._run(work, large=large)
-        new = [row.prediction for row in made if isinstance(row, _Made) and row.resolution is not None]
         try:
+            made = await self._run(work, large=large)
+            new = [row.prediction for row in made if isinstance(row, _Made) and row.resolution is not None]
             stored = await self.predictor.log.append_many(new) if new else []
         except StoreError as error:
             raise unlogged(error) from error

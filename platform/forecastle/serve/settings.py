@@ -8,6 +8,8 @@ Does not belong here: reading anything else from disk than whether a bundle is p
     FORECASTLE_NOW      an instant; the clock replays from there (default: the system's clock)
     FORECASTLE_TOKEN    bearer token of at least 32 characters; unset: no token is asked
     FORECASTLE_ONLINE_URL  redis://… of the online store (default: a file in the home folder)
+    FORECASTLE_LOG_URL  postgresql://… of the prediction log (default: a file in the home folder)
+    FORECASTLE_LOG_LIMIT_BYTES  largest size of that file (default 64 GiB); beyond it nothing is predicted
     FORECASTLE_HOSTS    comma-separated Host names that are answered; unset: all
 """
 
@@ -23,8 +25,10 @@ import forecastle
 from forecastle.contract.clock import Clock, clock_from
 from forecastle.contract.errors import ForecastleError
 from forecastle.store.home import Home
+from forecastle.store.prediction_log import DISK_LIMIT_BYTES
 
 TOKEN_LENGTH_MIN: Final = 32
+LOG_LIMIT_BYTES_MIN: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,8 @@ class Settings:
     token: str | None = None
     hosts: frozenset[str] | None = None
     online_url: str = field(default="", repr=False)
+    log_url: str = field(default="", repr=False)
+    log_limit_bytes: int = DISK_LIMIT_BYTES
     body_limit_bytes: int = 1 << 20
     in_flight_limit: int = 512
     deadline_seconds: float = 0.9
@@ -71,6 +77,8 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         token=checked_token(environment.get("FORECASTLE_TOKEN")),
         hosts=frozenset(filter(None, hosts)) or None,
         online_url=environment.get("FORECASTLE_ONLINE_URL", ""),
+        log_url=environment.get("FORECASTLE_LOG_URL", ""),
+        log_limit_bytes=_bytes(environment.get("FORECASTLE_LOG_LIMIT_BYTES", "")),
     )
 
 
@@ -92,6 +100,16 @@ def checked_token(token: str | None) -> str | None:
             "for instance from `openssl rand -hex 32`"
         )
     return token or None
+
+
+def _bytes(text: str) -> int:
+    if not text:
+        return DISK_LIMIT_BYTES
+    if not text.isdecimal() or int(text) < LOG_LIMIT_BYTES_MIN:
+        raise ForecastleError(
+            f"FORECASTLE_LOG_LIMIT_BYTES is {text!r}; a whole number of at least {LOG_LIMIT_BYTES_MIN:,} is needed"
+        )
+    return int(text)
 
 
 def _system_of(folder: Path) -> str | None:

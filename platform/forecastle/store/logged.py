@@ -1,37 +1,59 @@
 """The prediction log as a table: one row an answer, each answer once.
 
-Belongs here: reading the whole log and giving its columns their types.
-Does not belong here: writing the log (`prediction_log.py`), joining outcomes.
+Belongs here: reading what the log has since the last time, its columns' types, adding it to the warehouse's table.
+Does not belong here: writing the log (`prediction_log.py`), which log is used (`prediction_logs.py`), outcomes.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 
-from forecastle.store.prediction_log import Prediction, PredictionReader
+from forecastle.store.delta_log import TableVersion
+from forecastle.store.prediction_log import Prediction, ReadableLog
+from forecastle.store.warehouse import Warehouse
 
 _INTEGERS = ("sequence", "predicted_at_us")
 _FLOATS = ("raw_score", "probability", "interval_low", "interval_high", "latency_ms")
 
 
-def logged_predictions(path: Path) -> pd.DataFrame:
-    """Every answer in the log at `path`, in commit order; no rows when nothing was ever asked.
+def logged_predictions(log: ReadableLog, *, after: int = 0) -> pd.DataFrame:
+    """Every answer in the log with a sequence above `after`, in commit order; no rows when nothing was ever asked.
 
     `predicted_at` is tz-aware UTC; `*_json` columns hold JSON text as they were logged.
     """
     names = list(Prediction.__struct_fields__)
     rows: list[Prediction] = []
-    if path.exists():
-        reader = PredictionReader(path)
-        try:
-            while batch := reader.since(rows[-1].sequence if rows else 0):
-                rows.extend(batch)
-        finally:
-            reader.close()
+    if log.exists():
+        while batch := log.since(rows[-1].sequence if rows else after):
+            rows.extend(batch)
     columns = {name: [getattr(row, name) for row in rows] for name in names}
     types = {n: "int64" if n in _INTEGERS else "float64" if n in _FLOATS else "str" for n in names}
     frame = pd.DataFrame(columns, columns=names).astype(types)
     at = pd.to_datetime(frame["predicted_at_us"], unit="us", utc=True).astype("datetime64[us, UTC]")
     return frame.drop(columns="predicted_at_us").assign(predicted_at=at)
+
+
+def ingest_predictions(log: ReadableLog, warehouse: Warehouse, *, table: str) -> TableVersion:
+    """Publish the table with what the log has got since the version before: each answer stands there exactly once.
+
+    The table itself is the cursor: whatever a run that was killed has or has not published, the next one begins after
+    the last row that can be seen. Rows of another log, from before a move to a server, stay.
+
+    Raises:
+        ConflictError: another run published meanwhile; run again.
+        StoreError: the log cannot be read.
+    """
+    before = warehouse.version(table)
+    if before is None:
+        return warehouse.publish(table, logged_predictions(log), facts={"log": log.origin})
+    same_log = before.facts.get("log") == log.origin
+    held = warehouse.frame(before, ["sequence", "prediction_id"])
+    after = int(held["sequence"].max()) if same_log and len(held) else 0
+    fresh = logged_predictions(log, after=after)
+    fresh = fresh[~fresh["prediction_id"].isin(held["prediction_id"])]
+    with warehouse.connect() as connection:
+        connection.register("fresh", fresh)
+        query = f"{warehouse.relation(before)} UNION ALL BY NAME SELECT * FROM fresh"
+        return warehouse.publish(
+            table, query, connection=connection, facts={"log": log.origin}, expected_version=before.version
+        )

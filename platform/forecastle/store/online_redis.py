@@ -37,11 +37,14 @@ local function newer(a, b, words)
   end
   return true
 end
+local keys = redis.call('HGET', KEYS[1], 'keys')
+if keys and keys ~= ARGV[1] then return keys end
+redis.call('HSET', KEYS[1], 'keys', ARGV[1], 'columns:' .. ARGV[2], ARGV[3], 'newest', ARGV[2])
 local stored, added = 0, 0
 local meta = redis.call('HMGET', KEYS[1], 'event_at', 'known_at')
 local event, known = meta[1] or string.rep('\\0', 8), meta[2] or string.rep('\\0', 8)
 for i = 2, #KEYS do
-  local new = ARGV[i - 1]
+  local new = ARGV[i + 2]
   local old = redis.call('GETRANGE', KEYS[i], 0, 15)
   if old == '' or newer({struct.unpack('>I4I4I4I4', new)}, {struct.unpack('>I4I4I4I4', old)}, 4) then
     redis.call('SET', KEYS[i], new)
@@ -108,17 +111,22 @@ class RedisOnlineStore:
         """
         if self._read_only:
             raise StoreError(f"{self.name} was opened readonly; open it for writing")
+        for name in (*view.keys, *view.features):
+            self._meta(name)
         columns, meta, width = RowColumns(view.feature_dtypes), self._meta(view.name), len(view.keys)
+        told: list[str | bytes] = [json.dumps(list(view.keys)), columns.digest, columns.text]
         keys, packed = [], []
         for row in rows:
             keys.append(self._entity(view.name, row[:width]))
             packed.append(columns.pack(row[width], row[width + 1], row[width + 2 :]))
         stored = 0
         with self._told(f"write of {view.name}"):
-            self._prepare(view, columns)
-            for start in range(0, len(keys), WRITE_ROWS):
+            for start in range(0, len(keys) or 1, WRITE_ROWS):
                 part = slice(start, start + WRITE_ROWS)
-                stored += int(self._script([meta, *keys[part]], packed[part]))
+                done = self._script([meta, *keys[part]], [*told, *packed[part]])
+                if isinstance(done, bytes):
+                    raise _other_key(view, done)
+                stored += int(done)
         return stored
 
     def read(self, views: Sequence[ViewColumns], key: Key) -> dict[str, OnlineRow | None]:
@@ -162,20 +170,6 @@ class RedisOnlineStore:
             raise StoreError(f"view {view}: got the key {list(key)!r}; integers and texts are allowed; mend the row")
         return f"{self._meta(view)}:{json.dumps(list(key), separators=(',', ':'), ensure_ascii=False)}"
 
-    def _prepare(self, view: OnlineView, columns: RowColumns) -> None:
-        """Tell how the view's rows are keyed and laid out; keys of an existing view must be the same."""
-        for name in (*view.keys, *view.features):
-            self._meta(name)
-        meta, keys = self._meta(view.name), json.dumps(list(view.keys))
-        self._client.hsetnx(meta, "keys", keys)
-        stored = self._client.hget(meta, "keys") or b"[]"
-        if stored.decode() != keys:
-            raise StoreError(
-                f"view {view.name} is stored by key {', '.join(json.loads(stored))}, not {', '.join(view.keys)}; "
-                "give the view another name, or remove it from Redis and push again"
-            )
-        self._client.hset(meta, mapping={_COLUMNS + columns.digest: columns.text, b"newest": columns.digest})
-
     def _row(self, view: ViewColumns, row: bytes) -> OnlineRow:
         event_at_us, known_at_us, digest = unpack_head(row)
         plan = self._plans.get((view.name, view.keys, view.features, digest)) or self._plan(view, digest)
@@ -208,3 +202,10 @@ class RedisOnlineStore:
                 f"online store {self.name}: {what} failed: {type(error).__name__}: {error}; "
                 "check the server; what it lost comes back when the view is pushed again"
             ) from error
+
+
+def _other_key(view: OnlineView, stored: bytes) -> StoreError:
+    return StoreError(
+        f"view {view.name} is stored by key {', '.join(json.loads(stored))}, not {', '.join(view.keys)}; "
+        "give the view another name, or remove it from Redis and push again"
+    )

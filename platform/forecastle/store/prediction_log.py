@@ -58,6 +58,13 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
 class ReadableLog(Protocol):
     """What reading a prediction log means, wherever it is kept."""
 
+    @property
+    def origin(self) -> str:
+        """Where the log is kept, without secrets: sequences of one origin can be compared."""
+
+    def exists(self) -> bool:
+        """Whether anything was ever written; else every question but this one is refused."""
+
     def get(self, prediction_id: str) -> Prediction | None:
         """The prediction of that id, or None."""
 
@@ -119,6 +126,15 @@ class PredictionReader:
         """Open nothing yet; `path` is the log's SQLite file."""
         self._path = path
         self._local = threading.local()
+
+    @property
+    def origin(self) -> str:
+        """The embedded file."""
+        return "file"
+
+    def exists(self) -> bool:
+        """Whether the file is there."""
+        return self._path.is_file()
 
     def get(self, prediction_id: str) -> Prediction | None:
         """The prediction of that id, or None.

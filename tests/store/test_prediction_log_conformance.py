@@ -1,0 +1,229 @@
+"""One suite for every prediction log: the embedded file and a real PostgreSQL server pass the same tests."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+from msgspec.structs import replace
+
+from forecastle.contract.errors import StoreError
+from forecastle.store import prediction_log_postgres
+from forecastle.store.logged import logged_predictions
+from forecastle.store.prediction_log import Prediction, PredictionLog, WritableLog
+from forecastle.store.prediction_log_postgres import PostgresPredictionLog, PostgresPredictionReader
+from forecastle.store.prediction_logs import open_log, open_log_reader
+from tests.store import postgresql
+from tests.store.test_prediction_log import PLATFORM, prediction
+
+Opener = Callable[[], WritableLog]
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with postgresql.server() as running:
+        yield running.replace("+psycopg", "")
+
+
+@pytest.fixture(params=["file", "postgresql"])
+def opener(request, tmp_path) -> Iterator[Opener]:
+    """Opens the same empty log as often as asked; everything is closed after the test."""
+    opened: list[WritableLog] = []
+    server = request.getfixturevalue("url") if request.param == "postgresql" else ""
+    if server:
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(f"DROP TABLE IF EXISTS {prediction_log_postgres.TABLE}")
+
+    def open_one() -> WritableLog:
+        opened.append(open_log(server, path=tmp_path / "toy.sqlite", system="toy"))
+        return opened[-1]
+
+    yield open_one
+    for log in opened:
+        log.close()
+
+
+def test_what_was_appended_is_read_back_equal(opener):
+    """Every field, floats to the last bit, comes back by prediction id and by request id."""
+    log = opener()
+    stored = asyncio.run(log.append(prediction()))
+    assert stored == prediction(sequence=stored.sequence)
+    assert log.get("p0") == log.by_request("r0") == asyncio.run(log.answered("r0")) == stored
+    assert log.get("unknown") is None
+    assert asyncio.run(log.answered("unknown")) is None
+
+
+def test_a_repeated_request_id_returns_the_first_answer(opener):
+    """Later predictions of a request id, alone or in one group, are dropped; their callers get the stored first one."""
+    log = opener()
+
+    async def append_all() -> list[Prediction]:
+        made = [prediction(i, request_id=f"r{i % 2}") for i in range(20)]
+        return await asyncio.gather(*(log.append(one) for one in made))
+
+    assert [stored.prediction_id for stored in asyncio.run(append_all())] == ["p0", "p1"] * 10
+    assert asyncio.run(log.append(prediction(99, request_id="r1"))).prediction_id == "p1"
+    assert log.count() == 2
+
+
+def test_a_batch_is_one_transaction(opener):
+    """A batch with a value that no log takes leaves nothing of the batch; the next one is stored."""
+    log = opener()
+    with pytest.raises(StoreError):
+        asyncio.run(log.append_many([prediction(1), prediction(2, raw_score="not a number")]))
+    assert log.count() == 0
+    assert len(asyncio.run(log.append_many([prediction(i) for i in range(1_000)]))) == 1_000
+    assert log.count() == 1_000
+
+
+def test_a_cursor_skips_nothing_while_several_append(opener):
+    """Two logs append at once in threads while a reader follows: it sees each prediction once, in rising order."""
+    first, second = opener(), opener()
+
+    async def append_all(log: WritableLog, start: int) -> None:
+        for number in range(start, start + 200, 4):
+            await asyncio.gather(*(log.append(prediction(number + i)) for i in range(4)))
+
+    reader, seen = opener(), []
+    with ThreadPoolExecutor(2) as threads:
+        futures = [threads.submit(asyncio.run, append_all(log, start)) for log, start in ((first, 0), (second, 200))]
+        while True:
+            ended = all(future.done() for future in futures)
+            batch = reader.since(seen[-1].sequence if seen else 0, limit=7)
+            seen.extend(batch)
+            if ended and not batch:
+                break
+        for future in futures:
+            future.result()
+    assert sorted(p.prediction_id for p in seen) == sorted(f"p{i}" for i in range(400))
+    assert [p.sequence for p in seen] == sorted({p.sequence for p in seen})
+
+
+def test_closing_writes_what_waits(opener):
+    """Predictions handed over before `close` are stored after it; later ones are refused."""
+    log = opener()
+
+    async def append_and_close() -> list[Prediction]:
+        waiting = [asyncio.ensure_future(log.append(prediction(i))) for i in range(50)]
+        await asyncio.sleep(0)
+        await asyncio.to_thread(log.close)
+        return await asyncio.gather(*waiting)
+
+    assert [stored.prediction_id for stored in asyncio.run(append_and_close())] == [f"p{i}" for i in range(50)]
+    with pytest.raises(StoreError, match="closed"):
+        asyncio.run(log.append(prediction(51)))
+    assert opener().count() == 50
+
+
+KILLED = """
+import asyncio, os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[3])
+from tests.store.test_prediction_log import prediction
+from forecastle.store.prediction_logs import open_log
+log = open_log(sys.argv[1], path=Path(sys.argv[2]), system="toy")
+async def main():
+    for i in range(100):
+        await log.append(prediction(i))
+        print(i, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("kind", ["file", "postgresql"])
+def test_a_process_killed_after_its_last_answer_loses_none(kind, opener, tmp_path, request):
+    """kill -9 right after the hundredth acknowledged answer: all hundred are in the log."""
+    log = opener()
+    server = request.getfixturevalue("url") if isinstance(log, PostgresPredictionLog) else ""
+    if (kind == "postgresql") != bool(server):
+        pytest.skip("the other kind's turn")
+    command = [sys.executable, "-c", KILLED, server, str(tmp_path / "toy.sqlite"), str(PLATFORM.parent)]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(PLATFORM)}, capture_output=True, check=False)
+    assert (done.returncode, len(done.stdout.split())) == (-signal.SIGKILL, 100)
+    assert log.count() == 100
+
+
+def test_systems_do_not_see_each_other(url):
+    """Two systems on one server: ids asked of one are not found in the other, and a request id may stand in both."""
+    one, other = (PostgresPredictionLog(url, name) for name in ("one", "other"))
+    tag = uuid.uuid4().hex
+    asyncio.run(one.append(prediction(prediction_id=f"{tag}-1", request_id=tag, system="one")))
+    assert other.get(f"{tag}-1") is None
+    stored = asyncio.run(other.append(prediction(prediction_id=f"{tag}-2", request_id=tag, system="other")))
+    assert stored.prediction_id == f"{tag}-2"
+    assert {p.system for p in one.since(0)} == {"one"}
+    one.close()
+    other.close()
+
+
+def test_a_broken_connection_is_replaced(url):
+    """The server ends every connection of ours: the next append and the next read work, nothing is lost or doubled."""
+    log = PostgresPredictionLog(url, "cut")
+    tag = uuid.uuid4().hex
+    made = [replace(prediction(i), prediction_id=f"{tag}{i}", request_id=f"{tag}{i}", system="cut") for i in range(2)]
+    asyncio.run(log.append(made[0]))
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'forecastle'"
+        )
+    asyncio.run(log.append(made[1]))
+    assert log.count() == 2
+    log.close()
+
+
+def test_a_server_that_is_away_is_told_without_the_password(unused_port):
+    """Nobody listens: opening says so; the password stays out of the text."""
+    address = f"postgresql://tester:{postgresql.PASSWORD}@127.0.0.1:{unused_port}/postgres"
+    with pytest.raises(StoreError, match="cannot be asked") as told:
+        PostgresPredictionLog(address, "toy")
+    assert postgresql.PASSWORD not in str(told.value)
+
+
+def test_a_server_that_went_away_is_asked_again_only_after_a_moment(unused_port, monkeypatch):
+    """After one failed connection a second read is refused at once, and after the pause the server is asked again."""
+    now = [100.0]
+    monkeypatch.setattr(prediction_log_postgres.time, "monotonic", lambda: now[0])
+    reader = PostgresPredictionReader(f"postgresql://127.0.0.1:{unused_port}/postgres", "toy")
+    for text in ("cannot be asked", "a moment ago"):
+        with pytest.raises(StoreError, match=text):
+            reader.count()
+    now[0] += 2.0
+    with pytest.raises(StoreError, match="cannot be asked"):
+        reader.count()
+
+
+def test_an_unknown_scheme_is_refused(tmp_path):
+    """mysql:// is named with what is known; the file of that system is not made."""
+    with pytest.raises(StoreError, match="'mysql'; postgresql://"):
+        open_log("mysql://x", path=tmp_path / "toy.sqlite", system="toy")
+    assert isinstance(open_log_reader("postgresql://x", path=tmp_path, system="toy"), PostgresPredictionReader)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_table_is_the_same_from_either_log(url, tmp_path):
+    """What `predictions` ingests has the same columns, types and values, wherever the log is kept."""
+    tag = uuid.uuid4().hex
+    made = [prediction(i, prediction_id=f"{tag}{i}", request_id=f"{tag}{i}", system="same") for i in range(3)]
+    frames = []
+    for log in (PredictionLog(tmp_path / "same.sqlite"), PostgresPredictionLog(url, "same")):
+        asyncio.run(log.append_many(made))
+        frames.append(logged_predictions(log).drop(columns="sequence"))
+        log.close()
+    assert frames[0].equals(frames[1])
+    assert frames[0].dtypes.equals(frames[1].dtypes)
+    assert Path(tmp_path / "same.sqlite").is_file()
+
+
+@pytest.fixture
+def unused_port() -> int:
+    return postgresql._free_port()
