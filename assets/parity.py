@@ -18,7 +18,7 @@ from forecastle.store.events import EventQueue
 from forecastle.store.home import Home
 from forecastle.store.online_parity import online_parity
 from forecastle.store.parity import ParityReport, join_reports, served_parity
-from forecastle.store.prediction_log import Prediction, PredictionReader
+from forecastle.store.prediction_log import Prediction
 from resources.platform import Platform
 
 PREDICTIONS_CHECKED = 5_000
@@ -101,12 +101,11 @@ def compare_online(
 
 def compare_served(platform: Platform, system: LoadedSystem, *, now: datetime, fed: frozenset[str]) -> ParityReport:
     """The newest answers of the drift window: older ones were compared when they were new."""
-    path = platform.layout.prediction_log(system.name)
+    log = platform.prediction_log(system.name)
     answers: list[Prediction] = []
-    if path.exists():
-        reader = PredictionReader(path)
-        answers = reader.since(max(0, reader.count() - PREDICTIONS_CHECKED), limit=PREDICTIONS_CHECKED)
-        reader.close()
+    if log.exists():
+        answers = log.newest(PREDICTIONS_CHECKED)
+    log.close()
     since_us = (now - system.declaration.drift.window).timestamp() * 1e6
     recent = [answer for answer in answers if answer.predicted_at_us >= since_us]
     bundles = feature_sets(platform, system, {answer.bundle for answer in recent})

@@ -10,7 +10,7 @@ from assets.champion import required_champion
 from assets.describe import attributes, key, told_plainly, version_metadata
 from forecastle.contract.load import LoadedSystem
 from forecastle.learn.score import decide_rows, score_rows
-from forecastle.store.logged import logged_predictions
+from forecastle.store.logged import ingest_predictions
 from forecastle.store.population import population
 from resources.platform import Platform
 
@@ -51,7 +51,7 @@ def build_batch_predictions(system: LoadedSystem) -> dg.AssetsDefinition:
 
 
 def build_predictions(system: LoadedSystem) -> dg.AssetsDefinition:
-    """Every answer given so far, from the prediction log into the warehouse."""
+    """Every answer given so far, from the prediction log into the warehouse, each once."""
 
     @dg.asset(
         **attributes(
@@ -64,8 +64,9 @@ def build_predictions(system: LoadedSystem) -> dg.AssetsDefinition:
     )
     def predictions_asset(platform: Platform) -> dg.MaterializeResult:
         with told_plainly():
-            rows = logged_predictions(platform.layout.prediction_log(system.name))
-            version = platform.warehouse().publish(f"{system.name}/predictions/all", rows)
+            log = platform.prediction_log(system.name)
+            version = ingest_predictions(log, platform.warehouse(), table=f"{system.name}/predictions/all")
+            log.close()
         return dg.MaterializeResult(metadata=version_metadata(version))
 
     return predictions_asset

@@ -4,13 +4,15 @@ Belongs here: the asset, its leakage check (blocking: a model that saw the futur
 Does not belong here: the join (`forecastle.store.training_set`).
 """
 
+from collections.abc import Iterator
+
 import dagster as dg
 
 from assets.describe import attributes, column_lineage, column_schema, key, told_plainly, version_metadata
 from forecastle.contract.load import LoadedSystem
 from forecastle.learn.build import feature_lineage
 from forecastle.store.leakage import leakage_check
-from forecastle.store.training_set import publish_training_set
+from forecastle.store.training_set import accept_training_set, draft_training_set
 from resources.platform import Platform
 
 
@@ -44,18 +46,23 @@ def build_training_set(system: LoadedSystem) -> dg.AssetsDefinition:
             )
         ],
     )
-    def training_set_asset(platform: Platform) -> dg.MaterializeResult:
+    def training_set_asset(platform: Platform) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
         with told_plainly():
             warehouse = platform.warehouse()
-            version = publish_training_set(warehouse, system, now=platform.clock())
-            report = leakage_check(warehouse, system, version)
-        check = dg.AssetCheckResult(
+            draft = draft_training_set(warehouse, system, now=platform.clock())
+            report = leakage_check(warehouse, system, draft)
+        yield dg.AssetCheckResult(
             asset_key=asset_key,
             check_name="leakage",
             passed=report.ok,
             severity=dg.AssetCheckSeverity.ERROR,
+            description=report.sentence(),
             metadata=report.metadata(),
         )
-        return dg.MaterializeResult(metadata=version_metadata(version), check_results=[check])
+        if not report.ok:
+            raise dg.Failure(description=f"{report.sentence()}; the old training set stays", allow_retries=False)
+        with told_plainly():
+            version = accept_training_set(warehouse, draft)
+        yield dg.MaterializeResult(metadata=version_metadata(version))
 
     return training_set_asset

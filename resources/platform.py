@@ -18,6 +18,8 @@ from forecastle.store.crash import crash_hook, no_crash
 from forecastle.store.home import Home
 from forecastle.store.online import OnlineStore
 from forecastle.store.online_stores import open_online
+from forecastle.store.prediction_log import ReadableLog
+from forecastle.store.prediction_logs import open_log_reader
 from forecastle.store.simulated import simulated_data
 from forecastle.store.stream_log import StreamLog
 from forecastle.store.warehouse import Warehouse
@@ -63,6 +65,11 @@ class Platform(dg.ConfigurableResource):  # type: ignore[type-arg]
     def stream_log(self, system: str) -> StreamLog:
         """Events taken from the system's streams."""
         return StreamLog(self.layout.streams(system))
+
+    def prediction_log(self, system: str) -> ReadableLog:
+        """The system's prediction log, to read; a server's address may hold a password."""
+        url = variables().get("FORECASTLE_LOG_URL", "")
+        return open_log_reader(url, path=self.layout.prediction_log(system), system=system)
 
     def registry(self) -> Registry:
         """Promotions."""

@@ -14,12 +14,14 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
+import duckdb
 import pandas as pd
 
 from benchmarks.features.world import FEATURES, TTL_DAYS, World, make_world
 from benchmarks.table import measure_seconds, median_ratio, print_table
 from forecastle.store import sql
-from forecastle.store.point_in_time import ViewJoin, point_in_time_join, reduced_rows
+from forecastle.store.point_in_time import ViewJoin, point_in_time_join
+from forecastle.store.reduced import open_reduced, reduced_join, write_reduced
 
 
 def names(number: int) -> list[str]:
@@ -27,42 +29,57 @@ def names(number: int) -> list[str]:
 
 
 class Ours:
-    """The library's join; `reduced` starts from views that an asset has reduced already."""
+    """The library's join over the views' files."""
 
-    def __init__(self, world: World, *, memory_limit: str, reduced: bool = False) -> None:
+    def __init__(self, world: World, *, memory_limit: str) -> None:
         self.world = world
         self.memory_limit = memory_limit
-        self.files = [path.with_name(f"reduced_{path.name}") if reduced else path for path in world.views]
-        self.reduced = reduced
 
-    def reduce(self) -> None:
-        """Write each view's reduced rows, once."""
-        with sql.connect(memory_limit=self.memory_limit) as connection:
-            for number, (path, target) in enumerate(zip(self.world.views, self.files, strict=True)):
-                columns = sql.column_list(["k", "event_at", "known_at", *names(number)])
-                source = f"(SELECT *, file_row_number AS n FROM read_parquet('{path}', file_row_number = true))"
-                rows = reduced_rows(source, ["k"], order="n", columns=columns)
-                connection.execute(f"COPY (SELECT {columns} FROM ({rows}) ORDER BY k, usable_at) TO '{target}'")
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        """A connection that sees the labels and every view."""
+        spill = self.world.labels.parent / "spill"
+        connection = sql.connect(memory_limit=self.memory_limit, temp_directory=spill)
+        connection.execute(f"CREATE TEMP VIEW labels AS SELECT * FROM read_parquet('{self.world.labels}')")
+        for number, path in enumerate(self.world.views):
+            rows = f"SELECT *, file_row_number AS n FROM read_parquet('{path}', file_row_number = true)"
+            connection.execute(f"CREATE TEMP VIEW view_{number} AS {rows}")
+        return connection
 
     def __call__(self) -> pd.DataFrame:
         """Join all views."""
-        with sql.connect(
-            memory_limit=self.memory_limit, temp_directory=self.world.labels.parent / "spill"
-        ) as connection:
-            connection.execute(f"CREATE TEMP VIEW labels AS SELECT * FROM read_parquet('{self.world.labels}')")
-            views = []
-            for number, path in enumerate(self.files):
-                rows = f"SELECT *, file_row_number AS n FROM read_parquet('{path}', file_row_number = true)"
-                connection.execute(f"CREATE TEMP VIEW view_{number} AS {rows}")
-                ttl = timedelta(days=TTL_DAYS[number])
-                views.append(
-                    ViewJoin(
-                        f"v{number}", f"view_{number}", ("k",), ttl, tuple(names(number)), "n", reduced=self.reduced
-                    )
-                )
+        with self.connect() as connection:
+            views = [
+                ViewJoin(f"v{i}", f"view_{i}", ("k",), timedelta(days=TTL_DAYS[i]), tuple(names(i)), "n")
+                for i in range(len(self.world.views))
+            ]
             point_in_time_join(connection, "labels", views, output="joined")
-            columns = sql.column_list([c for number in range(len(self.files)) for c in names(number)])
-            return connection.sql(f"SELECT {columns} FROM joined").df()
+            return self.features(connection)
+
+    def features(self, connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
+        """The 30 joined features."""
+        columns = sql.column_list([c for number in range(len(self.world.views)) for c in names(number)])
+        return connection.sql(f"SELECT {columns} FROM joined").to_arrow_table().to_pandas()
+
+
+class Reduced(Ours):
+    """The library's join over views that were reduced once."""
+
+    def write(self) -> None:
+        """Reduce each view, once."""
+        with self.connect() as connection:
+            for number in range(len(self.world.views)):
+                chosen = sql.column_list(["k", "event_at", "known_at", *names(number)])
+                connection.execute(f"CREATE TEMP VIEW rows_{number} AS SELECT {chosen} FROM view_{number}")
+                folder = self.world.labels.parent / f"reduced_{number}"
+                write_reduced(connection, f"rows_{number}", f"v{number}", keys=("k",), folder=folder)
+        self.opened = [open_reduced(self.world.labels.parent / f"reduced_{i}") for i in range(len(self.world.views))]
+
+    def __call__(self) -> pd.DataFrame:
+        """Join all views."""
+        with self.connect() as connection:
+            ttls = [timedelta(days=days) for days in TTL_DAYS]
+            reduced_join(connection, "labels", list(zip(self.opened, ttls, strict=True)), output="joined")
+            return self.features(connection)
 
 
 def naive(world: World) -> pd.DataFrame:
@@ -112,8 +129,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         world = make_world(Path(folder), rows=options.rows, labels=options.labels)
         ours = Ours(world, memory_limit=options.memory_limit)
-        reduced = Ours(world, memory_limit=options.memory_limit, reduced=True)
-        once = measure_seconds(reduced.reduce, repeats=1)[0]
+        reduced = Reduced(world, memory_limit=options.memory_limit)
+        once = measure_seconds(reduced.write, repeats=1)[0]
         engines: dict[str, Callable[[], pd.DataFrame]] = {"forecastle": ours, "forecastle, reduced view": reduced}
         engines["pandas merge_asof"] = lambda: pandas_merge_asof(world)
         if not options.skip_naive:

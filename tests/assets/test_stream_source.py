@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,10 @@ import pytest
 
 from assets.features import build_features, build_online
 from assets.sources import build_source
+from forecastle.serve.online_reader import OnlineReader
+from forecastle.serve.settings import settings_from
 from resources.platform import Platform
+from tests.store.redis_server import RedisServer, require_redis
 from tests.store.stream_world import StreamWorld
 from tests.store.trades import Trade
 
@@ -20,6 +24,15 @@ def world(tmp_path: Path) -> Iterator[StreamWorld]:
     made = StreamWorld(tmp_path)
     yield made
     made.close()
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    require_redis()
+    server = RedisServer(tmp_path)
+    server.start()
+    yield server
+    server.stop()
 
 
 def materialise(world: StreamWorld) -> dg.ExecuteInProcessResult:
@@ -46,5 +59,26 @@ def test_dead_letters_are_a_warning_with_their_rows(world: StreamWorld) -> None:
     """The contract check of the source counts them."""
     world.push([Trade(n, 0, n, 0.5).body() for n in range(150)] + [Trade(1, 0, 1, 0.5).body(price=9)])
     world.drain()
-    (contract,) = [c for c in materialise(world).get_asset_check_evaluations() if c.check_name == "contract" and not c.passed]
+    (contract,) = [
+        c for c in materialise(world).get_asset_check_evaluations() if c.check_name == "contract" and not c.passed
+    ]
     assert contract.metadata["quarantined"].value == 1
+
+
+def test_the_online_store_is_the_one_that_the_environment_names(
+    world: StreamWorld, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a URL, assets and serving use Redis, and no file is made; the URL is in no configuration that a page shows."""
+    monkeypatch.setenv("FORECASTLE_ONLINE_URL", redis_server.url)
+    world.push_trades([Trade(n, n % 3, 60 * n, 0.25) for n in range(12)])
+    world.drain()
+    expected = world.served()
+    for part in world.home.online("trades").parent.glob("*"):
+        part.unlink()
+    assert materialise(world).success
+    settings = settings_from({"FORECASTLE_SYSTEM": "trades", "FORECASTLE_HOME": str(world.home.root), **os.environ})
+    assert redis_server.url not in repr(settings)
+    reader = OnlineReader(world.home.online("trades"), url=settings.online_url, system="trades")
+    assert {m: (reader.read([world.view], (m,)) or {})["activity"] for m in expected} == expected
+    assert not world.home.online("trades").exists()
+    reader.close()

@@ -11,7 +11,8 @@ import pytest
 
 from forecastle.contract.errors import ConflictError
 from forecastle.store.logged import ingest_predictions, logged_predictions
-from forecastle.store.prediction_log import Prediction, PredictionLog
+from forecastle.store.prediction_log import Prediction, PredictionLog, PredictionReader
+from forecastle.store.warehouse import Warehouse
 
 
 def prediction(number: int, **changes: object) -> Prediction:
@@ -34,7 +35,7 @@ def write(path: Path, predictions: list[Prediction]) -> None:
 def test_no_log_is_an_empty_table(tmp_path) -> None:
     """Before the first answer there is a table with every column, typed, and no file is made."""
     path = tmp_path / "toy.sqlite"
-    frame = logged_predictions(path)
+    frame = logged_predictions(PredictionReader(path))
     assert len(frame) == 0
     assert {"prediction_id", "probability", "predicted_at", "sequence"} <= set(frame.columns)
     assert str(frame["predicted_at"].dtype) == "datetime64[us, UTC]"
@@ -46,7 +47,7 @@ def test_answers_come_back_to_the_bit(tmp_path) -> None:
     """Floats to the last bit, times to the microsecond, null intervals as NaN, JSON as it was logged."""
     path = tmp_path / "toy.sqlite"
     write(path, [prediction(1)])
-    (row,) = logged_predictions(path).to_dict("records")
+    (row,) = logged_predictions(PredictionReader(path)).to_dict("records")
     assert (row["raw_score"], row["probability"]) == (0.1 + 0.2, 1 / 3)
     assert np.isnan(row["interval_low"])
     assert row["predicted_at"] == datetime(2026, 6, 1, 12, 0, 0, 1, tzinfo=UTC)
@@ -59,7 +60,7 @@ def test_every_answer_stands_there_once(tmp_path) -> None:
     path = tmp_path / "toy.sqlite"
     for start in range(0, 10_250, 5_125):
         write(path, [prediction(number) for number in range(start, start + 5_125)])
-    frame = logged_predictions(path)
+    frame = logged_predictions(PredictionReader(path))
     assert frame["sequence"].tolist() == list(range(1, 10_251))
     assert frame["prediction_id"].tolist() == [f"p{number}" for number in range(10_250)]
     assert frame["predicted_at"].is_monotonic_increasing
@@ -68,7 +69,7 @@ def test_every_answer_stands_there_once(tmp_path) -> None:
 def test_types_do_not_depend_on_the_rows(tmp_path) -> None:
     """A table of rows and a table without have the same columns and types, so that versions fit together."""
     write(tmp_path / "some.sqlite", [prediction(1, interval_high=None)])
-    some, none = logged_predictions(tmp_path / "some.sqlite"), logged_predictions(tmp_path / "none.sqlite")
+    some, none = logged_predictions(PredictionReader(tmp_path / "some.sqlite")), logged_predictions(PredictionReader(tmp_path / "none.sqlite"))
     assert some.dtypes.to_dict() == none.dtypes.to_dict()
 
 

@@ -59,6 +59,9 @@ def test_what_was_appended_is_read_back_equal(opener):
     assert stored == prediction(sequence=stored.sequence)
     assert log.get("p0") == log.by_request("r0") == asyncio.run(log.answered("r0")) == stored
     assert log.get("unknown") is None
+    assert log.exists()
+    asyncio.run(log.append_many([prediction(i) for i in range(1, 9)]))
+    assert [p.prediction_id for p in log.newest(3)] == ["p6", "p7", "p8"]
     assert asyncio.run(log.answered("unknown")) is None
 
 
@@ -140,13 +143,10 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("kind", ["file", "postgresql"])
-def test_a_process_killed_after_its_last_answer_loses_none(kind, opener, tmp_path, request):
+def test_a_process_killed_after_its_last_answer_loses_none(opener, tmp_path, request):
     """kill -9 right after the hundredth acknowledged answer: all hundred are in the log."""
     log = opener()
     server = request.getfixturevalue("url") if isinstance(log, PostgresPredictionLog) else ""
-    if (kind == "postgresql") != bool(server):
-        pytest.skip("the other kind's turn")
     command = [sys.executable, "-c", KILLED, server, str(tmp_path / "toy.sqlite"), str(PLATFORM.parent)]
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(PLATFORM)}, capture_output=True, check=False)
     assert (done.returncode, len(done.stdout.split())) == (-signal.SIGKILL, 100)

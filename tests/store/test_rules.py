@@ -18,7 +18,9 @@ from forecastle.store.rules import broken_rules, describe_violation, rule_case
 
 RULES = ("nullable", "finite", "min", "max", "allowed")
 _SQL = {"float64": "DOUBLE", "int64": "BIGINT", "string": "VARCHAR", "bool": "BOOLEAN"}
-_PANDAS = {"float64": "float64", "int64": "Int64", "string": "str", "bool": "boolean"}
+# What a frame of the warehouse has: null integers are float64, null booleans are objects.
+_PANDAS = {"float64": "float64", "int64": "int64", "string": "str", "bool": "bool"}
+_WITH_NULLS = {**_PANDAS, "int64": "float64", "bool": "object"}
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,8 @@ def by_sql(engine: duckdb.DuckDBPyConnection, contract: Feature, value: Any) -> 
 
 
 def by_pandera(contract: Feature, value: Any) -> set[str]:
-    frame = pd.DataFrame({"x": pd.Series([value], dtype=_PANDAS[contract.dtype])})
+    dtype = (_WITH_NULLS if value is None else _PANDAS)[contract.dtype]
+    frame = pd.DataFrame({"x": pd.Series([value], dtype=dtype)})
     return set(violations(frame, {"x": contract})["rule"])
 
 

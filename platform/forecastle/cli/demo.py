@@ -69,6 +69,7 @@ def demonstrate(system: str, around: Surroundings, urls: Addresses, *, console: 
         answer["prediction_id"],
         system=around.system(system),
         home=around.home,
+        log=around.prediction_log(system),
         warehouse=around.warehouse(),
         registry=around.registry(),
         tracking=around.tracking(),

@@ -163,6 +163,7 @@ def trace(
         prediction_id,
         system=around.system(system),
         home=around.home,
+        log=around.prediction_log(system),
         warehouse=around.warehouse(),
         registry=around.registry(),
         tracking=around.tracking(),

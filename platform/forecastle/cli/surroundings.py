@@ -20,6 +20,8 @@ from forecastle.learn.tracking import Tracking
 from forecastle.store.home import Home
 from forecastle.store.online import OnlineStore
 from forecastle.store.online_stores import open_online
+from forecastle.store.prediction_log import ReadableLog
+from forecastle.store.prediction_logs import open_log_reader
 from forecastle.store.warehouse import Warehouse
 
 ROOT: Final = Path(__file__).resolve().parents[3]
@@ -68,6 +70,11 @@ class Surroundings:
         """The system's online store."""
         url = self.environment.get("FORECASTLE_ONLINE_URL", "")
         return open_online(url, path=self.home.online(system), system=system)
+
+    def prediction_log(self, system: str) -> ReadableLog:
+        """The system's prediction log, to read."""
+        url = self.environment.get("FORECASTLE_LOG_URL", "")
+        return open_log_reader(url, path=self.home.prediction_log(system), system=system)
 
     def registry(self) -> Registry:
         """Promotions."""

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import isotonic_regression
 from scipy.special import airy, betainccinv, betaincinv
 
 from forecastle.contract.errors import MeasureError
@@ -197,6 +196,9 @@ def _draw_events(generator: np.random.Generator, counts: IntArray, probabilities
 
 def _fit_and_miscalibration(cells: Cells, events: FloatArray) -> tuple[FloatArray, float]:
     """Isotonic rates and the Brier miscalibration: blocks are means, so sum e q equals sum w q²."""
+    # Imported late, as in `isotonic`: definitions load without a fit.
+    from scipy.optimize import isotonic_regression
+
     fit = isotonic_regression(events / cells.weights, weights=cells.weights)
     p = cells.probabilities
     squares = cells.weights @ (p * p) - 2.0 * (events @ p) + cells.weights @ (fit.x * fit.x)

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from forecastle.contract.errors import MeasureError
 from forecastle.measure.arrays import as_finite, as_option
@@ -61,7 +61,7 @@ def divergence(reference_counts: ArrayLike, current_counts: ArrayLike, *, tolera
         psi=psi,
         psi_null_corrected=max(0.0, psi - free * scale),
         p_value=float(special.chdtrc(free, psi / scale)) if free else 1.0,
-        tolerance_p_value=float(stats.ncx2.sf(psi / scale, free, tolerance / scale)) if free else 1.0,
+        tolerance_p_value=_noncentral_tail(psi / scale, free, tolerance / scale) if free else 1.0,
         jensen_shannon=float(np.sqrt(max(shannon, 0.0))),
         hellinger=float(np.sqrt(max(0.0, 1 - np.sum(np.sqrt(p * q))))),
         cells=int(a.size),
@@ -176,3 +176,11 @@ def _quantile_steps(k: int, m: int) -> tuple[FloatArray, IntArray, IntArray]:
     # In units of 1 / (k m) all steps are whole numbers, so none is lost or doubled by rounding.
     steps = np.union1d(np.arange(0, k + 1) * m, np.arange(0, m + 1) * k)
     return np.diff(steps) / (k * m), steps[:-1] // m, steps[:-1] // k
+
+
+def _noncentral_tail(value: float, free: int, noncentrality: float) -> float:
+    """P(X > value) of a non-central chi2, where `scipy.special.chndtr` alone would lose small tails."""
+    # Imported late: it takes 0.2 s, and definitions load without a test.
+    from scipy import stats
+
+    return float(stats.ncx2.sf(value, free, noncentrality))

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.fft import dct, idct
-from scipy.optimize import brentq
 
 from forecastle.contract.errors import MeasureError
 from forecastle.measure.arrays import as_finite, as_probabilities, same_length
@@ -36,6 +35,9 @@ def smooth_calibration_error(cells: Cells) -> float:
 
     def excess(bandwidth: float) -> float:
         return float(np.abs(smoothed(spectrum, bandwidth)).mean()) - bandwidth
+
+    # Imported late, as in `isotonic`: definitions load without a fit.
+    from scipy.optimize import brentq
 
     return float(brentq(excess, 0.0, 1.0, xtol=1e-12)) if excess(0.0) > 1e-12 else 0.0
 

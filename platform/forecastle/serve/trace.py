@@ -20,7 +20,7 @@ from forecastle.learn.tracking import Tracking
 from forecastle.serve.source_rows import SourceRows, source_rows
 from forecastle.store.delta_log import TableName, TableVersion
 from forecastle.store.home import Home
-from forecastle.store.prediction_log import Prediction, PredictionReader
+from forecastle.store.prediction_log import Prediction, ReadableLog
 from forecastle.store.warehouse import Warehouse
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -72,6 +72,7 @@ def trace_prediction(
     *,
     system: LoadedSystem,
     home: Home,
+    log: ReadableLog,
     warehouse: Warehouse,
     registry: Registry,
     tracking: Tracking,
@@ -82,9 +83,7 @@ def trace_prediction(
         StoreError: no such prediction, or a table it stands on is gone.
         BundleError: its bundle is missing or changed.
     """
-    reader = PredictionReader(home.prediction_log(system.name))
-    prediction = reader.get(prediction_id)
-    reader.close()
+    prediction = log.get(prediction_id)
     if prediction is None:
         raise StoreError(
             f"{system.name} has given no prediction {prediction_id!r}; look at the receipt's prediction_id"

@@ -49,6 +49,18 @@ class LeakageReport:
         """Is every value what was known at its time?"""
         return self.differences.empty
 
+    def sentence(self) -> str:
+        """What was found, for a person."""
+        if self.ok:
+            return f"{self.values_checked:,} values derived again at {len(self.instants)} instants are the same."
+        first = self.differences.iloc[0]
+        return (
+            f"{len(self.differences):,} of {self.values_checked:,} values differ when they are derived again from what "
+            f"was known then: at {first['at']:%Y-%m-%d %H:%M} UTC {first['view']}.{first['feature']} of "
+            f"{first['entity']} was given as {first['given']}, known was {first['derived']}; "
+            "mend known_at in the view's SQL"
+        )
+
     def metadata(self) -> dict[str, int | str]:
         """The same, flat, for a log or a page."""
         shown = self.differences.head(SHOWN).to_string(index=False) if not self.ok else "none"

@@ -74,6 +74,9 @@ class ReadableLog(Protocol):
     def since(self, sequence: int, *, limit: int = 10_000) -> list[Prediction]:
         """Up to `limit` predictions with a higher sequence, in commit order: a cursor that skips none."""
 
+    def newest(self, limit: int) -> list[Prediction]:
+        """The last `limit` predictions, in commit order."""
+
     def count(self) -> int:
         """How many predictions the log holds."""
 
@@ -151,6 +154,10 @@ class PredictionReader:
     def since(self, sequence: int, *, limit: int = 10_000) -> list[Prediction]:
         """Up to `limit` predictions with a higher sequence, in commit order: a cursor that skips none."""
         return self._read("WHERE sequence > ? ORDER BY sequence LIMIT ?", (sequence, limit))
+
+    def newest(self, limit: int) -> list[Prediction]:
+        """The last `limit` predictions, in commit order."""
+        return self._read("ORDER BY sequence DESC LIMIT ?", (limit,))[::-1]
 
     def count(self) -> int:
         """How many predictions the log holds."""

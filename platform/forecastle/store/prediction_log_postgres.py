@@ -51,6 +51,7 @@ _INSERT: Final = (
 )
 
 _T = TypeVar("_T")
+_Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 class PostgresPredictionReader:
@@ -60,6 +61,8 @@ class PostgresPredictionReader:
         """Open nothing yet; `url` is a PostgreSQL URL such as postgresql://user:password@host/database."""
         self._url, self._system = url, system
         self._local = threading.local()
+        self._opened: set[_Connection] = set()
+        self._lock = threading.Lock()
         self._retry_at = 0.0
 
     @property
@@ -91,17 +94,22 @@ class PostgresPredictionReader:
         """Up to `limit` predictions with a higher sequence, in commit order: a cursor that skips none."""
         return self._read("AND sequence > %s ORDER BY sequence LIMIT %s", (sequence, limit))
 
+    def newest(self, limit: int) -> list[Prediction]:
+        """The last `limit` predictions, in commit order."""
+        return self._read("ORDER BY sequence DESC LIMIT %s", (limit,))[::-1]
+
     def count(self) -> int:
         """How many predictions of the system the log holds."""
         rows = self._fetch(f"SELECT count(*) FROM {TABLE} WHERE system = %s", (self._system,))
         return int(rows[0][0])
 
     def close(self) -> None:
-        """Close this thread's connection."""
-        connection = getattr(self._local, "connection", None)
-        if connection is not None:
-            connection.close()
-            self._local.connection = None
+        """Close every thread's connection."""
+        with self._lock:
+            for connection in self._opened:
+                connection.close()
+            self._opened.clear()
+        self._local = threading.local()
 
     def _one(self, column: str, value: str) -> Prediction | None:
         found = self._read(f"AND {column} = %s", (value,))
@@ -112,12 +120,12 @@ class PostgresPredictionReader:
         return [Prediction(*row) for row in rows]
 
     def _fetch(self, text: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
-        def ask(connection: psycopg.Connection[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        def ask(connection: _Connection) -> list[tuple[Any, ...]]:
             return connection.execute(text.encode(), values).fetchall()
 
         return self._told(ask, "read")
 
-    def _told(self, work: Callable[[psycopg.Connection[tuple[Any, ...]]], _T], what: str) -> _T:
+    def _told(self, work: Callable[[_Connection], _T], what: str) -> _T:
         """Work on this thread's connection; one that broke is replaced once, since the server may have started anew.
 
         For `RETRY_SECONDS` after the server could not be reached it is not asked again: a caller is told at once.
@@ -130,7 +138,7 @@ class PostgresPredictionReader:
         except UndefinedTable as error:
             raise StoreError("the prediction log's server has no table yet; no prediction was served yet") from error
         except psycopg.OperationalError as error:
-            self.close()
+            self._drop()
             if fresh:
                 self._retry_at = time.monotonic() + RETRY_SECONDS
                 raise StoreError(f"the prediction log's server cannot be asked: {_first_line(error)}") from error
@@ -138,8 +146,8 @@ class PostgresPredictionReader:
             raise StoreError(f"{what} of the prediction log failed: {_first_line(error)}") from error
         return self._told(work, what)
 
-    def _connected(self) -> psycopg.Connection[tuple[Any, ...]]:
-        connection: psycopg.Connection[tuple[Any, ...]] | None = getattr(self._local, "connection", None)
+    def _connected(self) -> _Connection:
+        connection: _Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             if time.monotonic() < self._retry_at:
                 raise StoreError("the prediction log's server could not be reached a moment ago; ask again later")
@@ -152,7 +160,18 @@ class PostgresPredictionReader:
                 application_name="forecastle",
             )
             self._local.connection = connection
+            with self._lock:
+                self._opened.add(connection)
         return connection
+
+    def _drop(self) -> None:
+        """Close this thread's connection, if it has one."""
+        connection = getattr(self._local, "connection", None)
+        if connection is not None:
+            connection.close()
+            self._local.connection = None
+            with self._lock:
+                self._opened.discard(connection)
 
 
 class PostgresPredictionLog(PostgresPredictionReader):
@@ -205,7 +224,7 @@ class PostgresPredictionLog(PostgresPredictionReader):
         columns = [list(column) for column in zip(*rows, strict=True)]
         asked = list({prediction.request_id for prediction in predictions})
 
-        def write(connection: psycopg.Connection[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        def write(connection: _Connection) -> list[tuple[Any, ...]]:
             # Safe to do twice: when the connection broke after the commit, the second time finds the first one's rows.
             with connection.transaction():
                 connection.execute("SET LOCAL synchronous_commit = on")
@@ -218,7 +237,7 @@ class PostgresPredictionLog(PostgresPredictionReader):
         return [stored[prediction.request_id] for prediction in predictions]
 
 
-def _prepare(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+def _prepare(connection: _Connection) -> None:
     with connection.transaction():  # two services that start at once must not both make the table
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_APPENDING,))
         connection.execute(sql.SQL(_SCHEMA))  # type: ignore[arg-type]  # made of our own constants

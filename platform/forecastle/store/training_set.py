@@ -30,8 +30,22 @@ KIND: Final = "training_set"
 
 
 def publish_training_set(warehouse: Warehouse, system: LoadedSystem, *, now: datetime) -> TableVersion:
-    """Build and publish the training set as it could be known at `now`.
+    """Draft and accept in one step, where nothing stands between; see `draft_training_set`."""
+    return accept_training_set(warehouse, draft_training_set(warehouse, system, now=now))
 
+
+def accept_training_set(warehouse: Warehouse, draft: TableVersion) -> TableVersion:
+    """Publish a draft that was checked as the training set, with the draft's facts."""
+    with warehouse.connect() as connection:
+        rows = warehouse.relation(draft)
+        table = TableName(draft.name.system, KIND, "all")
+        return warehouse.publish(table, rows, connection=connection, facts=draft.facts)
+
+
+def draft_training_set(warehouse: Warehouse, system: LoadedSystem, *, now: datetime) -> TableVersion:
+    """Build the training set as it could be known at `now` and publish it as `training_set/draft`.
+
+    Nothing trains on a draft: it is there to be checked before it takes the place of the training set.
     Columns: entity keys, predict_at, outcome, known_at (of the outcome), declared label columns, every feature, and
     `<view>__event_at` / `<view>__known_at`, the times of the row that each view's features came from.
 
@@ -48,7 +62,7 @@ def publish_training_set(warehouse: Warehouse, system: LoadedSystem, *, now: dat
         text=system.sql[label.sql],
         sources=source_tables(system, label.sql),
     )
-    return _build(warehouse, system, labels, table=TableName(system.name, KIND, "all"), now=now)
+    return _build(warehouse, system, labels, table=TableName(system.name, KIND, "draft"), now=now)
 
 
 @dataclass(frozen=True, slots=True)
