@@ -1,25 +1,21 @@
-"""Requests a second and latency of our service beside its peers (PERFORMANCE rows V1, V3, V5, V7).
+"""Requests a second and latency of our service beside its peers (PERFORMANCE rows V1 to V7).
 
     python -m benchmarks.serve [--seconds 5] [--concurrency 1 16 64]
 
 Needs wrk and FastAPI. One worker each, on loopback. Ours checks the contract, reads the online store, logs
-durably and counts. Ratios are against the usual FastAPI design at the same concurrency.
+durably and counts. Ratios are against the usual FastAPI design at the same concurrency, in the same run.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import re
+import hashlib
+import itertools
+import json
 import shutil
-import socket
-import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
 from pathlib import Path
 
 import joblib
@@ -31,11 +27,12 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks.serve.world import ENTITIES, NOW, STORED, World, explicit_body, make_home, make_world
+from benchmarks.serve.load import Measured, free_port, load, served
+from benchmarks.serve.world import ENTITIES, STORED, World, add_bundle, explicit_body, make_home, make_world, promote
 from benchmarks.table import measure_seconds, print_table
 from forecastle.learn.native_booster import NativeBooster
+from forecastle.store.home import Home
 
-ROOT = Path(__file__).parents[2]
 SERVERS = (
     ("ours, entity from the online store", "ours", "entity"),
     ("ours, 24 features given", "ours", "given"),
@@ -43,17 +40,24 @@ SERVERS = (
     ("bare uvicorn, same model, no checks", "bare", "given"),
     ("FastAPI + pandas + Pipeline", "usual", "given"),
 )
+USUAL = SERVERS[-1][0]
+BATCH_ROWS = 256
+RATE = 1_000
+PACED_CONNECTIONS = 16
+PACKAGES = ("bentoml", "uvicorn", "lightgbm", "fastapi")
 ENTITY_LUA = """
 local n = 0
 request = function()
   n = (n + 1) % {entities}
   local body = '{{"entity":{{"entity_id":'..n..'}}}}'
-  return wrk.format("POST", "/predict", {{["Content-Type"]="application/json"}}, body)
+  return wrk.format("POST", nil, {{["Content-Type"]="application/json"}}, body)
 end
 """
 GIVEN_LUA = """
 wrk.method = "POST"; wrk.body = '{body}'; wrk.headers["Content-Type"] = "application/json"
 """
+# Each connection waits before it asks again, so that all together ask RATE times a second while answers are quick.
+PACED_LUA = GIVEN_LUA + "delay = function() return {delay_ms} end\n"
 
 
 def main() -> None:
@@ -67,31 +71,89 @@ def main() -> None:
     world = make_world()
     _model_call(world)
     with tempfile.TemporaryDirectory() as folder:
-        home = make_home(Path(folder) / "home", world).root
-        joblib.dump(_usual_pipeline(world), home / "usual.joblib")
+        home = make_home(Path(folder) / "home", world)
+        joblib.dump(_usual_pipeline(world), home.root / "usual.joblib")
         scripts = _scripts(Path(folder), world)
-        measured = [
-            (name, concurrency, start, *_load(port, scripts[ask], concurrency, options.seconds))
-            for name, factory, ask in SERVERS
-            for port, start in [_free_port_and_clock()]
-            for concurrency in _while_served(factory, home, port, start, options.concurrency)
-        ]
-    usual = {concurrency: rate for name, concurrency, _, rate, _, _ in measured if name == SERVERS[-1][0]}
+        _rates(home, scripts, options.concurrency, options.seconds)
+        _paced(home, scripts, options.seconds)
+        _batches(home, scripts, options.seconds)
+        _swaps(home, world, scripts, options.seconds)
+
+
+def _rates(home: Home, scripts: dict[str, Path], levels: list[int], seconds: int) -> None:
+    """V1, V5, V7: how much each server answers, what the log costs, how soon the first answer comes."""
+    measured: list[tuple[str, int, float, Measured]] = []
+    for name, factory, ask in SERVERS:
+        port = free_port()
+        with served(factory, home.root, port) as start_seconds:
+            for level in levels:
+                found = load(port, scripts[ask], concurrency=level, seconds=seconds)
+                measured.append((name, level, start_seconds, found))
+    usual = {level: found.rate for name, level, _, found in measured if name == USUAL}
     rows = [
         {
-            "server": name, "concurrency": concurrency, "requests/s": rate, "p50 ms": p50, "p99 ms": p99,
-            "× usual design": rate / usual[concurrency], "start s": start[0],
+            "server": name, "concurrency": level, "requests/s": found.rate, "p50 ms": found.p50_ms,
+            "p99 ms": found.p99_ms, "× usual design": found.rate / usual[level], "start s": start,
         }
-        for name, concurrency, start, rate, p50, p99 in measured
+        for name, level, start, found in measured
     ]  # fmt: skip
-    print_table("V1, V5, V7: one worker under wrk", rows, packages=("bentoml", "uvicorn", "lightgbm", "fastapi"))
+    print_table("V1, V5, V7: one worker under wrk", rows, packages=PACKAGES)
+
+
+def _paced(home: Home, scripts: dict[str, Path], seconds: int) -> None:
+    """V2: latency while about RATE requests a second are asked."""
+    rows = []
+    for name, factory, _ in (SERVERS[1], SERVERS[-1]):
+        port = free_port()
+        with served(factory, home.root, port):
+            found = load(port, scripts["paced"], concurrency=PACED_CONNECTIONS, seconds=seconds)
+        rows.append({"server": name, "requests/s": found.rate, "p50 ms": found.p50_ms, "p99 ms": found.p99_ms})
+    print_table(f"V2: latency at {RATE:,} requests a second asked", rows, packages=PACKAGES)
+
+
+def _batches(home: Home, scripts: dict[str, Path], seconds: int) -> None:
+    """V4: batches of BATCH_ROWS rows."""
+    rows = []
+    for name, factory, ask in (("ours, predict_batch", "ours", "batch"), ("FastAPI, one frame", "usual", "frame")):
+        port = free_port()
+        with served(factory, home.root, port):
+            found = load(port, scripts[ask], concurrency=4, seconds=seconds, path="/predict_batch")
+        rows.append(
+            {"server": name, "batches/s": found.rate, "rows/s": found.rate * BATCH_ROWS, "p99 ms": found.p99_ms}
+        )
+    print_table(f"V4: {BATCH_ROWS} rows a request, concurrency 4", rows, packages=PACKAGES)
+
+
+def _swaps(home: Home, world: World, scripts: dict[str, Path], seconds: int) -> None:
+    """V6: the champion changes every second under load; one failed request ends the benchmark."""
+    bundles = [add_bundle(home, world, version=version) for version in ("1", "2")]
+    port, over = free_port(), threading.Event()
+    swaps = itertools.count()
+
+    def swap() -> None:
+        while not over.wait(1.0):
+            number = next(swaps)
+            promote(home, bundles[(number + 1) % 2], version=str((number + 1) % 2 + 1))
+
+    with served("ours", home.root, port):
+        quiet = load(port, scripts["given"], concurrency=PACED_CONNECTIONS, seconds=seconds)
+        swapping = threading.Thread(target=swap)
+        swapping.start()
+        try:
+            busy = load(port, scripts["given"], concurrency=PACED_CONNECTIONS, seconds=seconds)
+        finally:
+            over.set()
+            swapping.join()
+    rows = [
+        {"champion": name, "answered": found.answered, "failed": 0, "p50 ms": found.p50_ms, "p99 ms": found.p99_ms}
+        for name, found in (("stays", quiet), (f"pointed elsewhere {next(swaps)} times", busy))
+    ]
+    print_table("V6: hot swap under load", rows, packages=PACKAGES)
 
 
 def _model_call(world: World) -> None:
     """V3: one row through the package, through ours, and through the calibrators."""
     model = world.booster.model_to_string().encode()
-    import hashlib
-
     native = NativeBooster(model, expected_sha256=hashlib.sha256(model).hexdigest())
     row, matrix = world.rows[0].tolist(), world.rows[:1]
     calls = 2_000
@@ -115,75 +177,18 @@ def _usual_pipeline(world: World) -> object:
 
 
 def _scripts(folder: Path, world: World) -> dict[str, Path]:
+    given = explicit_body(world).decode()
+    features = json.loads(given)["features"]
     texts = {
         "entity": ENTITY_LUA.format(entities=ENTITIES),
-        "given": GIVEN_LUA.format(body=explicit_body(world).decode()),
+        "given": GIVEN_LUA.format(body=given),
+        "paced": PACED_LUA.format(body=given, delay_ms=PACED_CONNECTIONS * 1_000 // RATE),
+        "batch": GIVEN_LUA.format(body=json.dumps({"requests": [{"features": features}] * BATCH_ROWS})),
+        "frame": GIVEN_LUA.format(body=json.dumps({"rows": [features] * BATCH_ROWS})),
     }
     for name, text in texts.items():
         (folder / f"{name}.lua").write_text(text)
     return {name: folder / f"{name}.lua" for name in texts}
-
-
-def _free_port_and_clock() -> tuple[int, list[float]]:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1]), []
-
-
-def _while_served(factory: str, home: Path, port: int, start: list[float], levels: list[int]) -> Iterator[int]:
-    """Each concurrency while one server runs; its seconds to the first answer go to `start`."""
-    with _served(factory, home, port) as seconds:
-        start.append(seconds)
-        yield from levels
-
-
-@contextmanager
-def _served(factory: str, home: Path, port: int) -> Iterator[float]:
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(ROOT / "platform"), str(ROOT)]), "BENCH_HOME": str(home),
-        "FORECASTLE_SYSTEM": "bench", "FORECASTLE_HOME": str(home), "FORECASTLE_NOW": NOW.isoformat(),
-        "BENTOML_DO_NOT_TRACK": "1", "BENTOML_HOME": str(home / "bentoml"), "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
-    command = [
-        sys.executable, "-m", "uvicorn", "--factory", f"benchmarks.serve.servers:{factory}",
-        "--port", str(port), "--no-access-log", "--log-level", "error",
-    ]  # fmt: skip
-    started = time.perf_counter()
-    process = subprocess.Popen(command, env=environment, cwd=ROOT)
-    try:
-        _until_ready(port, process)
-        yield time.perf_counter() - started
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
-def _until_ready(port: int, process: subprocess.Popen[bytes]) -> None:
-    while process.poll() is None:
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return
-    sys.exit(f"the server ended with status {process.returncode} before it was ready")
-
-
-def _load(port: int, script: Path, concurrency: int, seconds: int) -> tuple[float, float, float]:
-    """Requests a second, median and 99th percentile latency in milliseconds; any error ends the benchmark."""
-    command = ["wrk", "-t1", f"-c{concurrency}", f"-d{seconds}s", "--latency", "-s", str(script)]
-    text = subprocess.run(
-        [*command, f"http://127.0.0.1:{port}/predict"], check=True, capture_output=True, text=True
-    ).stdout
-    if "Non-2xx" in text or "Socket errors" in text:
-        sys.exit(f"not every request was answered:\n{text}")
-    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1])
-    return rate, _milliseconds(text, "50%"), _milliseconds(text, "99%")
-
-
-def _milliseconds(text: str, quantile: str) -> float:
-    number, unit = re.search(rf"{quantile}\s+([\d.]+)(us|ms|s)", text).groups()
-    return float(number) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[unit]
 
 
 if __name__ == "__main__":

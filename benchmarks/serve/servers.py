@@ -32,7 +32,7 @@ class _Unlogged(PredictionLog):
 
 def unlogged() -> Any:
     """Our service with a log that writes nothing."""
-    application.PredictionLog = _Unlogged
+    application.open_log = lambda url, *, path, **_: _Unlogged(path)
     return ours()
 
 
@@ -76,5 +76,9 @@ def usual() -> Any:
     @app.post("/predict")
     def predict(request: dict[str, dict[str, float]]) -> dict[str, float]:
         return {"probability": float(pipeline.predict_proba(pd.DataFrame([request["features"]]))[0, 1])}
+
+    @app.post("/predict_batch")
+    def predict_batch(request: dict[str, list[dict[str, float]]]) -> dict[str, list[float]]:
+        return {"probabilities": pipeline.predict_proba(pd.DataFrame(request["rows"]))[:, 1].tolist()}
 
     return app

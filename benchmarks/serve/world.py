@@ -62,6 +62,18 @@ def make_world(*, seed: int = 0) -> World:
 def make_home(folder: Path, world: World) -> Home:
     """A home with the champion and 1,000 entities in the online store."""
     home = Home(folder).create()
+    promote(home, add_bundle(home, world, version="1"), version="1")
+    store = SQLiteOnlineStore(home.online("bench"))
+    for view, names in VIEWS.items():
+        columns = [NAMES.index(name) for name in names]
+        rows = [(i, NOW_US, NOW_US, *map(float, world.rows[i, columns])) for i in range(ENTITIES)]
+        store.write(OnlineView(view, {"entity_id": "int64"}, dict.fromkeys(names, "float64")), rows)
+    store.close()
+    return home
+
+
+def add_bundle(home: Home, world: World, *, version: str) -> str:
+    """Write the model as a bundle of that version; returns its hash."""
     raw = world.booster.predict(world.rows[:16])
     parts = BundleParts(
         feature_set=_feature_set(),
@@ -74,19 +86,18 @@ def make_home(folder: Path, world: World) -> Home:
             tuple(map(float, world.calibrator.apply(raw))),
         ),
         card="# benchmark\n",
-        facts={"model": "lightgbm", "model_version": "1"},
+        facts={"model": "lightgbm", "model_version": version},
     )
-    bundle = write_bundle(home.bundles("bench"), parts)
+    return write_bundle(home.bundles("bench"), parts)
+
+
+def promote(home: Home, bundle: str, *, version: str) -> None:
+    """Point the home's champion at a bundle, atomically."""
     pointer = home.champion("bench")
-    pointer.parent.mkdir(parents=True)
-    pointer.write_text(json.dumps({"system": "bench", "bundle": bundle, "model_version": "1"}))
-    store = SQLiteOnlineStore(home.online("bench"))
-    for view, names in VIEWS.items():
-        columns = [NAMES.index(name) for name in names]
-        rows = [(i, NOW_US, NOW_US, *map(float, world.rows[i, columns])) for i in range(ENTITIES)]
-        store.write(OnlineView(view, {"entity_id": "int64"}, dict.fromkeys(names, "float64")), rows)
-    store.close()
-    return home
+    pointer.parent.mkdir(parents=True, exist_ok=True)
+    fresh = pointer.with_suffix(".new")
+    fresh.write_text(json.dumps({"system": "bench", "bundle": bundle, "model_version": version}))
+    fresh.replace(pointer)
 
 
 def explicit_body(world: World) -> bytes:

@@ -68,7 +68,7 @@ def test_dead_letters_are_a_warning_with_their_rows(world: StreamWorld) -> None:
 def test_the_online_store_is_the_one_that_the_environment_names(
     world: StreamWorld, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a URL, assets and serving use Redis, and no file is made; the URL is in no configuration that a page shows."""
+    """With a URL, assets and serving use Redis, no file is made, and the URL is in no text of the settings."""
     monkeypatch.setenv("FORECASTLE_ONLINE_URL", redis_server.url)
     world.push_trades([Trade(n, n % 3, 60 * n, 0.25) for n in range(12)])
     world.drain()

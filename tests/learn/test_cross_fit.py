@@ -107,15 +107,16 @@ def test_held_out_scores_are_those_of_plain_loops(start: int | None) -> None:
     assert choice.log_loss == pytest.approx(loss)
 
 
-def test_the_lowest_loss_is_taken_and_told() -> None:
-    """Risk itself is the truth, so trees that start from it soon only add noise: few rounds are best."""
+def test_the_fewest_rounds_within_one_standard_error_are_taken_and_told() -> None:
+    """Risk itself is the truth, so trees that start from it only add noise: the fewest rounds are good enough."""
     choice, _ = cross_fit(model(rounds="cross_validated"), rows(start=0), folds=3)
-    losses = [row.log_loss for row in choice.table]
+    best = min(choice.table, key=lambda row: row.log_loss)
     assert [row.rounds for row in choice.table] == list(range(2, 41, 2))
-    assert choice.log_loss == min(losses) < losses[-1]
-    assert choice.rounds == choice.table[losses.index(min(losses))].rounds < 40
+    assert choice.table[-1].excess > choice.table[-1].excess_se
+    assert choice.rounds == min(row.rounds for row in choice.table if row.excess <= row.excess_se) <= best.rounds
+    assert (best.excess, best.excess_se) == (0.0, 0.0)
     assert choice.reasons[0] == (
-        f"{choice.rounds} rounds have the lowest log loss, {min(losses):.6f}, on 3 held-out folds of 300 rows, "
+        f"{best.rounds} rounds have the lowest log loss, {best.log_loss:.6f}, on 3 held-out folds of 300 rows, "
         "of 20 numbers up to 40"
     )
 

@@ -195,6 +195,7 @@ CALLS: dict[str, Call] = {
     "fairness.group_auc": call(Y, P, GROUP),
     "fairness.group_rates": call(Y, T, GROUP),
     "fairness.intersections": call({"side": GROUP, "day": DAY}),
+    "intervals.clustered_mean": call(P, DAY),
     "intervals.clopper_pearson": call(np.array([1.0, 5.0]), np.array([9.0, 9.0])),
     "intervals.two_proportions": call(np.array([1.0]), np.array([9.0]), np.array([4.0]), np.array([9.0])),
     "intervals.wilson": call(np.array([1.0, 5.0]), np.array([9.0, 9.0])),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, binomtest, chi2_contingency
 
 from forecastle.contract.errors import MeasureError
-from forecastle.measure.intervals import clopper_pearson, two_proportions, wilson
+from forecastle.measure.intervals import clopper_pearson, clustered_mean, two_proportions, wilson
 
 COUNTS = st.integers(0, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
@@ -111,3 +111,16 @@ def test_unusable_counts_are_refused() -> None:
         two_proportions(1, 5, 2, 5, level=0)
     with pytest.raises(MeasureError, match="method"):
         two_proportions(1, 5, 2, 5, method="agresti")  # type: ignore[arg-type]
+
+
+def test_a_clustered_error_is_the_one_by_hand() -> None:
+    """Clusters (1, 3), (5), (7): mean 4, sums of deviations −4, 1, 3; sqrt((16 + 1 + 9) · 3/2) / 4."""
+    mean, error = clustered_mean([1.0, 3.0, 5.0, 7.0], ["a", "a", "b", "c"])
+    assert (mean, error) == (4.0, pytest.approx(np.sqrt(26 * 3 / 2) / 4))
+
+
+def test_a_clustered_error_of_single_rows_is_the_usual_one() -> None:
+    """With one row a cluster it is the sample standard deviation over sqrt n."""
+    values = np.random.default_rng(3).normal(size=50)
+    mean, error = clustered_mean(values, np.arange(50))
+    assert (mean, error) == (pytest.approx(values.mean()), pytest.approx(values.std(ddof=1) / np.sqrt(50)))

@@ -134,8 +134,8 @@ def test_reduced_rows_lose_nothing(connection: duckdb.DuckDBPyConnection, case: 
     reduced = reduced_rows("full_view", ["k"], order="n", columns=columns)
     connection.execute(f"CREATE OR REPLACE TEMP TABLE reduced_view AS SELECT {columns} FROM ({reduced}) ORDER BY n")
     answers = []
-    for relation, is_reduced in (("full_view", False), ("reduced_view", True)):
-        view = ViewJoin("view", relation, ("k",), timedelta(hours=ttl), ("v",), "n", reduced=is_reduced)
+    for relation in ("full_view", "reduced_view"):
+        view = ViewJoin("view", relation, ("k",), timedelta(hours=ttl), ("v",), "n")
         point_in_time_join(connection, "labels", [view], output="joined")
         answers.append(connection.execute("SELECT * FROM joined").fetchall())
     assert answers[0] == answers[1]

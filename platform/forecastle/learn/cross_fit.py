@@ -19,7 +19,8 @@ from forecastle.contract.system import Model
 from forecastle.learn.fit import FloatArray, Rows, fit
 from forecastle.measure.arrays import as_codes
 from forecastle.measure.calibrators import inside
-from forecastle.measure.scores import log_loss
+from forecastle.measure.intervals import clustered_mean
+from forecastle.measure.scores import log_loss, log_scores
 
 IntArray = NDArray[np.int64]
 
@@ -29,10 +30,15 @@ GRID: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class RoundsScore:
-    """Log loss (nats a row) of held-out rows at one number of rounds."""
+    """Log loss (nats a row) of held-out rows at one number of rounds.
+
+    `excess` is what it is above the lowest, `excess_se` that difference's standard error over clusters.
+    """
 
     rounds: int
     log_loss: float
+    excess: float
+    excess_se: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,9 @@ class RoundsChoice:
 def cross_fit(model: Model, rows: Rows, *, folds: int) -> tuple[RoundsChoice, FloatArray]:
     """The number of rounds, and each training row's score (n,) at it by a model fitted on the other folds.
 
-    Where rounds are cross-validated, the number of lowest log loss on held-out rows is taken, the smallest of equals.
+    Where rounds are cross-validated, the fewest within one standard error of the lowest log loss on held-out rows are
+    taken, as `choose_calibrator` takes the fewest parameters (Breiman et al. 1984, section 3.4.3): which of the numbers
+    near the lowest is lowest changes with the folds, and a tree too few costs less than trees of noise.
 
     Raises:
         LearnError: there are fewer clusters than folds, the rows outside a fold have one outcome, or a fit fails.
@@ -67,9 +75,9 @@ def cross_fit(model: Model, rows: Rows, *, folds: int) -> tuple[RoundsChoice, Fl
         for count in tried_rounds(model, most=int(fitted.params["n_estimators"])):
             part = fitted.scores(rows.matrix[held_out], rounds=count)
             scores.setdefault(count, np.empty(len(fold)))[held_out] = part
-    table = tuple(RoundsScore(count, log_loss(rows.outcomes, score)) for count, score in scores.items())
-    best = min(table, key=lambda row: row.log_loss)
-    return RoundsChoice(best.rounds, table, _reasons(model, rows, best, table, folds=folds)), scores[best.rounds]
+    table = _scored(rows, scores)
+    chosen = next(row for row in table if row.excess <= row.excess_se)
+    return RoundsChoice(chosen.rounds, table, _reasons(model, rows, chosen, table, folds=folds)), scores[chosen.rounds]
 
 
 def cluster_folds(clusters: NDArray[Any], *, folds: int, seed: int) -> IntArray:
@@ -108,6 +116,17 @@ def tried_rounds(model: Model, *, most: int) -> tuple[int, ...]:
     return tuple(sorted({-(-most * step // GRID) for step in range(1, GRID + 1)}))
 
 
+def _scored(rows: Rows, scores: dict[int, FloatArray]) -> tuple[RoundsScore, ...]:
+    """Every number of rounds, fewest first, compared with the one of lowest log loss row by row."""
+    losses = {count: log_scores(rows.outcomes, inside(score)) for count, score in scores.items()}
+    lowest = min(losses.values(), key=lambda loss: float(loss.mean()))
+    found = []
+    for count, loss in losses.items():
+        excess, error = clustered_mean(loss - lowest, rows.clusters)
+        found.append(RoundsScore(count, float(loss.mean()), excess, error))
+    return tuple(found)
+
+
 def _require_both(outcomes: FloatArray, number: int, folds: int) -> None:
     if outcomes.min() == outcomes.max():
         raise LearnError(
@@ -117,14 +136,20 @@ def _require_both(outcomes: FloatArray, number: int, folds: int) -> None:
 
 
 def _reasons(
-    model: Model, rows: Rows, best: RoundsScore, table: tuple[RoundsScore, ...], *, folds: int
+    model: Model, rows: Rows, chosen: RoundsScore, table: tuple[RoundsScore, ...], *, folds: int
 ) -> tuple[str, ...]:
     where = f"on {folds} held-out folds of {len(rows.outcomes)} rows"
+    best = min(table, key=lambda row: row.log_loss)
     if model.rounds == "declared":
-        reasons = [f"{best.rounds} rounds are declared; their log loss {where} is {best.log_loss:.6f}"]
+        reasons = [f"{chosen.rounds} rounds are declared; their log loss {where} is {chosen.log_loss:.6f}"]
     else:
         lowest = f"{best.rounds} rounds have the lowest log loss, {best.log_loss:.6f}, {where}"
         reasons = [f"{lowest}, of {len(table)} numbers up to {table[-1].rounds}"]
+    if chosen.rounds != best.rounds:
+        reasons.append(
+            f"{chosen.rounds} rounds are fewer and within one standard error of it "
+            f"({chosen.excess:+.6f}, standard error {chosen.excess_se:.6f})"
+        )
     if rows.start is not None:
         alone = log_loss(rows.outcomes, inside(rows.matrix[:, rows.start]))
         reasons.append(f"trees start from {rows.features[rows.start]}, whose own log loss is {alone:.6f}")

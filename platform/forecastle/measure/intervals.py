@@ -1,7 +1,7 @@
-"""Confidence intervals for counted proportions.
+"""Confidence intervals for counted proportions, and the standard error of a mean of clustered values.
 
-Belongs here: one proportion (Wilson, Clopper–Pearson) and the difference of two, vectorised over counts.
-Does not belong here: intervals of scores (`bootstrap.py`) and anytime-valid sequences (`comparison.py`).
+Belongs here: one proportion (Wilson, Clopper–Pearson), the difference of two, and what is closed-form like them.
+Does not belong here: intervals by resampling (`bootstrap.py`) and anytime-valid sequences (`comparison.py`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from scipy import special
 
 from forecastle.contract.errors import MeasureError
-from forecastle.measure.arrays import FloatArray, as_numbers
+from forecastle.measure.arrays import FloatArray, as_codes, as_finite, as_numbers, same_length
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -37,6 +37,24 @@ class ProportionDifference:
     p_value: FloatArray
     level: float
     method: str
+
+
+def clustered_mean(values: ArrayLike, clusters: ArrayLike) -> tuple[float, float]:
+    """Mean of n values and its standard error when rows of one cluster (n labels) move together.
+
+    The error is that of a ratio of cluster sums (Cochran 1977, Sampling Techniques, section 9A.2, equal weights).
+
+    Raises:
+        MeasureError: empty, missing, infinite or mismatched input, or fewer than two clusters.
+    """
+    numbers = as_finite(values, name="values")
+    codes, labels = as_codes(clusters, name="clusters")
+    same_length(values=numbers, clusters=codes)
+    if len(labels) < 2:
+        raise MeasureError("got one cluster; at least two are needed to see how much they differ; use finer clusters")
+    mean = float(numbers.mean())
+    sums = np.bincount(codes, weights=numbers - mean)
+    return mean, float(np.sqrt(np.sum(sums**2) * sums.size / (sums.size - 1)) / numbers.size)
 
 
 def wilson(successes: ArrayLike, n: ArrayLike, *, level: float = 0.95) -> Bounds:

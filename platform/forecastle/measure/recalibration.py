@@ -299,20 +299,17 @@ def _log_losses(y: FloatArray, q: FloatArray) -> FloatArray:
 
 def _candidate_table(losses: dict[str, FloatArray], raw: FloatArray, codes: IntArray) -> tuple[CandidateScore, ...]:
     best = losses[min(losses, key=lambda name: float(losses[name].mean()))]
+    # Imported late: it needs SciPy, which a process that only applies calibrators does without.
+    from forecastle.measure.intervals import clustered_mean
+
     rows = []
     for name, loss in losses.items():
         mean, excess, se = float(loss.mean()), 0.0, 0.0
         if loss is not best:
-            excess, se = _mean_and_error(loss - best, codes) if np.isfinite(mean) else (np.inf, 0.0)
+            excess, se = clustered_mean(loss - best, codes) if np.isfinite(mean) else (np.inf, 0.0)
         gain = float(raw.mean()) - mean if np.isfinite(mean) else 0.0
         rows.append(CandidateScore(name, CALIBRATORS[name].parameters, mean, excess, se, gain))
     return tuple(rows)
-
-
-def _mean_and_error(difference: FloatArray, codes: IntArray) -> tuple[float, float]:
-    mean = float(difference.mean())
-    sums = np.bincount(codes, weights=difference - mean)
-    return mean, float(np.sqrt(np.sum(sums**2) * sums.size / (sums.size - 1)) / difference.size)
 
 
 def _choice_reasons(

@@ -25,8 +25,7 @@ class ViewJoin:
     """One feature view to join: `relation` is a table or view of the connection.
 
     Rows of `relation` hold `keys`, `event_at`, `known_at` and `features`. `row_id` names a column that
-    numbers its rows (`Warehouse.attach(row_id=…)`); without one they are numbered while joining. `reduced`
-    says that the relation holds `reduced_rows` already.
+    numbers its rows (`Warehouse.attach(row_id=…)`); without one they are numbered while joining.
     """
 
     name: str
@@ -35,7 +34,6 @@ class ViewJoin:
     ttl: timedelta
     features: tuple[str, ...]
     row_id: str | None = None
-    reduced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +73,10 @@ def point_in_time_join(
     `<view>__known_at` (null where nothing joined). Null keys join nothing.
 
     Raises:
-        StoreError: columns are missing or would stand twice, or `as_of` is asked of a reduced view.
+        StoreError: columns are missing or would stand twice.
     """
     columns = describe(connection, f"SELECT * FROM {quote_ident(labels)}")
-    _check(connection, columns, views, predict_at=predict_at, as_of=as_of)
+    _check(connection, columns, views, predict_at=predict_at)
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE __labels AS SELECT row_number() OVER () AS {ROW}, * FROM {quote_ident(labels)}"
     )
@@ -157,8 +155,6 @@ def _usable_rows(view: ViewJoin, as_of: datetime | None) -> str:
     known = f" WHERE known_at <= {instant(as_of)}" if as_of else ""
     narrow = f"(SELECT {keys}, event_at, known_at, {row_id} AS {ROW} FROM {numbered}{known})"
     columns = f"{keys}, event_at, known_at, {ROW}"
-    if view.reduced:
-        return f"SELECT {columns}, greatest(event_at, known_at) AS usable_at FROM {narrow}"
     return reduced_rows(narrow, view.keys, order=ROW, columns=columns)
 
 
@@ -175,7 +171,6 @@ def _check(
     views: Sequence[ViewJoin],
     *,
     predict_at: str,
-    as_of: datetime | None,
 ) -> None:
     problems = [f"labels have no column {predict_at}"] if predict_at not in labels else []
     if predict_at in labels and not is_zoned(labels[predict_at]):
@@ -188,8 +183,6 @@ def _check(
         problems += [f"labels have no key {k} of view {view.name}" for k in view.keys if k not in labels]
         problems += [f"{c} stands in {given[c]} and in view {view.name}" for c in _added(view) if c in given]
         given.update(dict.fromkeys(_added(view), f"view {view.name}"))
-        if view.reduced and as_of is not None:
-            problems.append(f"view {view.name} is reduced, so it cannot be cut to as_of; join its full table")
     if problems:
         raise StoreError("the join cannot be made: " + "; ".join(problems))
 

@@ -123,17 +123,7 @@ class StreamLog:
             at = _offsets(connection, source)
             fresh = [row for row in rows if row.offset >= at.get(row.partition, 0)]
             dead = [letter for letter in dead_letters if letter.offset >= at.get(letter.partition, 0)]
-            connection.executemany(
-                "INSERT INTO rows (source, partition, offset, arrived_at_us, event_at_us, known_at_us, values_json)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                ((source, r.partition, r.offset, r.arrived_at_us, r.event_at_us, r.known_at_us, r.values_json)
-                 for r in fresh),
-            )  # fmt: skip
-            connection.executemany(
-                "INSERT INTO dead_letters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                ((source, d.partition, d.offset, d.arrived_at_us, d.column, d.value, d.rule, d.text, d.body)
-                 for d in dead),
-            )  # fmt: skip
+            _insert(connection, source, fresh, dead)
             connection.executemany(
                 "INSERT INTO offsets VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET next = max(next, excluded.next)",
                 ((source, partition, offset) for partition, offset in following.items()),
@@ -206,3 +196,17 @@ class StreamLog:
 
 def _offsets(connection: sqlite3.Connection, source: str) -> dict[int, int]:
     return dict(connection.execute("SELECT partition, next FROM offsets WHERE source = ?", (source,)))
+
+
+def _insert(connection: sqlite3.Connection, source: str, rows: Sequence[StreamRow], dead: Sequence[DeadLetter]) -> None:
+    connection.executemany(
+        "INSERT INTO rows (source, partition, offset, arrived_at_us, event_at_us, known_at_us, values_json)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        ((source, r.partition, r.offset, r.arrived_at_us, r.event_at_us, r.known_at_us, r.values_json)
+         for r in rows),
+    )  # fmt: skip
+    connection.executemany(
+        "INSERT INTO dead_letters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        ((source, d.partition, d.offset, d.arrived_at_us, d.column, d.value, d.rule, d.text, d.body)
+         for d in dead),
+    )  # fmt: skip

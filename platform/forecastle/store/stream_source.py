@@ -23,13 +23,14 @@ from forecastle.store.delta_log import NO_VERSION, TableName, TableVersion
 from forecastle.store.sources import QUARANTINE_COLUMNS, TIMES, Ingested, SourceRead
 from forecastle.store.sql import SQL_TYPE, column_list, one_row, quote_ident
 from forecastle.store.stream_events import to_us
-from forecastle.store.stream_log import StreamLog, StreamRow
+from forecastle.store.stream_log import StreamCounts, StreamLog, StreamRow
 from forecastle.store.warehouse import Warehouse
 
 SEQUENCE: Final = "__sequence"
 KEEP: Final = timedelta(days=7)
 """How long the log keeps rows that the warehouse holds."""
 
+_SORTED: Final = "SELECT * FROM __first ORDER BY {}"
 _LOG_FACT: Final = "stream.log"
 _SEQUENCE_FACT: Final = "stream.sequence"
 _ARROW: Final = {
@@ -60,12 +61,7 @@ def ingest_stream(
         StoreError: see `Warehouse.publish`; another run may have published meanwhile.
     """
     table, counts = TableName(system, "source", name), log.counts(name)
-    total = counts.rows + counts.dead_letters
-    if counts.dead_letters > source.quarantine_limit * total:
-        raise SourceError(
-            f"source {name}: {counts.dead_letters} of {total} events break the contract, limit "
-            f"{source.quarantine_limit:.2%}; mend the sender, the contract or the limit; the last good table stays"
-        )
+    _check_share(name, source, counts)
     base = warehouse.version(table)
     with warehouse.connect() as connection:
         quarantine = warehouse.publish(
@@ -74,12 +70,11 @@ def ingest_stream(
         taken = load_events(
             connection, warehouse, source, name, table="__events", log=log, base=base, through=counts.last_sequence
         )
-        connection.execute(f"CREATE TEMP TABLE __first AS {first_known(source, '__events')}")
-        (rows,) = one_row(connection, "SELECT count(*) FROM __first")
+        rows = _without_repeats(connection, source)
         read = SourceRead(name, rows, counts.dead_letters, taken - rows, (), False, (), "__first", "__dead")
         published = warehouse.publish(
             table,
-            f"SELECT * FROM __first ORDER BY {column_list(['known_at', 'event_at', *_other_keys(source)])}",
+            _SORTED.format(column_list(["known_at", "event_at", *_other_keys(source)])),
             connection=connection,
             facts={**read.facts(), _LOG_FACT: log.identity, _SEQUENCE_FACT: str(counts.last_sequence)},
             expected_version=NO_VERSION if base is None else base.version,
@@ -171,6 +166,21 @@ def _parsed(lines: Sequence[bytes], columns: Mapping[str, str]) -> pa.Table:
         read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(text) + 1),
         parse_options=pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
     )
+
+
+def _without_repeats(connection: duckdb.DuckDBPyConnection, source: Source) -> int:
+    """Table `__first` of `__events`; how many rows it has."""
+    connection.execute(f"CREATE TEMP TABLE __first AS {first_known(source, '__events')}")
+    return int(one_row(connection, "SELECT count(*) FROM __first")[0])
+
+
+def _check_share(name: str, source: Source, counts: StreamCounts) -> None:
+    total = counts.rows + counts.dead_letters
+    if counts.dead_letters > source.quarantine_limit * total:
+        raise SourceError(
+            f"source {name}: {counts.dead_letters} of {total} events break the contract, limit "
+            f"{source.quarantine_limit:.2%}; mend the sender, the contract or the limit; the last good table stays"
+        )
 
 
 def _dead(connection: duckdb.DuckDBPyConnection, log: StreamLog, name: str) -> duckdb.DuckDBPyConnection:
