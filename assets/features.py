@@ -18,6 +18,7 @@ from forecastle.store.delta_log import TableVersion
 from forecastle.store.feature_views import publish_view
 from forecastle.store.partitions import publish_days
 from forecastle.store.push import push_view
+from forecastle.store.reduced_views import keep_reduced
 from forecastle.store.warehouse import Warehouse
 from resources.platform import Platform
 
@@ -53,6 +54,8 @@ def build_features(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
         with told_plainly():
             warehouse = platform.warehouse()
             version = _publish(warehouse, system, name, days_of(context))
+            if view.reduced:
+                keep_reduced(warehouse, version, keys=tuple(keys))
             units = units_result(platform, system, name, version, asset_key)
         fresh = event_time_freshness(warehouse, version, view.freshness, asset_key, now=platform.clock())
         return dg.MaterializeResult(metadata=version_metadata(version), check_results=[fresh, units])

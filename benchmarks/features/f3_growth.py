@@ -2,8 +2,8 @@
 
     python -m benchmarks.features.f3_growth --rows 1000000 10000000 --memory-limit 4GB
 
-Each size runs in a process of its own, so that its peak memory is its own; labels stay the same. 100 million rows need some
-30 GB of disk for files and spilling.
+Each size runs in a process of its own, so that its peak memory is its own; labels stay the same. 100 million rows need
+some 30 GB of disk for files and spilling.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python -m benchmarks.features.f4_rolling --rows 10000000
 
-Seven-day mean and standard deviation and a 24-hour count for each event. "By hand" is the SELECT alone, its rows written to
-Parquet; the library's run also sorts by entity and time, audits every value against the contract, hashes and publishes.
+Seven-day mean and standard deviation and a 24-hour count of each event. "By hand" is the SELECT, its rows written
+to Parquet; the library also sorts by entity and time, audits every value against the contract, hashes and publishes.
 pandas counts rows of one timestamp only up to its own position, so its answer differs on ties.
 """
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.features.f8_on_demand
 
-Ten features by one function with named arguments, as serving calls it. The scalar answers are compared bit for bit with the
+Ten features by one function with named arguments, as serving calls it. Scalar answers are compared bit for bit with the
 batch's.
 """
 

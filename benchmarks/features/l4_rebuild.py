@@ -2,8 +2,8 @@
 
     python -m benchmarks.features.l4_rebuild --markets 3000
 
-On the simulated prediction markets: sources, views and the first training set are made, then the same moment is rebuilt from
-the tables as `forecastle rebuild` does it. The two are compared by content hash.
+On simulated prediction markets: sources, views and the first training set are made, then the same moment is rebuilt
+from the tables as `forecastle rebuild` does it. The two are compared by content hash.
 """
 
 from __future__ import annotations

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from forecastle.serve import application
 from forecastle.store.prediction_log import Prediction, PredictionLog
@@ -32,7 +33,7 @@ class _Unlogged(PredictionLog):
 
 def unlogged() -> Any:
     """Our service with a log that writes nothing."""
-    application.open_log = lambda url, *, path, **_: _Unlogged(path)
+    application.open_log = lambda _url, *, path, **_options: _Unlogged(path)
     return ours()
 
 

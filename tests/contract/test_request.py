@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from forecastle.contract.request import INT64_LIMIT, RULES, check_value, shown
+from forecastle.contract.request import Bounds, bounds_of, INT64_LIMIT, RULES, check_value, shown
 from forecastle.contract.system import Column
 from forecastle.contract.table import violations
 
@@ -251,3 +251,27 @@ def test_no_check_warns():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert table_rules([math.inf, -math.inf, None], PRICE) == ["finite", "finite", "nullable"]
+
+
+@given(
+    st.sampled_from(["float64", "int64", "bool", "string"]),
+    st.none() | st.floats(-1e6, 1e6),
+    st.none() | st.floats(-1e6, 1e6),
+    st.floats() | st.integers() | st.booleans() | st.none() | st.text(max_size=3),
+    st.booleans(),
+)
+def test_what_is_certainly_allowed_breaks_no_rule(dtype, low, high, value, is_listed):
+    """A value of the right Python type within `bounds_of` passes `check_value` whatever the contract says."""
+    column = Column(dtype=dtype, unit="one", min=low, max=high, allowed=[1, 2] if is_listed else None)
+    bounds = bounds_of(column)
+    if bounds is not None and type(value) is bounds.kind and bounds.low <= value <= bounds.high:
+        assert check_value("x", value, column) is None
+
+
+def test_bounds_tell_nothing_where_a_list_decides():
+    """No bounds for listed values, texts and booleans; for numbers the declared limits, else the type's own."""
+    assert bounds_of(Column(dtype="int64", unit="one", allowed=[1])) is None
+    assert bounds_of(Column(dtype="bool")) is None
+    assert bounds_of(Column(dtype="float64", unit="one", min=0, max=1)) == Bounds(float, 0, 1)
+    assert bounds_of(Column(dtype="int64", unit="one")) == Bounds(int, -(2**63), 2**63 - 1)
+    assert bounds_of(Column(dtype="float64", unit="one")).high < math.inf

@@ -9,14 +9,22 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from forecastle.contract.errors import CorruptionError, StoreError
 from forecastle.store import sql
+from forecastle.store.feature_views import publish_view
 from forecastle.store.point_in_time import ViewJoin, point_in_time_join
+from forecastle.store.population import population
 from forecastle.store.reduced import open_reduced, reduced_join, write_reduced
+from forecastle.store.reduced_views import keep_reduced
+from forecastle.store.sources import ingest
+from forecastle.store.training_set import join_features, publish_training_set
+from forecastle.store.warehouse import Warehouse
+from tests.store.weather import write_readings, write_system
 
 START = datetime(2026, 6, 1, tzinfo=UTC)
 FEATURES = ("f", "i", "b")
@@ -111,3 +119,39 @@ def test_a_changed_file_is_found(connection: duckdb.DuckDBPyConnection, tmp_path
         open_reduced(tmp_path / "none")
     with pytest.raises(StoreError, match="s is VARCHAR"):
         write_reduced(connection, "rows_", "view", keys=("k",), folder=tmp_path / "text")
+
+
+def test_training_sets_and_populations_are_the_same_by_either_way(tmp_path: Path) -> None:
+    """Once every view has its copy, joins go by it: same training set, same population, for the version it is of."""
+    system = write_system(tmp_path / "weather")
+    write_readings(tmp_path)
+    warehouse = Warehouse(tmp_path / "warehouse", clock=lambda: START)
+    ingest(warehouse, "weather", "readings", system.declaration.sources["readings"], data=tmp_path)
+    version = publish_view(warehouse, system, "warmth")
+    now = datetime(2026, 1, 18, tzinfo=UTC)
+    plain = publish_training_set(warehouse, system, now=now), population(warehouse, system, now=now)
+    first = keep_reduced(warehouse, version, keys=("station_id",))
+    assert keep_reduced(warehouse, version, keys=("station_id",)) == first
+    again = publish_training_set(warehouse, system, now=now), population(warehouse, system, now=now)
+    assert again[0].content_hash == plain[0].content_hash
+    pd.testing.assert_frame_equal(again[1], plain[1])
+    (first.folder / "view.json").unlink()
+    assert publish_training_set(warehouse, system, now=now).unchanged
+
+
+def test_a_label_after_now_sees_only_what_is_known_now(tmp_path: Path) -> None:
+    """A copy cannot hide later knowledge from a later label, so that label goes by the tables."""
+    system = write_system(tmp_path / "weather")
+    write_readings(tmp_path)
+    warehouse = Warehouse(tmp_path / "warehouse", clock=lambda: START)
+    ingest(warehouse, "weather", "readings", system.declaration.sources["readings"], data=tmp_path)
+    version = publish_view(warehouse, system, "warmth")
+    keep_reduced(warehouse, version, keys=("station_id",))
+    now = datetime(2026, 1, 10, tzinfo=UTC)
+    with warehouse.connect() as connection:
+        connection.execute(
+            "CREATE TABLE asked AS SELECT 0::BIGINT AS station_id, TIMESTAMPTZ '2026-01-11 12:00:00+00' AS predict_at"
+        )
+        join_features(warehouse, system, connection, labels="asked", now=now)
+        ((known_at,),) = connection.execute("SELECT warmth__known_at FROM __joined").fetchall()
+    assert known_at <= now

@@ -177,6 +177,42 @@ def trace(
 
 
 @app.command()
+def rollback(
+    system: SystemName,
+    to: Annotated[
+        str | None, typer.Option(help="Bundle hash or its first digits; the champion before by default.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why; kept in the history.")] = "no reason given",
+) -> None:
+    """Let an earlier champion answer again; recorded like every promotion."""
+    from forecastle.cli.operated import roll_back
+
+    around = _around()
+    around.system(system)
+    roll_back(system, around, to=to, reason=reason, console=console)
+
+
+@app.command()
+def replay(
+    subject: Annotated[str, typer.Argument(help="A prediction_id; with --candidate a system.")],
+    system: Annotated[str, typer.Option(help="System that gave the answer.")] = "prediction_markets",
+    candidate: Annotated[
+        str | None, typer.Option(help="Bundle hash that answers instead, as an offline shadow.")
+    ] = None,
+    last: Annotated[str, typer.Option(help="With --candidate: how far back.")] = "7d",
+) -> None:
+    """Compute a logged answer again, to the same number; or let a candidate answer what was asked."""
+    from forecastle.cli.operated import replay_candidate, replay_one
+
+    around = _around()
+    around.system(subject if candidate else system)
+    if candidate:
+        replay_candidate(subject, around, candidate=candidate, last=last, console=console)
+    elif not replay_one(system, subject, around, console=console):
+        raise typer.Exit(1)
+
+
+@app.command()
 def history(
     system: SystemName,
     at: Annotated[str | None, typer.Option(help="An instant with zone: what was live then.")] = None,

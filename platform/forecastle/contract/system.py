@@ -187,6 +187,10 @@ class FeatureView(Declared):
     online: bool = True
     stream: Name | None = Field(None, description="The source of kind stream whose events renew online rows at once.")
     partition: Partition | None = Field(None, description="Rows of one UTC day can be made again by themselves.")
+    reduced: bool = Field(
+        False,
+        description="Keep a sorted copy of the rows that can win a join: repeated joins of large views are faster.",
+    )
     freshness: Freshness | None = None
     description: str = ""
     features: dict[Name, Feature] = Field(min_length=1)

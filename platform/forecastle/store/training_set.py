@@ -22,7 +22,8 @@ from forecastle.store.feature_views import KIND as FEATURES
 from forecastle.store.feature_views import contract_audit
 from forecastle.store.labels import KIND as LABEL
 from forecastle.store.labels import run_label
-from forecastle.store.point_in_time import Joined, ViewJoin, point_in_time_join
+from forecastle.store.point_in_time import Joined, ViewJoin
+from forecastle.store.reduced_views import join_views
 from forecastle.store.sql import column_list, instant
 from forecastle.store.warehouse import Warehouse
 
@@ -139,7 +140,7 @@ def join_features(
         )
         for name, view in declared.feature_views.items()
     ]
-    return point_in_time_join(connection, labels, joins, output="__joined", as_of=now), versions
+    return join_views(warehouse, connection, labels, joins, versions, output="__joined", now=now), versions
 
 
 def with_on_demand(system: LoadedSystem, frame: pd.DataFrame) -> pd.DataFrame:

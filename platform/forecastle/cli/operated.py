@@ -1,0 +1,115 @@
+"""Verbs of whoever operates a served system: rolling back, replaying answers.
+
+Belongs here: opening what a verb needs from the surroundings and printing what it did.
+Does not belong here: choosing the bundle (`learn/rollback.py`), computing again (`serve/replay.py`).
+"""
+
+from __future__ import annotations
+
+import getpass
+from datetime import timedelta
+from pathlib import Path
+
+from rich.console import Console
+
+from forecastle.cli.surroundings import Surroundings
+from forecastle.contract.errors import ForecastleError
+from forecastle.contract.types import parse_duration
+from forecastle.learn.bundle import load_bundle
+from forecastle.learn.promote import Candidate, rollback, settle
+from forecastle.learn.registry import Promotion
+from forecastle.learn.rollback import PREFIX_LENGTH_MIN, rollback_target
+from forecastle.serve.champion import load_champion
+from forecastle.serve.receipt import microseconds
+from forecastle.serve.replay import ShadowSummary, replay_prediction, shadow, summary
+
+
+def roll_back(system: str, around: Surroundings, *, to: str | None, reason: str, console: Console) -> Promotion:
+    """Make an earlier champion answer again: one recorded act, followed by every server within its polling interval.
+
+    Raises:
+        LearnError: no earlier bundle fits.
+        BundleError: the bundle on disk is damaged; the champion stays.
+        ConflictError: another promotion came first.
+    """
+    registry, home = around.registry(), around.home
+    history = registry.history(system)
+    target = rollback_target(history, to=to)
+    facts = load_bundle(home.bundles(system) / target.bundle, expected_hash=target.bundle).facts
+    person = getpass.getuser()
+    made = settle(
+        Candidate(system, str(facts.get("model", system)), target.bundle, target.model_version),
+        rollback(f"rolled back from {history[0].bundle[:12]} by {person}: {reason}"),
+        None,
+        registry=registry,
+        tracking=around.tracking(),
+        bundles=home.bundles(system),
+        pointer=home.champion(system),
+        expected=history[0],
+        approved_by=person,
+    )
+    if made is None:
+        raise ForecastleError(f"{system}: nothing was promoted; look at `forecastle history {system}`")
+    console.print(f"{system}: bundle {made.bundle[:12]} (version {made.model_version}) answers again", highlight=False)
+    return made
+
+
+def replay_one(system: str, prediction_id: str, around: Surroundings, *, console: Console) -> bool:
+    """Compute one logged answer again and print both numbers; whether they are the same."""
+    log = around.prediction_log(system)
+    prediction = log.get(prediction_id)
+    log.close()
+    if prediction is None:
+        raise ForecastleError(
+            f"{system} has given no prediction {prediction_id!r}; look at the receipt's prediction_id"
+        )
+    folder = around.home.bundles(system) / prediction.bundle
+    bundle = load_champion(folder, system=system, expected_hash=prediction.bundle)
+    again = replay_prediction(prediction, bundle)
+    console.print(f"bundle   {prediction.bundle[:12]} (version {prediction.model_version})", highlight=False)
+    console.print(f"logged   {prediction.probability!r}  {prediction.decision_json}", highlight=False, markup=False)
+    console.print(f"replayed {again.probability!r}  {again.decision_json}", highlight=False, markup=False)
+    console.print("the same" if again.is_same else "NOT the same")
+    return again.is_same
+
+
+def replay_candidate(
+    system: str, around: Surroundings, *, candidate: str, last: str, console: Console
+) -> ShadowSummary:
+    """What a candidate would have answered to the requests of the last while, beside what was answered.
+
+    Raises:
+        ForecastleError: the span or the bundle is not understood.
+    """
+    try:
+        span: timedelta = parse_duration(last)
+    except ValueError as error:
+        raise ForecastleError(f"--last is {last!r}; write a time such as 7d or 12h") from error
+    since_us = microseconds(around.clock() - span)
+    folder = _bundle(around.home.bundles(system), candidate)
+    loaded = load_champion(folder, system=system, expected_hash=folder.name)
+    log = around.prediction_log(system)
+    given, cursor = [], 0
+    while batch := log.since(cursor):
+        given += [prediction for prediction in batch if prediction.predicted_at_us >= since_us]
+        cursor = batch[-1].sequence
+    log.close()
+    found = summary(shadow(given, loaded))
+    console.print(
+        f"{found.answers} answers since {last} ago; candidate {folder.name[:12]} answers {found.answered} of them\n"
+        f"candidate minus answer: mean {found.mean_difference:+.5f}, mean absolute "
+        f"{found.mean_absolute_difference:.5f}, largest {found.largest_difference:.5f}\n"
+        f"decisions changed: {found.decisions_changed}",
+        highlight=False,
+    )
+    return found
+
+
+def _bundle(bundles: Path, named: str) -> Path:
+    """The one bundle folder whose hash begins with the text."""
+    fitting = [folder for folder in bundles.glob(f"{named}*") if folder.is_dir()] if named.isalnum() else []
+    if len(named) < PREFIX_LENGTH_MIN or len(fitting) != 1:
+        raise ForecastleError(
+            f"{named!r} names {len(fitting)} bundles of {bundles.name}; give {PREFIX_LENGTH_MIN} digits or more of one"
+        )
+    return fitting[0]
