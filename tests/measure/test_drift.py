@@ -188,7 +188,7 @@ def test_all_zero_median_uses_the_mean():
     rng = np.random.default_rng(10)
     spent = np.where(rng.random(5_000) < 0.6, 0.0, rng.lognormal(3, 0.3, 5_000))
     table = drift_table({"x": reference(spent, unit="usd")}, {"x": rng.permutation(spent)[:1000] * 100})
-    assert any("values look like cents, contract says usd" in reason for reason in table.reasons)
+    assert any("values look like hundredths of usd, contract says usd" in reason for reason in table.reasons)
 
 
 def test_refusals_name_the_feature():

@@ -30,14 +30,21 @@ def test_other_ratios_are_not(ratio):
     assert suspected_factor(ratio) is None
 
 
+@pytest.mark.parametrize(("ratio", "unit"), [(7.0, "days"), (1 / 24, "seconds"), (60.0, "probability"), (24.0, "usd")])
+def test_a_factor_that_leads_to_no_relative_of_the_unit_is_ordinary_drift(ratio, unit):
+    """Days that grew sevenfold are no other unit; the same factor on an unknown unit is suspected."""
+    assert suspected_factor(ratio, unit=unit) is None
+    assert suspected_factor(ratio, unit="furlongs") == pytest.approx(ratio)
+
+
 @pytest.mark.parametrize(
     ("factor", "unit", "sentence"),
     [
         (1 / 60, "seconds", "values look like minutes, contract says seconds"),
         (60.0, "hours", "values look like minutes, contract says hours"),
         (3600.0, "hours", "values look like seconds, contract says hours"),
-        (100.0, "usd", "values look like cents, contract says usd"),
-        (100.0, "ratio", "values look like pct, contract says ratio"),
+        (100.0, "usd", "values look like hundredths of usd, contract says usd"),
+        (100.0, "ratio", "values look like percent, contract says ratio"),
         (24.0, "day", "values look like hours, contract says day"),
         (7.0, "weeks", "values look like days, contract says weeks"),
     ],

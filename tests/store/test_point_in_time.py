@@ -211,13 +211,12 @@ def test_matches_are_counted(connection: duckdb.DuckDBPyConnection) -> None:
         ({"keys": ("z",)}, "no key z"),
         ({"features": ("predict_at",)}, "no column predict_at"),
         ({"name": "other", "features": ("v", "v")}, None),
-        ({"reduced": True}, "reduced"),
     ],
 )
 def test_what_cannot_be_joined_is_told(
     connection: duckdb.DuckDBPyConnection, change: dict[str, Any], told: str | None
 ) -> None:
-    """Missing columns and keys, doubled names and a reduced view cut to `as_of` are refused before anything is made."""
+    """Missing columns and keys and doubled names are refused before anything is made."""
     put(connection, "labels", ("k", "predict_at"), [(1, hour(2))])
     put(connection, "view", ("k", "event_at", "known_at", "v"), [])
     given_view = {"name": "view", "relation": "view", "keys": ("k",), "ttl": timedelta(hours=3), "features": ("v",)}

@@ -150,7 +150,7 @@ def test_a_label_after_now_sees_only_what_is_known_now(tmp_path: Path) -> None:
     now = datetime(2026, 1, 10, tzinfo=UTC)
     with warehouse.connect() as connection:
         connection.execute(
-            "CREATE TABLE asked AS SELECT 0::BIGINT AS station_id, TIMESTAMPTZ '2026-01-11 12:00:00+00' AS predict_at"
+            "CREATE TABLE asked AS SELECT 0::BIGINT AS station_id, TIMESTAMPTZ '2026-01-11 00:00:00+00' AS predict_at"
         )
         join_features(warehouse, system, connection, labels="asked", now=now)
         ((known_at,),) = connection.execute("SELECT warmth__known_at FROM __joined").fetchall()

@@ -270,7 +270,7 @@ def _unit(ref: Reference, sample: FloatArray, ordered: FloatArray, numbers: dict
     numbers["median_ratio"] = float(np.median(ordered)) / ref.median if ref.median else np.nan
     mean_ratio = float(ordered.mean()) / ref.mean if ref.mean else np.nan
     ratio = numbers["median_ratio"] if ref.median else mean_ratio
-    factor = suspected_factor(ratio)
+    factor = suspected_factor(ratio, unit=ref.unit)
     if factor is None or ks_distance(sample, ordered / factor) > numbers["ks"] / 2:
         return _Test("unit", 1.0, 1.0, 1.0, "no known unit factor")
     # Both directions are the same size of fault, so the effect is how many times off, never less than 1.
