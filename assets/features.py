@@ -8,9 +8,11 @@ import warnings
 from typing import Any
 
 import dagster as dg
+from dagster_duckdb import DuckDBResource
 
 from assets.describe import attributes, column_lineage, column_schema, key, told_plainly, version_metadata
 from assets.freshness import FRESHNESS_CHECK, event_time_freshness
+from assets.preview import preview
 from assets.units import units_result, units_spec
 from forecastle.contract.load import LoadedSystem
 from forecastle.contract.system import FeatureView
@@ -50,7 +52,9 @@ def build_features(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
             units_spec(asset_key),
         ],
     )
-    def features_asset(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+    def features_asset(
+        context: dg.AssetExecutionContext, platform: Platform, engine: DuckDBResource
+    ) -> dg.MaterializeResult:
         with told_plainly():
             warehouse = platform.warehouse()
             version = _publish(warehouse, system, name, days_of(context))
@@ -58,7 +62,8 @@ def build_features(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
                 keep_reduced(warehouse, version, keys=tuple(keys))
             units = units_result(platform, system, name, version, asset_key)
         fresh = event_time_freshness(warehouse, version, view.freshness, asset_key, now=platform.clock())
-        return dg.MaterializeResult(metadata=version_metadata(version), check_results=[fresh, units])
+        metadata = {**version_metadata(version), **preview(engine, warehouse, version)}
+        return dg.MaterializeResult(metadata=metadata, check_results=[fresh, units])
 
     return features_asset
 

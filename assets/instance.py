@@ -6,12 +6,16 @@ Does not belong here: runs, the web server.
 
 from __future__ import annotations
 
+import fcntl
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
 
 SETTINGS = Path(__file__).with_name("dagster.yaml")
+LOCK = "in_use.lock"
 
 
 def prepare_instance(folder: Path) -> Path:
@@ -22,10 +26,28 @@ def prepare_instance(folder: Path) -> Path:
     return folder
 
 
+@contextmanager
+def in_use(folder: Path) -> Iterator[None]:
+    """Say, for as long as the block lasts, that this process runs something or serves those who may."""
+    with (folder / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield
+
+
+def mend(instance: dg.DagsterInstance, folder: Path) -> list[str]:
+    """Fail dead runs, unless somebody is using the instance; returns the ids of the runs that were failed."""
+    with (folder / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return []
+        return fail_dead_runs(instance)
+
+
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """Runs that say STARTED though no server can be running them: a power cut leaves them so for ever.
 
-    Call before any server of this instance starts. Returns the ids of the runs that were failed.
+    Call when nothing of this instance runs (`mend` makes sure). Returns the ids of the runs that were failed.
     """
     alive = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
     dead = instance.get_runs(dg.RunsFilter(statuses=alive))

@@ -20,7 +20,7 @@ import dagster as dg
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run_iterator
 
-from assets.instance import prepare_instance
+from assets.instance import in_use, mend, prepare_instance
 from forecastle.contract.errors import ForecastleError
 
 
@@ -41,14 +41,12 @@ def main(arguments: list[str]) -> int:
         say(event="failed", message=f"there is no system {arguments[0]!r}")
         return 2
     say(event="planned", assets=[node.name for node in job.nodes])
-    folder = prepare_instance(
-        Path(
-            os.environ.get("DAGSTER_HOME")
-            or Path(os.environ.get("FORECASTLE_HOME", ".forecastle"), "dagster").resolve()
-        )
-    )
+    home = Path(os.environ.get("FORECASTLE_HOME", ".forecastle")).resolve()
+    folder = prepare_instance(Path(os.environ.get("DAGSTER_HOME") or home / "dagster"))
     with dg.DagsterInstance.from_config(str(folder)) as instance:
-        return 0 if run(job, instance) else 1
+        mend(instance, folder)
+        with in_use(folder):
+            return 0 if run(job, instance) else 1
 
 
 def run(job: dg.JobDefinition, instance: dg.DagsterInstance) -> bool:

@@ -9,9 +9,11 @@ from contextlib import closing
 from typing import Any
 
 import dagster as dg
+from dagster_duckdb import DuckDBResource
 
 from assets.describe import attributes, column_schema, key, told_plainly, version_metadata
 from assets.freshness import FRESHNESS_CHECK, event_time_freshness
+from assets.preview import preview
 from forecastle.contract.load import LoadedSystem
 from forecastle.contract.system import KnownFrom, Source
 from forecastle.draw.markdown import markdown_table
@@ -44,7 +46,7 @@ def build_source(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
         ),
         check_specs=_check_specs(source, asset_key),
     )
-    def source_asset(platform: Platform) -> dg.MaterializeResult:
+    def source_asset(platform: Platform, engine: DuckDBResource) -> dg.MaterializeResult:
         now = platform.clock()
         with told_plainly():
             warehouse = platform.warehouse()
@@ -53,7 +55,8 @@ def build_source(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
             clocks = compare_clocks(warehouse, system.name, source, ingested.source, now=now)
         fresh = event_time_freshness(warehouse, ingested.source, source.freshness, asset_key, now=now)
         results = [contract, fresh, *([_clocks(clocks, asset_key)] if has_clocks(source) else [])]
-        metadata = {**version_metadata(ingested.source), **ingested.read.facts()}
+        rows = preview(engine, warehouse, ingested.source)
+        metadata = {**version_metadata(ingested.source), **ingested.read.facts(), **rows}
         return dg.MaterializeResult(metadata=metadata, check_results=results)
 
     return source_asset

@@ -19,14 +19,19 @@ from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster_webserver.app import create_app_from_workspace_process_context
 
 from assets.guard import Guard
+from assets.instance import in_use, mend, prepare_instance
 
 
 def main(port: int, workspace: Path) -> None:
     """Serve the UI on 127.0.0.1 until a signal ends the process."""
     hosts = frozenset(f"{name}:{port}" for name in ("127.0.0.1", "localhost"))
     target = WorkspaceFileTarget([str(workspace)])
+    folder = prepare_instance(Path(os.environ["DAGSTER_HOME"]))
+    with dg.DagsterInstance.from_config(str(folder)) as instance:
+        mend(instance, folder)
     with (
-        dg.DagsterInstance.from_config(os.environ["DAGSTER_HOME"]) as instance,
+        in_use(folder),
+        dg.DagsterInstance.from_config(str(folder)) as instance,
         WorkspaceProcessContext(instance, workspace_load_target=target) as context,
     ):
         app = create_app_from_workspace_process_context(context)

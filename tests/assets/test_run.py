@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from assets import run
-from assets.instance import SETTINGS, fail_dead_runs, prepare_instance
+from assets.instance import SETTINGS, fail_dead_runs, in_use, mend, prepare_instance
 from tests.assets.conftest import Made
 from tests.assets.world import NAME, World
 
@@ -95,3 +95,14 @@ def test_runs_that_a_power_cut_left_started_are_failed(tmp_path: Path) -> None:
         now = {status: instance.get_run_by_id(run_id).status.value for status, run_id in runs.items()}
         assert now == {s: "FAILURE" if runs[s] in dead else s for s in statuses}
         assert fail_dead_runs(instance) == []
+
+
+def test_nothing_is_mended_while_somebody_uses_the_instance(tmp_path: Path) -> None:
+    """A run that is really going says STARTED too: only when nobody holds the instance is it dead."""
+    job = dg.define_asset_job("nothing")
+    resolved = dg.Definitions(assets=[dg.AssetSpec("a")], jobs=[job]).resolve_job_def("nothing")
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        run_id = instance.create_run_for_job(resolved, status=dg.DagsterRunStatus.STARTED).run_id
+        with in_use(tmp_path), in_use(tmp_path):
+            assert mend(instance, tmp_path) == []
+        assert mend(instance, tmp_path) == [run_id]

@@ -193,6 +193,25 @@ def rollback(
 
 
 @app.command()
+def challenge(
+    system: SystemName,
+    bundle: Annotated[str | None, typer.Argument(help="Hash of the bundle, or its first digits.")] = None,
+    stop: Annotated[bool, typer.Option("--stop", help="End the trial that is running.")] = False,
+    reason: Annotated[str, typer.Option(help="Why; kept for ever.")] = "no reason given",
+) -> None:
+    """Put a bundle under trial beside the champion as `rollout` declares, or end its trial."""
+    from forecastle.cli import operated
+
+    around = _around()
+    if stop == (bundle is not None):
+        raise ForecastleError("name a bundle to put it under trial, or --stop to end the trial that is running")
+    if bundle is None:
+        operated.stop_challenger(system, around, reason=reason, console=console)
+    else:
+        operated.challenge(system, bundle, around, reason=reason, console=console)
+
+
+@app.command()
 def replay(
     subject: Annotated[str, typer.Argument(help="A prediction_id; with --candidate a system.")],
     system: Annotated[str, typer.Option(help="System that gave the answer.")] = "prediction_markets",

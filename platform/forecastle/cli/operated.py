@@ -19,6 +19,7 @@ from forecastle.learn.bundle import load_bundle
 from forecastle.learn.promote import Candidate, rollback, settle
 from forecastle.learn.registry import Promotion
 from forecastle.learn.rollback import PREFIX_LENGTH_MIN, rollback_target
+from forecastle.learn.rollout import RolloutRecord, RolloutStep, publish_challenger
 from forecastle.serve.champion import load_champion
 from forecastle.serve.receipt import microseconds
 from forecastle.serve.replay import ShadowSummary, replay_prediction, shadow, summary
@@ -52,6 +53,42 @@ def roll_back(system: str, around: Surroundings, *, to: str | None, reason: str,
         raise ForecastleError(f"{system}: nothing was promoted; look at `forecastle history {system}`")
     console.print(f"{system}: bundle {made.bundle[:12]} (version {made.model_version}) answers again", highlight=False)
     return made
+
+
+def challenge(system: str, bundle: str, around: Surroundings, *, reason: str, console: Console) -> None:
+    """Put a bundle under trial with the declared share of the entities, or in the shadow of every answer.
+
+    Raises:
+        LearnError: another trial is running.
+        BundleError: the bundle does not pass the checks that serving makes.
+    """
+    declared, home = around.system(system).declaration.rollout, around.home
+    folder = _bundle(home.bundles(system), bundle)
+    loaded = load_champion(folder, system=system, expected_hash=folder.name)
+    record = RolloutRecord(home.registry, clock=around.clock)
+    record.start(
+        system, bundle=folder.name, model_version=loaded.model_version, share=declared.challenger_share,
+        approved_by=getpass.getuser(), reason=reason,
+    )  # fmt: skip
+    publish_challenger(home.challenger(system), record, system=system, declaration=declared)
+    how = "in the shadow of every answer" if declared.shadow else f"for {declared.challenger_share:.0%} of the entities"
+    console.print(f"{system}: bundle {folder.name[:12]} is under trial {how}", highlight=False)
+
+
+def stop_challenger(system: str, around: Surroundings, *, reason: str, console: Console) -> None:
+    """End the trial: the champion answers everybody again.
+
+    Raises:
+        ForecastleError: no trial is running.
+    """
+    declared, home = around.system(system).declaration.rollout, around.home
+    record = RolloutRecord(home.registry, clock=around.clock)
+    running = record.running(system)
+    if running is None:
+        raise ForecastleError(f"{system}: no bundle is under trial; nothing to stop")
+    record.apply(running, RolloutStep("stop", (reason,)), declaration=declared, approved_by=getpass.getuser())
+    publish_challenger(home.challenger(system), record, system=system, declaration=declared)
+    console.print(f"{system}: the trial of bundle {running.bundle[:12]} has ended", highlight=False)
 
 
 def replay_one(system: str, prediction_id: str, around: Surroundings, *, console: Console) -> bool:

@@ -316,6 +316,36 @@ class Decide(Declared):
     params: dict[Name, bool | int | float | str] = Field(default_factory=dict)
 
 
+class Phase(Declared):
+    """One phase of a canary: the challenger's share of the entities, and what must hold before it goes on."""
+
+    share: float = Field(gt=0, lt=1, description="Share of the entities that the challenger answers.")
+    gates: list[Literal["predictive", "fairness"]] = Field(min_length=1)
+    rows_min: int = Field(500, ge=1, description="Challenger answers with a known outcome before a decision.")
+
+
+class Canary(Declared):
+    """Phases in order; later ones may ask for more traffic and more gates."""
+
+    phases: list[Phase] = Field(
+        default_factory=lambda: [
+            Phase(share=0.05, gates=["predictive"]),
+            Phase(share=0.2, gates=["predictive", "fairness"], rows_min=2_000),
+        ],
+        min_length=1,
+    )
+    margin: float = Field(0.002, ge=0, description="Brier may exceed the champion's by at most this.")
+
+
+class Rollout(Declared):
+    """How a bundle under trial meets traffic."""
+
+    challenger_share: float = Field(0.05, gt=0, lt=1, description="Share of the entities at the start of a trial.")
+    salt: str = Field("rollout", min_length=1, pattern=r"^[^|]+$", description="Another salt is another split.")
+    shadow: bool = Field(False, description="The challenger answers nobody; what it would say is logged.")
+    canary: Canary = Canary()
+
+
 class System(Declared):
     """One prediction problem."""
 
@@ -335,6 +365,7 @@ class System(Declared):
     retrain: Retrain
     retention: Retention = Retention()
     decide: Decide | None = Field(None, description="The decision rule of every answer.")
+    rollout: Rollout = Rollout()
     simulate: FunctionPath | None = Field(None, description="Function that writes a seeded world of source files.")
 
     def features(self) -> dict[str, Feature]:

@@ -12,9 +12,10 @@ import gc
 import hmac
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+from forecastle.serve.challenger import ChallengerWatch
 from forecastle.serve.champion import ChampionWatch
 from forecastle.serve.metrics import CONTENT_TYPE, Metrics, shared_folder
 from forecastle.serve.online_reader import OnlineReader
@@ -58,7 +59,7 @@ class _Running:
     log: WritableLog
     reader: OnlineReader
     operations: Operations
-    follower: asyncio.Task[None] | None = None
+    followers: list[asyncio.Task[None]] = field(default_factory=list)
 
 
 class Application:
@@ -88,14 +89,26 @@ class Application:
             disk_limit_bytes=settings.log_limit_bytes,
         )
         reader = OnlineReader(settings.home.online(settings.system), url=settings.online_url, system=settings.system)
-        predictor = Predictor(watch=watch, reader=reader, log=log, metrics=metrics, clock=settings.clock)
+        challengers = ChallengerWatch(settings.system, home=settings.home)
+        predictor = Predictor(
+            watch=watch,
+            reader=reader,
+            log=log,
+            metrics=metrics,
+            clock=settings.clock,
+            challenger=lambda: challengers.current,
+        )
         operations = Operations(settings, predictor)
         running = _Running(settings, watch, predictor, metrics, log, reader, operations)
         watch.listen(lambda outcome: _swapped(running, outcome))
         await asyncio.to_thread(watch.check)
+        await asyncio.to_thread(challengers.check)
         if watch.error:
             logger.error("no champion serves: %s", watch.error)
-        running.follower = asyncio.create_task(watch.follow(poll_seconds=settings.poll_seconds))
+        running.followers = [
+            asyncio.create_task(followed.follow(poll_seconds=settings.poll_seconds))
+            for followed in (watch, challengers)
+        ]
         operations.start()
         self._running = running
         gc.collect()
@@ -106,9 +119,10 @@ class Application:
         running, self._running = self._running, None
         if running is None:
             return
-        if running.follower is not None:
-            running.follower.cancel()
-            await asyncio.gather(running.follower, return_exceptions=True)
+        for follower in running.followers:
+            follower.cancel()
+        await asyncio.gather(*running.followers, return_exceptions=True)
+        await running.predictor.shadows.close()
         await running.operations.close()
         await asyncio.to_thread(running.log.close)
         running.reader.close()

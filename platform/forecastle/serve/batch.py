@@ -125,7 +125,7 @@ def _answer(predictor: Predictor, data: Any, champion: Champion, now_us: int, st
         checked(request, violations, champion)
         if request_id and (known := predictor.log.by_request(request_id)):
             return _known(known, request.sha256(), request_id)
-        return _Made(*predictor.made(request, champion, now_us=now_us, started=started))
+        return _Made(*predictor.routed(request, champion, now_us=now_us, started=started))
     except Refusal as refusal:
         refusal.request_id = request_id
         return refusal

@@ -65,6 +65,12 @@ class Metrics:
             multiprocess_mode="livesum",
             **known,
         )
+        self._failures = Counter(
+            "forecastle_challenger_failures_total",
+            "Answers by the champion because the challenger failed.",
+            ["error"],
+            **known,
+        )
         self._request = lru_cache(maxsize=256)(self._requests.labels)
         self._feature = lru_cache(maxsize=16)(self._status.labels)
 
@@ -94,6 +100,10 @@ class Metrics:
             self._champion.labels(*self._bundle).set(0)
         self._bundle = (bundle, model_version)
         self._champion.labels(*self._bundle).set(1)
+
+    def challenger_failed(self, error: str) -> None:
+        """The challenger could not answer an entity of its own; the champion did."""
+        self._failures.labels(error).inc()
 
     def page(self, *, pending: int) -> bytes:
         """The exposition text, of all workers where they share a folder."""

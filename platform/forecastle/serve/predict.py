@@ -14,11 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
+
 from forecastle.contract.clock import Clock
 from forecastle.contract.decision import CLOSED, PREDICT_AT
 from forecastle.contract.errors import CapacityError, StoreError
 from forecastle.contract.feature_set import ViewSpec
 from forecastle.contract.request import Violation
+from forecastle.serve.challenger import Challenger, Shadows
 from forecastle.serve.champion import Champion, ChampionWatch
 from forecastle.serve.metrics import Metrics
 from forecastle.serve.parse import PredictRequest, parse_request
@@ -54,6 +57,8 @@ class Predictor:
     log: WritableLog
     metrics: Metrics
     clock: Clock
+    challenger: Callable[[], Challenger | None] = lambda: None
+    shadows: Shadows = field(default_factory=Shadows)
     timer: Callable[[], float] = time.perf_counter
     new_id: Callable[[], str] = field(default_factory=process_ids)
 
@@ -91,12 +96,38 @@ class Predictor:
         if request.request_id and (known := await self.log.answered(request.request_id)):
             return repeated(known, digest)
         now_us = microseconds(self.clock())
-        made, resolution = self.made(request, champion, now_us=now_us, started=started)
+        made, resolution = self.routed(request, champion, now_us=now_us, started=started)
         stored = await self.log.append(made)
         if stored.prediction_id != made.prediction_id:
             return repeated(stored, digest)
         self.metrics.predicted(resolution, now_us=now_us, seconds=self.timer() - started)
+        challenger = self.challenger()
+        if challenger is not None and challenger.is_shadow:
+            self.shadows.add(lambda: self._shadowed(request, challenger.bundle, stored, now_us))
         return receipt(stored)
+
+    def routed(
+        self, request: PredictRequest, champion: Champion, *, now_us: int, started: float
+    ) -> tuple[Prediction, Resolution]:
+        """The prediction by the bundle that this entity belongs to; the champion's where the challenger has none.
+
+        Raises:
+            Refusal: a feature is refused, or the decision rule says that it is too late.
+        """
+        challenger = self.challenger()
+        if challenger is not None and challenger.takes(request.entity):
+            try:
+                asked = checked(request, [], challenger.bundle)
+                return self.made(asked, challenger.bundle, now_us=now_us, started=started)
+            except Exception as error:  # noqa: BLE001  a bundle under trial may fail in any way
+                self.metrics.challenger_failed(type(error).__name__)
+        return self.made(request, champion, now_us=now_us, started=started)
+
+    async def _shadowed(self, request: PredictRequest, bundle: Champion, answer: Prediction, now_us: int) -> Prediction:
+        """What the challenger would have said, logged beside the answer under a request id of its own."""
+        asked = checked(PredictRequest(request.entity, request.features, None), [], bundle)
+        made, _ = self.made(asked, bundle, now_us=now_us, started=self.timer())
+        return await self.log.append(msgspec.structs.replace(made, request_id=f"shadow:{answer.prediction_id}"))
 
     def made(
         self, request: PredictRequest, champion: Champion, *, now_us: int, started: float

@@ -64,6 +64,10 @@ class Home:
         """Pointer file that serving watches: JSON of the promotion that made the champion."""
         return self.root / "champions" / f"{system}.json"
 
+    def challenger(self, system: str) -> Path:
+        """Pointer file of the bundle under trial; none while there is no trial."""
+        return self.root / "champions" / f"{system}.challenger.json"
+
     def online(self, system: str) -> Path:
         """SQLite online store of a system."""
         return self.root / "online" / f"{system}.sqlite"

@@ -13,6 +13,7 @@ from forecastle.store.prediction_log import Prediction, ReadableLog
 from forecastle.store.warehouse import Warehouse
 
 _INTEGERS = ("sequence", "predicted_at_us")
+_SHADOW = "shadow"
 _FLOATS = ("raw_score", "probability", "interval_low", "interval_high", "latency_ms")
 
 
@@ -37,7 +38,8 @@ def ingest_predictions(log: ReadableLog, warehouse: Warehouse, *, table: str) ->
     """Publish the table with what the log has got since the version before: each answer stands there exactly once.
 
     The table itself is the cursor: whatever a run that was killed has or has not published, the next one begins after
-    the last row that can be seen. Rows of another log, from before a move to a server, stay.
+    the last row that can be seen. Rows of another log, from before a move to a server, stay. What a challenger said
+    in the shadow of an answer is no answer and stays in the log.
 
     Raises:
         ConflictError: another run published meanwhile; run again.
@@ -45,11 +47,11 @@ def ingest_predictions(log: ReadableLog, warehouse: Warehouse, *, table: str) ->
     """
     before = warehouse.version(table)
     if before is None:
-        return warehouse.publish(table, logged_predictions(log), facts={"log": log.origin})
+        return warehouse.publish(table, _answers(logged_predictions(log)), facts={"log": log.origin})
     same_log = before.facts.get("log") == log.origin
     held = warehouse.frame(before, ["sequence", "prediction_id"])
     after = int(held["sequence"].max()) if same_log and len(held) else 0
-    fresh = logged_predictions(log, after=after)
+    fresh = _answers(logged_predictions(log, after=after))
     fresh = fresh[~fresh["prediction_id"].isin(held["prediction_id"])]
     with warehouse.connect() as connection:
         connection.register("fresh", fresh)
@@ -57,3 +59,7 @@ def ingest_predictions(log: ReadableLog, warehouse: Warehouse, *, table: str) ->
         return warehouse.publish(
             table, query, connection=connection, facts={"log": log.origin}, expected_version=before.version
         )
+
+
+def _answers(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame[frame["variant"] != _SHADOW]
