@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format lock clean
+.PHONY: demo test check format lock benchmarks clean
 .DEFAULT_GOAL := demo
 
 $(STAMP): requirements.lock pyproject.toml
@@ -36,6 +36,11 @@ format: $(STAMP)  ## what a machine can mend
 lock: $(STAMP)  ## resolve both lock files anew
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-strip-extras --no-emit-index-url --no-emit-find-links --output-file requirements.lock
 	$(BIN)/uv pip compile requirements-serve.in --constraint requirements.lock --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-strip-extras --no-emit-index-url --no-emit-find-links --output-file platform/requirements-serve.lock
+
+benchmarks: $(STAMP)  ## every benchmark table (long; a quiet machine)
+	@for name in platform.load platform.graph statistics.s1_calibration_report statistics.s2_drift \
+	  statistics.s3_comparison statistics.s4_bootstrap features.f1_point_in_time features.f5_f6_online serve; do \
+	  $(BIN)/python -m benchmarks.$$name; done
 
 clean:  ## remove the environment and all state of the demo
 	rm -rf $(VENV) .forecastle .mypy_cache .ruff_cache .hypothesis

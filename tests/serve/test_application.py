@@ -212,6 +212,27 @@ def test_an_unwritable_log_gives_no_answer(client, settings):
     assert b"probability" not in answer.body
 
 
+def test_a_log_at_its_limit_says_disk_and_heals(settings):
+    """A log that may not grow further: 503 with the word disk, no probability, nothing logged; then room is made."""
+    full = replace(settings, log_limit_bytes=4_096)
+    with running(full) as client:
+        answer = client.predict(ASK)
+    assert (answer.status, answer.json["error"]["code"]) == (503, "log_unavailable")
+    assert "disk of the prediction log is full" in answer.json["error"]["message"]
+    assert b"probability" not in answer.body
+    with running(settings) as client:
+        assert client.predict(ASK).status == 200
+    assert PredictionReader(settings.home.prediction_log("toy")).count() == 1
+
+
+def test_too_many_waiting_predictions_are_refused(client, monkeypatch):
+    """At the limit of what may wait in memory the next answer is 503 and says how many wait."""
+    monkeypatch.setattr(client.application._running.log._group, "_pending_limit", 0)
+    answer = client.predict(ASK)
+    assert (answer.status, answer.json["error"]["code"]) == (503, "log_unavailable")
+    assert "wait for the disk" in answer.json["error"]["message"]
+
+
 def test_a_fault_of_ours_shows_no_trace(client, caplog):
     """An exception inside is 500 with a fixed text; the trace goes to the log only."""
 

@@ -6,12 +6,12 @@ import json
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from forecastle.contract.load import LoadedSystem
 from forecastle.store.feature_views import publish_view
@@ -195,7 +195,7 @@ def test_a_default_agrees_only_where_nothing_was_known(station: Station) -> None
     station.push(NOW)
     changed = {"status": "DEFAULTED", "value": None, "event_at": None, "known_at": None}
     late = station.answer(NOW, celsius=changed, is_cold=changed, frost_probability={"status": "REQUEST"})
-    early = replace(late, predicted_at_us=(START - EPOCH) // timedelta(microseconds=1))
+    early = structs.replace(late, predicted_at_us=(START - EPOCH) // timedelta(microseconds=1))
     assert (station.served(early).behind, station.served(late).behind) == (0, 2)
     assert station.served(early, late).ok
 

@@ -18,7 +18,7 @@ from forecastle.store.feature_views import publish_view
 from forecastle.store.partitions import publish_days
 from forecastle.store.sources import ingest
 from forecastle.store.warehouse import Warehouse
-from resources.platform import Platform
+from resources.environment import resources_from
 from tests.store.weather import START, write_readings, write_system
 
 DAYS = 12
@@ -162,12 +162,13 @@ def test_dagster_backfills_a_range_in_one_run(tmp_path: Path, system: LoadedSyst
     """One run materialises every partition of a range; a run without partitions makes the whole history."""
     write_readings(tmp_path / "data", days=DAYS, lag_hours=2)
     now = datetime(2026, 2, 1, tzinfo=UTC).isoformat()
-    platform = Platform(home=str(tmp_path / "home"), data=str(tmp_path / "data"), now=now)
+    names = {"HOME": str(tmp_path / "home"), "DATA": str(tmp_path / "data"), "NOW": now}
+    resources = resources_from({f"FORECASTLE_{name}": value for name, value in names.items()})
+    platform = resources["platform"]
     assets = [build_source(system, "readings"), build_features(system, "warmth")]
     ends = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
     tags = dict(zip(ends, ("2026-01-01", "2026-01-12"), strict=True))
     with dg.DagsterInstance.ephemeral() as instance:
-        resources = {"platform": platform}
         assert dg.materialize(assets[:1], instance=instance, resources=resources).success
         found = dg.materialize(assets, selection=assets[1:], instance=instance, resources=resources, tags=tags)
         assert found.success
