@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from forecastle.contract.request import Bounds, bounds_of, INT64_LIMIT, RULES, check_value, shown
+from forecastle.contract.request import INT64_LIMIT, RULES, Bounds, bounds_of, check_value, shown
 from forecastle.contract.system import Column
 from forecastle.contract.table import violations
 

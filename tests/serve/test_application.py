@@ -214,7 +214,7 @@ def test_an_unwritable_log_gives_no_answer(client, settings):
 
 def test_a_log_at_its_limit_says_disk_and_heals(settings):
     """A log that may not grow further: 503 with the word disk, no probability, nothing logged; then room is made."""
-    full = replace(settings, log_limit_bytes=4_096)
+    full = dataclasses.replace(settings, log_limit_bytes=4_096)
     with running(full) as client:
         answer = client.predict(ASK)
     assert (answer.status, answer.json["error"]["code"]) == (503, "log_unavailable")

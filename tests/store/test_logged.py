@@ -69,7 +69,10 @@ def test_every_answer_stands_there_once(tmp_path) -> None:
 def test_types_do_not_depend_on_the_rows(tmp_path) -> None:
     """A table of rows and a table without have the same columns and types, so that versions fit together."""
     write(tmp_path / "some.sqlite", [prediction(1, interval_high=None)])
-    some, none = logged_predictions(PredictionReader(tmp_path / "some.sqlite")), logged_predictions(PredictionReader(tmp_path / "none.sqlite"))
+    some, none = (
+        logged_predictions(PredictionReader(tmp_path / "some.sqlite")),
+        logged_predictions(PredictionReader(tmp_path / "none.sqlite")),
+    )
     assert some.dtypes.to_dict() == none.dtypes.to_dict()
 
 

@@ -144,7 +144,7 @@ asyncio.run(main())
 
 
 def test_a_process_killed_after_its_last_answer_loses_none(opener, tmp_path, request):
-    """kill -9 right after the hundredth acknowledged answer: all hundred are in the log."""
+    """Kill -9 right after the hundredth acknowledged answer: all hundred are in the log."""
     log = opener()
     server = request.getfixturevalue("url") if isinstance(log, PostgresPredictionLog) else ""
     command = [sys.executable, "-c", KILLED, server, str(tmp_path / "toy.sqlite"), str(PLATFORM.parent)]

@@ -10,19 +10,20 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from forecastle.contract.clock import Clock, clock_from
 from forecastle.contract.errors import ForecastleError, did_you_mean
-from forecastle.contract.load import LoadedSystem, discover, load_system
-from forecastle.learn.registry import Registry
-from forecastle.learn.tracking import Tracking
 from forecastle.store.home import Home
-from forecastle.store.online import OnlineStore
-from forecastle.store.online_stores import open_online
-from forecastle.store.prediction_log import ReadableLog
-from forecastle.store.prediction_logs import open_log_reader
-from forecastle.store.warehouse import Warehouse
+
+# The rooms are imported where a verb asks for them: `forecastle serve` must not carry pandas and DuckDB about.
+if TYPE_CHECKING:
+    from forecastle.contract.load import LoadedSystem
+    from forecastle.learn.registry import Registry
+    from forecastle.learn.tracking import Tracking
+    from forecastle.store.online import OnlineStore
+    from forecastle.store.prediction_log import ReadableLog
+    from forecastle.store.warehouse import Warehouse
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 
@@ -53,6 +54,8 @@ class Surroundings:
         Raises:
             ForecastleError: there is none of that name, or its declaration has problems.
         """
+        from forecastle.contract.load import discover, load_system
+
         found = discover(self.systems)
         if name not in found:
             raise ForecastleError(f"there is no system {name!r}; {did_you_mean(name, found)}")
@@ -64,24 +67,34 @@ class Surroundings:
 
     def warehouse(self) -> Warehouse:
         """Table versions."""
+        from forecastle.store.warehouse import Warehouse
+
         return Warehouse(self.home.warehouse, clock=self.clock)
 
     def online(self, system: str) -> OnlineStore:
         """The system's online store."""
+        from forecastle.store.online_stores import open_online
+
         url = self.environment.get("FORECASTLE_ONLINE_URL", "")
         return open_online(url, path=self.home.online(system), system=system)
 
     def prediction_log(self, system: str) -> ReadableLog:
         """The system's prediction log, to read."""
+        from forecastle.store.prediction_logs import open_log_reader
+
         url = self.environment.get("FORECASTLE_LOG_URL", "")
         return open_log_reader(url, path=self.home.prediction_log(system), system=system)
 
     def registry(self) -> Registry:
         """Promotions."""
+        from forecastle.learn.registry import Registry
+
         return Registry(self.home.registry, clock=self.clock)
 
     def tracking(self) -> Tracking:
         """MLflow."""
+        from forecastle.learn.tracking import Tracking
+
         return Tracking(self.home.mlflow)
 
     def of_children(self) -> dict[str, str]:

@@ -18,6 +18,7 @@ from typing import Any, Final
 import uvicorn
 
 from forecastle.contract.errors import ForecastleError
+from forecastle.serve.connection import PatientProtocol
 from forecastle.serve.settings import checked_token
 
 OPEN_FILES: Final = 65_536
@@ -35,6 +36,9 @@ def serve(
     waive_token: bool = False,
 ) -> None:
     """Serve one system until a signal ends the process.
+
+    With two workers or more, SIGHUP restarts the code without losing a request: each worker's successor starts on the
+    same socket, and once it is ready the old one stops accepting, answers what it has, and ends.
 
     Args:
         system: the system served.
@@ -58,6 +62,7 @@ def serve(
         host=host,
         port=port,
         workers=workers,
+        http=PatientProtocol,
         lifespan="on",
         log_level="warning",
         access_log=False,

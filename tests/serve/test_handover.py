@@ -1,0 +1,62 @@
+"""A restart of the code under load: new workers on the same socket, old ones end when those answer."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.serve.server import served
+from tests.serve.toy import GIVEN
+
+WAIT_SECONDS = 60.0
+
+
+def children(parent: int) -> set[int]:
+    """Process ids of the workers: children that have children's sockets, told by the kernel."""
+    listed = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return {pid for pid in map(int, listed) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+
+
+def until(holds: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_a_restart_under_load_loses_no_request(home):
+    """SIGHUP replaces both workers while four threads ask over new connections: every request is answered 200."""
+    with served(home.root, workers=2) as server:
+        before = children(server.process.pid)
+        assert len(before) == 2
+        over, statuses, faults = threading.Event(), [], []
+
+        def ask() -> None:
+            while not over.is_set():
+                try:
+                    statuses.append(server.predict({"entity": {"market_id": 1}, "features": GIVEN})[0])
+                except OSError as error:
+                    faults.append(repr(error))
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        os.kill(server.process.pid, signal.SIGHUP)
+        try:
+            until(lambda: len(children(server.process.pid) - before) == 2, "no new workers came")
+            until(lambda: not children(server.process.pid) & before, "the old workers did not end")
+            answered = len(statuses)
+            until(lambda: len(statuses) > answered + 20, "the new workers do not answer")
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+    assert faults == []
+    assert set(statuses) == {200}
