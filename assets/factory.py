@@ -23,6 +23,7 @@ from assets.models import build_model_asset
 from assets.parity import build_parity
 from assets.predictions import build_batch_predictions, build_predictions
 from assets.promotion import build_bento_asset, build_promotion
+from assets.rollout import build_shadow
 from assets.sources import build_source
 from assets.training_set import build_training_set
 from forecastle.contract.load import LoadedSystem
@@ -51,6 +52,7 @@ def build_system(system: LoadedSystem) -> dg.Definitions:
             build_drift(system),
             build_batch_predictions(system),
             build_predictions(system),
+            build_shadow(system),
             build_backtest(system),
             build_outcomes(system),
             build_live_performance(system),

@@ -7,13 +7,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pytest
 
 from forecastle.contract.errors import StoreError
 from forecastle.contract.system import Entity, FeatureView, Label
 from forecastle.store.delta_log import TableName, TableVersion
-from forecastle.store.feature_views import publish_view, run_view
+from forecastle.store.feature_views import publish_view, run_view, unique_audit
 from forecastle.store.labels import run_label
 from forecastle.store.selects import select
 from forecastle.store.sources import ingest
@@ -87,7 +88,7 @@ def test_a_view_becomes_a_sorted_table_that_names_its_inputs(warehouse: Warehous
         (TEXT.replace("price", "CASE WHEN price > 0.5 THEN price END AS price"), "break nullable"),
         (TEXT.replace("price", "price / 0 AS price"), "break finite"),
         (TEXT.replace("known_at", "NULL::TIMESTAMPTZ AS known_at"), "known_at: 3"),
-        (TEXT + " UNION ALL " + TEXT, r"3 group\(s\) of rows share market_id, event_at, known_at"),
+        (TEXT + " UNION ALL " + TEXT, r"3 group\(s\) of rows share market_id, known_at, event_at"),
         (TEXT + "; DROP TABLE quotes", "exactly one SELECT"),
         ("SELECT * FROM read_text('/etc/hostname')", "cannot be run"),
         ("SELECT nonsense FROM quotes", "cannot be run"),
@@ -99,6 +100,47 @@ def test_what_breaks_the_contract_is_never_published(warehouse: Warehouse, text:
     with pytest.raises(StoreError, match=told):
         run(warehouse, text)
     assert warehouse.version(TABLE) == before
+
+
+def test_equal_rows_are_found_in_any_order(warehouse: Warehouse) -> None:
+    """Sorted rows are proven unique by their neighbours, others by groups; nulls are equal to nothing but nulls."""
+    audit = unique_audit(("a", "b"))
+    for values, groups in (
+        ("(1, 'x'), (1, 'y'), (2, 'a')", 0),
+        ("(2, 'a'), (1, 'y'), (1, 'x')", 0),
+        ("(1, 'x'), (1, 'x'), (2, 'a')", 1),
+        ("(1, 'x'), (2, 'a'), (1, 'x'), (2, 'a')", 2),
+        ("(1, NULL), (1, 'x'), (NULL, 'x')", 0),
+        ("(1, NULL), (2, 'x'), (1, NULL)", 1),
+    ):
+        with warehouse.connect() as connection:
+            connection.execute(f"CREATE TABLE t AS SELECT * FROM (VALUES {values}) AS v(a, b)")
+            told = audit(connection, "t")
+        assert [text.split(" ")[0] for text in told] == ([str(groups)] if groups else [])
+
+
+def test_the_selects_own_connection_writes_its_draft_and_nothing_else(warehouse: Warehouse, tmp_path: Path) -> None:
+    """SQL of a view is run where one file may be written; it reads no other file and changes no setting."""
+    draft, other = warehouse.draft_path(TABLE), tmp_path / "other.parquet"
+    columns = {"market_id": "int64", "event_at": "timestamp", "known_at": "timestamp", "price": "float64"}
+    before = run(warehouse)
+    with select(
+        warehouse, TEXT, {"quotes": "toy/source/quotes"}, columns=columns, order_by=("market_id",), what="view",
+        writable=draft,
+    ) as selection:  # fmt: skip
+        connection = selection.connection
+        connection.execute(f"COPY ({selection.query}) TO '{draft}' (FORMAT parquet)")
+        for forbidden in (
+            f"COPY ({selection.query}) TO '{other}' (FORMAT parquet)",
+            f"SELECT * FROM read_parquet('{before.path}')",
+            "SET allowed_paths = ['/etc/hostname']",
+            "SET enable_external_access = true",
+            f"ATTACH '{other}'",
+        ):
+            with pytest.raises(duckdb.Error, match=r"(?i)permission|cannot|locked|disabled"):
+                connection.execute(forbidden)
+    assert draft.is_file()
+    assert not other.exists()
 
 
 def test_null_keys_are_never_published(warehouse: Warehouse) -> None:
@@ -155,7 +197,7 @@ def test_labels_hold_zero_or_one(warehouse: Warehouse) -> None:
     ]
     for wrong, told in (
         (text.replace("(price > 0.4)::INT", "2"), "outcome: 3"),
-        (text + " UNION ALL " + text, "share market_id, predict_at, known_at"),
+        (text + " UNION ALL " + text, "share predict_at, market_id, known_at"),
     ):
         with pytest.raises(StoreError, match=told):
             make(wrong)

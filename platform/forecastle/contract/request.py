@@ -51,7 +51,7 @@ def check_value(name: str, value: Any, column: Column) -> Violation | None:
 class Bounds:
     """Values of exactly this Python type between these limits, both included, break no rule of a column."""
 
-    kind: type
+    kind: type[Any]
     low: float
     high: float
 

@@ -12,7 +12,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -131,7 +131,8 @@ class RolloutRecord:
         running = self.running(system)
         if running is not None:
             raise LearnError(f"{system}: bundle {running.bundle[:12]} is under trial already; stop it first")
-        return self._add(system, "start", bundle, model_version, 0, share, approved_by, (reason,))
+        first = RolloutAct(0, system, "start", bundle, model_version, 0, share, self._clock(), approved_by, (reason,))
+        return self._add(first)
 
     def apply(self, state: RolloutAct, step: RolloutStep, *, declaration: Rollout, approved_by: str) -> RolloutAct:
         """Record a step; `hold` records nothing and gives the state back."""
@@ -139,9 +140,11 @@ class RolloutRecord:
             return state
         phase = state.phase + (step.action == "advance")
         share = declaration.canary.phases[phase].share if step.action == "advance" else 0.0
-        return self._add(
-            state.system, step.action, state.bundle, state.model_version, phase, share, approved_by, step.reasons
-        )
+        made = replace(
+            state, action=step.action, phase=phase, share=share, at=self._clock(), approved_by=approved_by,
+            reasons=step.reasons,
+        )  # fmt: skip
+        return self._add(made)
 
     def running(self, system: str) -> RolloutAct | None:
         """The newest act, if its challenger answers."""
@@ -156,13 +159,10 @@ class RolloutRecord:
             ).fetchall()
         return [_act(row) for row in rows]
 
-    def _add(
-        self, system: str, action: str, bundle: str, model_version: str, phase: int, share: float,
-        approved_by: str, reasons: Sequence[str],
-    ) -> RolloutAct:  # fmt: skip
+    def _add(self, act: RolloutAct) -> RolloutAct:
         row = (
-            system, action, bundle, model_version, phase, share, self._clock().isoformat(), approved_by,
-            json.dumps(list(reasons)),
+            act.system, act.action, act.bundle, act.model_version, act.phase, act.share, act.at.isoformat(),
+            act.approved_by, json.dumps(act.reasons),
         )  # fmt: skip
         names = _COLUMNS.removeprefix("act_id, ")
         with self._connect() as connection:

@@ -23,7 +23,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """End after the answer that is being given, or after `GRACE_SECONDS` where none was asked for yet."""
-        if self.cycle is None:
+        if getattr(self, "cycle", None) is None:
             self.loop.call_later(GRACE_SECONDS, super().shutdown)
         else:
             super().shutdown()

@@ -77,9 +77,9 @@ class Predictor:
             refusal.request_id = request.request_id
             raise
         except StoreError as error:
-            refusal = unlogged(error)
-            refusal.request_id = request.request_id
-            raise refusal from error
+            told = unlogged(error)
+            told.request_id = request.request_id
+            raise told from error
 
     def champion(self) -> Champion:
         """The bundle that answers.

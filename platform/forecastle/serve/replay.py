@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from forecastle.contract.decision import PREDICT_AT
-from forecastle.contract.errors import DecisionError
+from forecastle.contract.errors import BundleError, DecisionError
 from forecastle.serve.champion import Champion
 from forecastle.serve.receipt import moment
 from forecastle.store.prediction_log import Prediction
@@ -62,11 +62,11 @@ def replay_prediction(prediction: Prediction, bundle: Champion) -> Replay:
     """Compute one answer again from its logged features: computed features, score, calibration, decision.
 
     Raises:
-        ValueError: the logged features lack one that the bundle needs.
+        BundleError: the logged features lack one that the bundle needs.
     """
     found = _answered(prediction, bundle)
     if isinstance(found, str):
-        raise ValueError(f"{prediction.prediction_id} cannot be computed again: {found}")
+        raise BundleError(f"{prediction.prediction_id} cannot be computed again: {found}")
     raw, probability, decision = found
     return Replay(prediction, raw, probability, decision)
 

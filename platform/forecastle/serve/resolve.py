@@ -143,7 +143,7 @@ class Resolver:
                 features[name] = ResolvedFeature(_as_declared(given[name], spec), "REQUEST")
                 continue
             found = self._look_up(spec, rows, now_us)
-            if type(found) is _Fault:
+            if isinstance(found, _Fault):
                 _fall_back(spec, found, features, degraded, refused)
             else:
                 features[name] = found

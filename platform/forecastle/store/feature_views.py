@@ -6,7 +6,6 @@ Does not belong here: the join (`point_in_time.py`), pushing online (`push.py`),
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
@@ -17,8 +16,8 @@ from forecastle.contract.load import LoadedSystem
 from forecastle.contract.system import Column, Entity, FeatureView
 from forecastle.store.delta_log import TableName, TableVersion
 from forecastle.store.rules import broken_rules
-from forecastle.store.selects import Selection, Tables, select
-from forecastle.store.sql import column_list, one_row
+from forecastle.store.selects import Tables, publish_select
+from forecastle.store.sql import column_list, one_row, quote_ident
 from forecastle.store.warehouse import Audit, Warehouse
 
 KIND: Final = "features"
@@ -65,23 +64,18 @@ def run_view(
         StoreError: the SQL or its columns do not fit, a value breaks its contract, a key or time is null, or two rows
             share keys, `event_at` and `known_at` (which of them would win is undefined). The old version stays.
     """
-    columns = view_columns(view, entity)
-    keys = tuple(entity.keys)
-    with select(
+    return publish_select(
         warehouse,
+        table,
         text,
         sources,
-        columns=columns,
-        order_by=(*keys, "known_at", "event_at"),
+        columns=view_columns(view, entity),
+        order_by=(*entity.keys, "known_at", "event_at"),
         what=f"feature view {table.name}",
+        audits=view_audits(view, entity),
         as_of=as_of,
-    ) as selection:
-        return warehouse.publish(
-            table,
-            selection.batches,
-            audits=view_audits(view, entity),
-            facts={**select_facts(text, selection), **(facts or {})},
-        )
+        facts=facts,
+    )
 
 
 def view_columns(view: FeatureView, entity: Entity) -> dict[str, str]:
@@ -94,7 +88,7 @@ def view_audits(view: FeatureView, entity: Entity) -> tuple[Audit, ...]:
     """What a view's rows must keep before they are visible."""
     plain = {name: Column(dtype=dtype) for name, dtype in entity.keys.items()}
     times = {name: Column(dtype="timestamp") for name in TIMES}
-    return (contract_audit({**plain, **times, **view.features}), unique_audit((*entity.keys, *TIMES)))
+    return (contract_audit({**plain, **times, **view.features}), unique_audit((*entity.keys, "known_at", "event_at")))
 
 
 def contract_audit(columns: Mapping[str, Column]) -> Audit:
@@ -107,9 +101,11 @@ def contract_audit(columns: Mapping[str, Column]) -> Audit:
 
 
 def unique_audit(columns: Sequence[str]) -> Audit:
-    """An audit: no two rows share these columns."""
+    """An audit: no two rows share these columns; told in one pass where the rows are sorted by them."""
 
     def audit(connection: duckdb.DuckDBPyConnection, relation: str) -> list[str]:
+        if _is_strictly_sorted(connection, relation, columns):
+            return []
         keys = column_list(columns)
         example, groups = one_row(
             connection,
@@ -123,6 +119,16 @@ def unique_audit(columns: Sequence[str]) -> Audit:
     return audit
 
 
-def select_facts(text: str, selection: Selection) -> dict[str, str]:
-    """Commit facts of a table made by SQL."""
-    return {"sql_sha256": hashlib.sha256(text.encode()).hexdigest(), **selection.facts()}
+def _is_strictly_sorted(connection: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str]) -> bool:
+    """Does each row come after the one before it? Then no two are equal, without grouping millions of rows."""
+    before = [f"lag({quote_ident(name)}) OVER () AS before_{number}" for number, name in enumerate(columns)]
+    comes_after = "FALSE"
+    for number, name in reversed(list(enumerate(columns))):
+        value = quote_ident(name)
+        comes_after = f"({value} > before_{number} OR ({value} = before_{number} AND {comes_after}))"
+    (unproven,) = one_row(
+        connection,
+        f"SELECT count(*) FROM (SELECT {column_list(columns)}, row_number() OVER () AS place, {', '.join(before)}"
+        f" FROM {relation}) WHERE place > 1 AND ({comes_after}) IS NOT TRUE",
+    )
+    return bool(unproven == 0)

@@ -12,8 +12,8 @@ from typing import Final
 
 from forecastle.contract.system import Column, Entity, Label
 from forecastle.store.delta_log import TableName, TableVersion
-from forecastle.store.feature_views import contract_audit, select_facts, unique_audit
-from forecastle.store.selects import Tables, select
+from forecastle.store.feature_views import contract_audit, unique_audit
+from forecastle.store.selects import Tables, publish_select
 from forecastle.store.warehouse import Warehouse
 
 KIND: Final = "label"
@@ -41,23 +41,19 @@ def run_label(
             share keys, `predict_at` and `known_at`. The old version stays.
     """
     columns = label_columns(label, entity)
-    keys = tuple(entity.keys)
-    dtypes = {name: column.dtype for name, column in columns.items()}
-    with select(
+    order = ("predict_at", *entity.keys, "known_at")
+    return publish_select(
         warehouse,
+        table,
         text,
         sources,
-        columns=dtypes,
-        order_by=("predict_at", *keys, "known_at"),
+        columns={name: column.dtype for name, column in columns.items()},
+        order_by=order,
         what=f"label {table.name}",
+        audits=(contract_audit(columns), unique_audit(order)),
         as_of=as_of,
-    ) as selection:
-        return warehouse.publish(
-            table,
-            selection.batches,
-            audits=(contract_audit(columns), unique_audit((*keys, "predict_at", "known_at"))),
-            facts={**select_facts(text, selection), **(facts or {})},
-        )
+        facts=facts,
+    )
 
 
 def label_columns(label: Label, entity: Entity) -> dict[str, Column]:

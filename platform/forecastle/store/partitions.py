@@ -12,8 +12,8 @@ from forecastle.contract.errors import StoreError
 from forecastle.contract.load import LoadedSystem
 from forecastle.contract.system import FeatureView
 from forecastle.store.delta_log import NO_VERSION, TableName, TableVersion
-from forecastle.store.feature_views import KIND, select_facts, view_audits, view_columns
-from forecastle.store.selects import Window, select
+from forecastle.store.feature_views import KIND, view_audits, view_columns
+from forecastle.store.selects import Window, select, select_facts
 from forecastle.store.sql import column_list, one_row
 from forecastle.store.warehouse import Warehouse
 

@@ -265,7 +265,7 @@ class PredictionLog(PredictionReader):
         if inserted == len(rows):
             last = int(self._writer.execute("SELECT last_insert_rowid()").fetchone()[0])
             numbered = enumerate(rows, start=last - len(rows) + 1)
-            stored = [Prediction(*row, sequence) for sequence, row in numbered]
+            stored = [Prediction(*(*row, sequence)) for sequence, row in numbered]
         else:
             stored = [self._stored(prediction.request_id) for prediction in predictions]
         self._writer.execute("COMMIT")

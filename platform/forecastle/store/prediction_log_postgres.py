@@ -1,7 +1,7 @@
 """The prediction log on a PostgreSQL server: one table for all systems, many services on many machines.
 
 Belongs here: the table, appending by group, reading, coming back after the server was away.
-Does not belong here: the record and what a log promises (`prediction_log.py`), which log is used (`prediction_logs.py`).
+Does not belong here: the record and what a log promises (`prediction_log.py`), which log is used.
 Driver: https://www.psycopg.org/psycopg3/docs/
 """
 
@@ -240,7 +240,7 @@ class PostgresPredictionLog(PostgresPredictionReader):
 def _prepare(connection: _Connection) -> None:
     with connection.transaction():  # two services that start at once must not both make the table
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_APPENDING,))
-        connection.execute(sql.SQL(_SCHEMA))  # type: ignore[arg-type]  # made of our own constants
+        connection.execute(sql.SQL(_SCHEMA))
 
 
 def _first_line(error: psycopg.Error) -> str:

@@ -9,10 +9,12 @@ Does not belong here: parsing for lineage (`contract/sql.py`), what the result m
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import duckdb
@@ -29,7 +31,7 @@ from forecastle.store.sql import (
     is_zoned,
     quote_ident,
 )
-from forecastle.store.warehouse import Warehouse
+from forecastle.store.warehouse import Audit, Warehouse
 
 BATCH_ROWS: Final = 100_000
 
@@ -52,12 +54,16 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The result of a SELECT: Arrow batches that are computed as they are read, and the versions that it
-    reads.
-    """
+    """A SELECT that is ready to run on its locked connection, and the versions that it reads."""
 
-    batches: Any
+    connection: duckdb.DuckDBPyConnection
+    query: str
     versions: Mapping[str, TableVersion]
+
+    @property
+    def batches(self) -> Any:
+        """Arrow batches of the rows, computed as they are read."""
+        return self.connection.sql(self.query).to_arrow_reader(BATCH_ROWS)
 
     def facts(self) -> dict[str, str]:
         """Which version of which table was read, as text for a commit."""
@@ -76,12 +82,14 @@ def select(
     as_of: datetime | None = None,
     known_until: datetime | None = None,
     window: Window | None = None,
+    writable: Path | None = None,
 ) -> Iterator[Selection]:
     """Run one SELECT that gives exactly `columns` (name → contract dtype), sorted by `order_by`.
 
     `as_of` reads table versions written at or before that time; `known_until` hides rows whose `known_at` or
     `event_at` lies after it, so that the SQL sees what it would have seen then. `window` gives only rows whose
-    `event_at` lies in it, made from table rows of the window and its lookback.
+    `event_at` lies in it, made from table rows of the window and its lookback. `writable` is the one file that the
+    connection may write.
 
     Raises:
         StoreError: not one SELECT, unknown tables or columns, result columns that do not fit; nothing was
@@ -90,6 +98,7 @@ def select(
     versions = {name: warehouse.resolve(table, as_of=as_of) for name, table in tables.items()}
     connection = connect_locked(
         [warehouse.verified(version) for version in versions.values()],
+        writable=writable,
         memory_limit=warehouse.memory_limit,
         threads=warehouse.threads,
         temp_directory=warehouse.temp_directory,
@@ -101,8 +110,44 @@ def select(
             connection.execute(f"CREATE TEMP VIEW {quote_ident(name)} AS {rows}{cut}")
         rows = typed_select(connection, text, columns, what=what)
         kept = f" WHERE {window.inside()}" if window else ""
-        ordered = connection.sql(f"{rows}{kept} ORDER BY {column_list(order_by)}")
-        yield Selection(ordered.to_arrow_reader(BATCH_ROWS), versions)
+        yield Selection(connection, f"{rows}{kept} ORDER BY {column_list(order_by)}", versions)
+
+
+def publish_select(
+    warehouse: Warehouse,
+    table: TableName,
+    text: str,
+    tables: Tables,
+    *,
+    columns: Mapping[str, str],
+    order_by: Sequence[str],
+    what: str,
+    audits: Sequence[Audit],
+    as_of: datetime | None = None,
+    facts: Mapping[str, str] | None = None,
+) -> TableVersion:
+    """Publish what a SELECT gives as `table`; its rows are written, audited and hashed on the locked connection.
+
+    Raises:
+        StoreError: see `select`, or an audit found problems; the old version stays.
+    """
+    draft_path = warehouse.draft_path(table)
+    with select(
+        warehouse, text, tables, columns=columns, order_by=order_by, what=what, as_of=as_of, writable=draft_path
+    ) as selection:
+        return warehouse.publish(
+            table,
+            selection.query,
+            connection=selection.connection,
+            draft_path=draft_path,
+            audits=audits,
+            facts={**select_facts(text, selection), **(facts or {})},
+        )
+
+
+def select_facts(text: str, selection: Selection) -> dict[str, str]:
+    """Commit facts of a table made by SQL."""
+    return {"sql_sha256": hashlib.sha256(text.encode()).hexdigest(), **selection.facts()}
 
 
 def typed_select(connection: duckdb.DuckDBPyConnection, text: str, columns: Mapping[str, str], *, what: str) -> str:

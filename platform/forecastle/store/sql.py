@@ -100,15 +100,19 @@ def connect(
 def connect_locked(
     readable: Iterable[Path],
     *,
+    writable: Path | None = None,
     memory_limit: str = DEFAULT_MEMORY,
     threads: int = DEFAULT_THREADS,
     temp_directory: Path | None = None,
 ) -> duckdb.DuckDBPyConnection:
-    """A connection for SQL that people write: it reads the files named and nothing else, writes none, sets
-    nothing.
+    """A connection for SQL that people write: it reads the files named and nothing else and sets nothing.
+
+    `writable` is a file of ours, not there yet, for a COPY that we generate around their SELECT (`check_one_select`:
+    a SELECT writes nothing).
     """
     connection = connect(memory_limit=memory_limit, threads=threads, temp_directory=temp_directory)
-    allowed = ", ".join(quote_text(str(path)) for path in readable)
+    named = [*readable, *([writable] if writable else [])]
+    allowed = ", ".join(quote_text(str(path)) for path in named)
     connection.execute(f"SET allowed_paths = [{allowed}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")

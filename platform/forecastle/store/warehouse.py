@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -98,12 +99,14 @@ class Warehouse:
         audits: Sequence[Audit] = (),
         facts: Mapping[str, str] | None = None,
         expected_version: int | None = None,
+        draft_path: Path | None = None,
     ) -> TableVersion:
         """Write rows, audit them, and only then make them the newest version.
 
         `data` is a SELECT to run on `connection`, or Arrow or pandas rows. A publish stands on the version that was
         newest when it began (checked: `expected_version`); a later commit by anyone else refuses it. The same rows
-        again, in any order, make no new version: the existing one comes back with `unchanged=True`.
+        again, in any order, make no new version: the existing one comes back with `unchanged=True`. A connection that
+        is locked writes to the `draft_path` it was allowed.
 
         Raises:
             StoreError: an audit found problems (all are named), a column has no storable type, a full disk.
@@ -112,13 +115,15 @@ class Warehouse:
         table = _table(name)
         base = self._base(table, expected_version)
         self._crash_at("publish.start")
-        temp = self._folder(table) / f".{uuid.uuid4().hex}.parquet.tmp"
-        temp.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temp = draft_path or self.draft_path(table)
         try:
             with self._engine(data, connection) as (engine, query):
                 rows, schema = write_table_file(engine, query, temp, what=str(table))
                 self._crash_at("publish.after_write")
-                draft = self._audited(table, engine, temp, audits)
+                try:
+                    draft = self._audited(table, engine, temp, audits)
+                finally:
+                    engine.execute(f"DROP VIEW IF EXISTS {_DRAFT}")
             self._crash_at("publish.after_audit")
             previous = self.version(table)
             if previous is not None and previous.version == base and self._same(previous, draft):
@@ -129,6 +134,12 @@ class Warehouse:
             temp.unlink(missing_ok=True)
         self._crash_at("publish.after_commit")
         return draft
+
+    def draft_path(self, name: TableName | str) -> Path:
+        """A file that no reader looks at, where the rows of one publish of a table may be written."""
+        folder = self._folder(_table(name))
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder / f".{uuid.uuid4().hex}.parquet.tmp"
 
     def version(self, name: TableName | str) -> TableVersion | None:
         """The newest version; None when the table was never published."""
@@ -324,7 +335,8 @@ class Warehouse:
         """What a written file holds, after every audit found nothing; its number and facts are not given yet."""
         rows = f"SELECT * FROM read_parquet({sql.quote_text(str(temp))})"
         engine.execute(f"CREATE OR REPLACE TEMP VIEW {_DRAFT} AS {rows}")
-        try:
+        with ThreadPoolExecutor(1) as beside:
+            digest = beside.submit(file_sha256, temp)
             problems = [problem for audit in audits for problem in audit(engine, _DRAFT)]
             if problems:
                 listed = "\n".join(f"  {problem}" for problem in problems)
@@ -336,16 +348,14 @@ class Warehouse:
                 name=table,
                 version=NO_VERSION,
                 rows=0,
-                sha256=file_sha256(temp),
                 content_hash=content_hash(engine, _DRAFT),
+                sha256=digest.result(),
                 bytes=temp.stat().st_size,
                 written_at=self._clock(),
                 columns=sql.describe(engine, rows),
                 facts={},
                 path=temp.with_name(temp.name[1:].removesuffix(".tmp")),
             )
-        finally:
-            engine.execute(f"DROP VIEW IF EXISTS {_DRAFT}")
 
     def _commit(self, draft: TableVersion, temp: Path, schema: pa.Schema) -> None:
         flush(temp)
