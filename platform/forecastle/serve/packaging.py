@@ -93,7 +93,7 @@ def _build(
         "BENTOML_DO_NOT_TRACK": "1",
         "PYTHONPATH": str(context),
     }
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603  our own arguments, no shell
         [*command, "--output", "tag", str(context)],
         env=environment, cwd=context, capture_output=True, text=True, check=False,
     )  # fmt: skip

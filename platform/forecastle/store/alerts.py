@@ -75,7 +75,7 @@ class AlertLog:
                 " order by alert_id desc limit ?",
                 (count,),
             ).fetchall()
-        return [Alert(*row[:6], datetime.fromisoformat(row[6])) for row in rows]
+        return [Alert(*row[:6], raised_at=datetime.fromisoformat(row[6])) for row in rows]
 
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
