@@ -22,7 +22,7 @@ from tests.store.trades import START, Trade, write_trades
 DAYS = 4
 DAY = timedelta(days=1)
 SOURCE, VIEW = "trades/source/trades", "trades/features/activity"
-# Trades of the 24 hours up to a trade, as far as they were known with it: rows of a day need that day and the one before.
+# Trades of the 24 hours up to a trade, as far as they were known with it: a row needs its day and the one before.
 LAST_DAY = """
 WITH instants AS (
   SELECT DISTINCT trades.mid, trades.traded_at, trades.known_at FROM trades

@@ -149,6 +149,26 @@ def demo(
 
 
 @app.command()
+def health(
+    system: SystemName,
+    service: Annotated[str, typer.Option(help="Address of the prediction service.")] = "http://127.0.0.1:3000",
+    heartbeat: Annotated[str, typer.Option(help="A daemon without a heartbeat for this long is dead.")] = "2m",
+) -> None:
+    """Is everything at work: daemon, prediction service, age of the data; exit status 1 when something is not."""
+    from forecastle.cli.health import findings
+    from forecastle.cli.operated import span_option
+
+    around = _around()
+    span = span_option("--heartbeat", heartbeat)
+    found = findings(around.system(system), around, service=service, heartbeat=span)
+    for finding in found:
+        mark = "[green]✓[/green]" if finding.is_well else "[red]✗[/red]"
+        console.print(f"{mark} {finding.part}: {finding.reason}", highlight=False)
+    if not all(finding.is_well for finding in found):
+        raise typer.Exit(1)
+
+
+@app.command()
 def trace(
     prediction_id: Annotated[str, typer.Argument(help="The receipt's prediction_id.")],
     system: Annotated[str, typer.Option(help="System that gave the answer.")] = "prediction_markets",

@@ -75,7 +75,10 @@ class AlertLog:
                 " order by alert_id desc limit ?",
                 (count,),
             ).fetchall()
-        return [Alert(*row[:6], raised_at=datetime.fromisoformat(row[6])) for row in rows]
+        return [
+            Alert(system, asset, cause, severity, message, runbook, datetime.fromisoformat(raised_at))
+            for system, asset, cause, severity, message, runbook, raised_at in rows
+        ]
 
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:

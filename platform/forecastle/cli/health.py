@@ -1,0 +1,106 @@
+"""Is a system's platform at work: does the daemon beat, does the service answer, do new rows come?
+
+Belongs here: one finding a part, for an exit status that a watchdog outside the platform can act on.
+Does not belong here: alarms from inside (`assets/automation.py`): a daemon that is dead raises none.
+Heartbeats: https://docs.dagster.io/deployment/execution/dagster-daemon
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from forecastle.cli.surroundings import Surroundings
+from forecastle.contract.errors import ForecastleError, StoreError
+from forecastle.contract.load import LoadedSystem
+from forecastle.store.delta_log import TableName
+from forecastle.store.warehouse import Warehouse
+from forecastle.store.watermark import watermark
+
+SERVICE_SECONDS: Final = 5.0
+DAEMON_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One part of the platform: whether it is well, and why."""
+
+    part: str
+    is_well: bool
+    reason: str
+
+
+def findings(system: LoadedSystem, around: Surroundings, *, service: str, heartbeat: timedelta) -> tuple[Finding, ...]:
+    """Daemon, service, then each source and feature view that declares `freshness`; nothing is changed.
+
+    `service` is the base URL of the prediction service; `heartbeat` is the age at which the daemon counts as dead.
+
+    Raises:
+        ForecastleError: the URL is no HTTP address, or `heartbeat` is below a second.
+    """
+    if not service.startswith(("http://", "https://")):
+        raise ForecastleError(f"--service is {service!r}; write an address such as http://127.0.0.1:3000")
+    if heartbeat < timedelta(seconds=1):
+        raise ForecastleError(f"--heartbeat is {heartbeat}; write a time of a second or more, such as 2m")
+    return (
+        daemon(around.of_children(), heartbeat=heartbeat),
+        ready(service),
+        *freshness(system, around.warehouse(), now=around.clock()),
+    )
+
+
+def daemon(environment: Mapping[str, str], *, heartbeat: timedelta) -> Finding:
+    """Ask Dagster for its daemons' heartbeats, in a child: the library does not know Dagster."""
+    tolerance = {"DAGSTER_DAEMON_HEARTBEAT_TOLERANCE": str(int(heartbeat.total_seconds()))}
+    try:
+        done = subprocess.run(  # our own command, no shell
+            [sys.executable, "-m", "dagster._daemon", "liveness-check"],
+            env={**environment, **tolerance}, capture_output=True, text=True, check=False, timeout=DAEMON_SECONDS,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return Finding("daemon", is_well=False, reason=f"its heartbeats could not be read in {DAEMON_SECONDS:.0f} s")
+    if done.returncode == 0:
+        return Finding("daemon", is_well=True, reason=f"its heartbeats are younger than {heartbeat}")
+    said = (done.stdout or done.stderr).strip().splitlines() or [f"status {done.returncode}"]
+    told = f"{said[-1]}: no heartbeat for {heartbeat}; start it again, nothing is scheduled without it"
+    return Finding("daemon", is_well=False, reason=told)
+
+
+def ready(service: str) -> Finding:
+    """Can the service answer with a bundle?"""
+    url = f"{service.rstrip('/')}/readyz"
+    try:
+        with urllib.request.urlopen(url, timeout=SERVICE_SECONDS) as answer:  # noqa: S310  checked to be HTTP
+            return Finding("service", is_well=True, reason=f"{url} answers {answer.status}")
+    except (urllib.error.URLError, OSError) as error:
+        return Finding("service", is_well=False, reason=f"{url}: {error}")
+
+
+def freshness(system: LoadedSystem, warehouse: Warehouse, *, now: datetime) -> tuple[Finding, ...]:
+    """The age of the newest known row of every table that declares how old it may be."""
+    declared = system.declaration
+    limits = {("source", name): source.freshness for name, source in declared.sources.items()}
+    limits |= {("features", name): view.freshness for name, view in declared.feature_views.items()}
+    found = []
+    for (kind, name), limit in limits.items():
+        if limit is not None:
+            found.append(_age(warehouse, TableName(system.name, kind, name), fail=limit.fail, now=now))
+    return tuple(found)
+
+
+def _age(warehouse: Warehouse, table: TableName, *, fail: timedelta, now: datetime) -> Finding:
+    part = f"{table.kind}/{table.name}"
+    try:
+        newest = watermark(warehouse, table).known_at
+    except StoreError as error:
+        return Finding(part, is_well=False, reason=str(error))
+    if newest is None:
+        return Finding(part, is_well=False, reason="the table has no rows")
+    told = f"the newest row was known at {newest:%Y-%m-%d %H:%M:%S} UTC, {now - newest} ago; at most {fail} is allowed"
+    return Finding(part, is_well=now - newest <= fail, reason=told)
