@@ -5,6 +5,7 @@ Does not belong here: training (`forecastle.learn`).
 """
 
 from datetime import datetime
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -13,7 +14,7 @@ from assets.describe import attributes, key, told_plainly
 from forecastle.contract.load import LoadedSystem
 from forecastle.draw.images import markdown_image
 from forecastle.draw.importance import importance_bars
-from forecastle.learn.build import TrainingSetIdentity, build_model, test_rows
+from forecastle.learn.build import BuiltModel, TrainingSetIdentity, build_model, test_rows
 from forecastle.learn.bundle import load_bundle
 from forecastle.learn.golden import golden_faults
 from resources.platform import Platform
@@ -45,38 +46,33 @@ def build_model_asset(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
     )
     def model_asset(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
         with told_plainly():
-            warehouse = platform.warehouse()
-            identity, frame = read_training_set(platform, system)
-            bundles = platform.layout.bundles(system.name)
-            built = build_model(
-                system, name, frame, identity=identity, tracking=platform.tracking(), bundles=bundles,
-                trained_at=platform.clock(), dagster_run_id=context.run.run_id,
-            )  # fmt: skip
-            facts = {"bundle": built.bundle, "model_version": built.model_version, "mlflow_run_id": built.mlflow_run_id}
-            warehouse.publish(f"{system.name}/models/{name}", test_rows(frame, built), facts=facts)
-            faults = golden_faults(load_bundle(bundles / built.bundle, expected_hash=built.bundle))
+            built = train(platform, system, name, run_id=context.run.run_id)
+            folder = platform.layout.bundles(system.name) / built.bundle
+            faults = golden_faults(load_bundle(folder, expected_hash=built.bundle))
         check = dg.AssetCheckResult(
             asset_key=asset_key, check_name="bundle_loads", passed=not faults, metadata={"faults": list(faults)}
         )
-        metadata = {
-            "bundle": built.bundle,
-            "model_version": built.model_version,
-            "mlflow_run_id": built.mlflow_run_id,
-            "training_set": identity.content_hash,
-            "calibrator": built.trained.calibrator.name,
-            "start_from": built.trained.start_from or "base rate",
-            "rounds": built.trained.rounds.rounds,
-            "held_out_log_loss": built.trained.rounds.log_loss,
-            "rows_trained": len(built.trained.split.train),
-            "rows_purged": built.trained.split.purged,
-            "importance": dg.MetadataValue.md(
-                markdown_image(importance_bars(built.trained.importances), label="Share of gain")
-            ),
-            "card": dg.MetadataValue.md(built.card),
-        }
-        return dg.MaterializeResult(metadata=metadata, check_results=[check])
+        return dg.MaterializeResult(metadata=_metadata(built), check_results=[check])
 
     return model_asset
+
+
+def train(platform: Platform, system: LoadedSystem, name: str, *, run_id: str) -> BuiltModel:
+    """Build a model from the newest training set and publish what it says of its test rows."""
+    identity, frame = read_training_set(platform, system)
+    built = build_model(
+        system,
+        name,
+        frame,
+        identity=identity,
+        tracking=platform.tracking(),
+        bundles=platform.layout.bundles(system.name),
+        trained_at=platform.clock(),
+        dagster_run_id=run_id,
+    )
+    facts = {"bundle": built.bundle, "model_version": built.model_version, "mlflow_run_id": built.mlflow_run_id}
+    platform.warehouse().publish(f"{system.name}/models/{name}", test_rows(frame, built), facts=facts)
+    return built
 
 
 def read_training_set(platform: Platform, system: LoadedSystem) -> tuple[TrainingSetIdentity, pd.DataFrame]:
@@ -86,3 +82,21 @@ def read_training_set(platform: Platform, system: LoadedSystem) -> tuple[Trainin
     known = datetime.fromisoformat(version.facts["knowledge_until"])
     identity = TrainingSetIdentity(version.version, version.content_hash, known, version.path)
     return identity, warehouse.frame(version)
+
+
+def _metadata(built: BuiltModel) -> dict[str, Any]:
+    trained = built.trained
+    picture = markdown_image(importance_bars(trained.importances), label="Share of gain")
+    return {
+        "bundle": built.bundle,
+        "model_version": built.model_version,
+        "mlflow_run_id": built.mlflow_run_id,
+        "calibrator": trained.calibrator.name,
+        "start_from": trained.start_from or "base rate",
+        "rounds": trained.rounds.rounds,
+        "held_out_log_loss": trained.rounds.log_loss,
+        "rows_trained": len(trained.split.train),
+        "rows_purged": trained.split.purged,
+        "importance": dg.MetadataValue.md(picture),
+        "card": dg.MetadataValue.md(built.card),
+    }

@@ -15,6 +15,8 @@ from forecastle.store.leakage import leakage_check
 from forecastle.store.training_set import accept_training_set, draft_training_set
 from resources.platform import Platform
 
+LEAKAGE = "Features re-derived from sources cut at predict_at are the ones in the training set."
+
 
 def build_training_set(system: LoadedSystem) -> dg.AssetsDefinition:
     """The training set of a system: every label row once, every feature as it was known at predict_at."""
@@ -37,14 +39,7 @@ def build_training_set(system: LoadedSystem) -> dg.AssetsDefinition:
                 **column_lineage(system, feature_lineage(system)),
             },
         ),
-        check_specs=[
-            dg.AssetCheckSpec(
-                "leakage",
-                asset=asset_key,
-                blocking=True,
-                description="Features re-derived from sources cut at predict_at are the ones in the training set.",
-            )
-        ],
+        check_specs=[dg.AssetCheckSpec("leakage", asset=asset_key, blocking=True, description=LEAKAGE)],
     )
     def training_set_asset(platform: Platform) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
         with told_plainly():
@@ -52,13 +47,9 @@ def build_training_set(system: LoadedSystem) -> dg.AssetsDefinition:
             draft = draft_training_set(warehouse, system, now=platform.clock())
             report = leakage_check(warehouse, system, draft)
         yield dg.AssetCheckResult(
-            asset_key=asset_key,
-            check_name="leakage",
-            passed=report.ok,
-            severity=dg.AssetCheckSeverity.ERROR,
-            description=report.sentence(),
-            metadata=report.metadata(),
-        )
+            asset_key=asset_key, check_name="leakage", passed=report.ok, severity=dg.AssetCheckSeverity.ERROR,
+            description=report.sentence(), metadata=report.metadata(),
+        )  # fmt: skip
         if not report.ok:
             raise dg.Failure(description=f"{report.sentence()}; the old training set stays", allow_retries=False)
         with told_plainly():

@@ -65,7 +65,8 @@ def _mondays(now: datetime, window: timedelta) -> list[datetime]:
 def _grid(tables: Sequence[str], keys: Sequence[str], instants: Sequence[datetime]) -> str:
     """SQL of every entity of any view at every instant."""
     by = column_list(keys)
-    entities = " UNION ".join(f"SELECT {by} FROM {table}" for table in tables)
+    # UNION alone leaves repeated keys where there is one view only.
+    entities = " UNION ".join(f"SELECT DISTINCT {by} FROM {table}" for table in tables)
     moments = ", ".join(f"({instant(at)})" for at in instants)
     return (
         f"SELECT {by}, predict_at FROM ({entities}), (VALUES {moments}) AS asked(predict_at) ORDER BY {by}, predict_at"
