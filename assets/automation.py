@@ -59,9 +59,14 @@ def build_sensor(system: LoadedSystem) -> dg.SensorDefinition:
         graph = context.repository_def.asset_graph
         keys = [k for k in graph.get_all_asset_keys() if k.path[0] == system.name]
         checks = [c for c in graph.asset_check_keys if c.asset_key.path[0] == system.name]
-        states = {**freshness_states(context.instance, keys), **check_states(context.instance, checks)}
+        outcomes = check_outcomes(context.instance, checks)
+        states = freshness_states(context.instance, keys) | {name: state for name, (state, _) in outcomes.items()}
         before = json.loads(context.cursor or "{}")
-        new = [alert_for(system.name, name, state) for name, state in states.items() if before.get(name) != state]
+        new = [
+            alert_for(system.name, name, state, sentence=outcomes.get(name, (state, ""))[1])
+            for name, state in states.items()
+            if before.get(name) != state
+        ]
         log = alerts.log()
         raised = [alert for alert in new if alert is not None]
         for alert in raised:
@@ -80,23 +85,25 @@ def freshness_states(instance: DagsterInstance, keys: list[dg.AssetKey]) -> dict
     return {f"freshness:{k.to_user_string()}": r.freshness_state.value for k, r in records.items()}
 
 
-def check_states(instance: DagsterInstance, checks: list[dg.AssetCheckKey]) -> dict[str, str]:
-    """The newest outcome of each asset check that ever ran: PASS, WARN or FAIL."""
-    states = {}
+def check_outcomes(instance: DagsterInstance, checks: list[dg.AssetCheckKey]) -> dict[str, tuple[str, str]]:
+    """The newest outcome of each asset check that ever ran: PASS, WARN or FAIL, and the check's own sentence."""
+    outcomes = {}
     for check in checks:
         record = instance.event_log_storage.get_latest_asset_check_execution_by_key([check]).get(check)
         evaluation = record.event.asset_check_evaluation if record and record.event else None
         if evaluation is not None:
             bad = "FAIL" if evaluation.severity == dg.AssetCheckSeverity.ERROR else "WARN"
-            states[f"{check.name}:{check.asset_key.to_user_string()}"] = "PASS" if evaluation.passed else bad
-    return states
+            state = "PASS" if evaluation.passed else bad
+            outcomes[f"{check.name}:{check.asset_key.to_user_string()}"] = (state, evaluation.description or "")
+    return outcomes
 
 
-def alert_for(system: str, name: str, state: str) -> Alert | None:
-    """The alert that a state is worth, if any."""
+def alert_for(system: str, name: str, state: str, *, sentence: str = "") -> Alert | None:
+    """The alert that a state is worth, if any; a check's sentence says what was found."""
     if state not in {"WARN", "FAIL"}:
         return None
     cause, _, asset = name.partition(":")
     severity = "error" if state == "FAIL" else "warn"
     runbook = _RUNBOOK.get(cause, "Open the asset in the Dagster UI and read the check.")
-    return Alert(system, asset, cause, severity, f"{asset}: {cause} is {state}", runbook)
+    message = f"{asset}: {cause} is {state}" + (f": {sentence}" if sentence else "")
+    return Alert(system, asset, cause, severity, message, runbook)

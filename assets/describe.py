@@ -13,9 +13,10 @@ from typing import Any
 
 import dagster as dg
 
+from forecastle.contract.column import Column
 from forecastle.contract.errors import ForecastleError
 from forecastle.contract.load import LoadedSystem
-from forecastle.contract.system import Column, Freshness
+from forecastle.contract.source import Freshness
 from forecastle.store.delta_log import TableVersion
 
 Lineage = Mapping[str, Sequence[tuple[str, str]]]

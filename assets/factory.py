@@ -23,7 +23,7 @@ from assets.models import build_model_asset
 from assets.parity import build_parity
 from assets.predictions import build_batch_predictions, build_predictions
 from assets.promotion import build_bento_asset, build_promotion
-from assets.rollout import build_shadow
+from assets.rollout import build_rollout, build_shadow
 from assets.sources import build_source
 from assets.training_set import build_training_set
 from forecastle.contract.load import LoadedSystem
@@ -55,6 +55,7 @@ def build_system(system: LoadedSystem) -> dg.Definitions:
             build_shadow(system),
             build_backtest(system),
             build_outcomes(system),
+            build_rollout(system),
             build_live_performance(system),
             build_live_calibration(system),
             build_drift_of_predictions(system),

@@ -10,7 +10,8 @@ from datetime import datetime
 
 import dagster as dg
 
-from forecastle.contract.system import Freshness
+from forecastle.contract.source import Freshness
+from forecastle.contract.types import format_duration
 from forecastle.store.warehouse import TableVersion, Warehouse
 from forecastle.store.watermark import watermark
 
@@ -43,5 +44,5 @@ def event_time_freshness(
 def _sentence(newest: datetime | None, age: float | None, freshness: Freshness | None) -> str:
     if newest is None or age is None:
         return "The table has no rows."
-    limit = f"; at most {freshness.warn} is expected" if freshness else "; no limit is declared"
+    limit = f"; at most {format_duration(freshness.warn)} is expected" if freshness else "; no limit is declared"
     return f"The newest row was known at {newest:%Y-%m-%d %H:%M} UTC, {age / 3600:.1f} hours ago{limit}."

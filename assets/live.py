@@ -172,7 +172,11 @@ def build_drift_of_predictions(system: LoadedSystem) -> dg.AssetsDefinition:
 
 
 def drift_of_predictions(platform: Platform, system: LoadedSystem) -> tuple[str, DriftTable]:
-    """Which probabilities were compared, and how they lie against those of the champion's test rows."""
+    """Which probabilities were compared, and how they lie against those of the champion's test rows.
+
+    Raises:
+        StoreError: nothing was served lately and nobody can be asked about.
+    """
     champion = required_champion(platform, system)
     declared = system.declaration.drift
     warehouse = platform.warehouse()
@@ -180,6 +184,11 @@ def drift_of_predictions(platform: Platform, system: LoadedSystem) -> tuple[str,
     compared, rows = recent_probabilities(
         warehouse, system, bundle=champion.hash, now=platform.clock(), window=declared.window
     )
+    if len(rows) == 0:
+        raise StoreError(
+            f"{system.name} served nothing in the last {declared.window.days} days and nobody can be asked about now: "
+            "every entity's features are older than their ttl; look at the freshness of the sources"
+        )
     drift = drift_table(
         {"probability": reference(tested, unit="probability")},
         {"probability": rows},

@@ -15,7 +15,7 @@ from assets.describe import attributes, column_schema, key, told_plainly, versio
 from assets.freshness import FRESHNESS_CHECK, event_time_freshness
 from assets.preview import preview
 from forecastle.contract.load import LoadedSystem
-from forecastle.contract.system import KnownFrom, Source
+from forecastle.contract.source import KnownFrom, Source
 from forecastle.draw.markdown import markdown_table
 from forecastle.store.clocks import ClockReport, compare_clocks, has_clocks
 from forecastle.store.sources import Ingested, ingest

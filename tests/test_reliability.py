@@ -30,4 +30,4 @@ def test_rows_are_numbered_once() -> None:
     """Each fault stands in one place."""
     numbers = [int(row.split("|")[1]) for row in ROWS]
     assert numbers == sorted(set(numbers))
-    assert set(range(1, 10)) - set(numbers) <= {4}
+    assert set(range(1, 10)) <= set(numbers)

@@ -15,8 +15,8 @@ import lightgbm
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
+from forecastle.contract.column import Feature
 from forecastle.contract.feature_set import FeatureSet, FeatureSpec, OnDemandSpec, ViewSpec
-from forecastle.contract.system import Feature
 from forecastle.learn.bundle import BundleParts, Golden, write_bundle
 from forecastle.measure.calibrators import Isotonic
 from forecastle.store.home import Home

@@ -56,10 +56,12 @@ class Watcher:
         return newest[: len(newest) - before][::-1]
 
 
-def report(world: World, check: str, *, passed: bool, severity: dg.AssetCheckSeverity) -> None:
+def report(world: World, check: str, *, passed: bool, severity: dg.AssetCheckSeverity, sentence: str = "") -> None:
     """What a run would have reported of a check of the prices."""
     world.instance.report_runless_asset_event(
-        dg.AssetCheckEvaluation(asset_key=PRICES, check_name=check, passed=passed, severity=severity, metadata={})
+        dg.AssetCheckEvaluation(
+            asset_key=PRICES, check_name=check, passed=passed, severity=severity, description=sentence, metadata={}
+        )
     )
 
 
@@ -94,14 +96,15 @@ def test_a_failed_check_is_an_alert_once_for_each_change(quiet: World) -> None:
 def test_an_alert_says_what_which_and_what_to_do(quiet: World) -> None:
     """System, asset, cause and a runbook stand in the log, with the time by the platform's clock."""
     watcher = Watcher(quiet)
-    report(quiet, "event_time_freshness", passed=False, severity=dg.AssetCheckSeverity.ERROR)
+    sentence = "The newest row was known at 2026-05-01 12:00 UTC."
+    report(quiet, "event_time_freshness", passed=False, severity=dg.AssetCheckSeverity.ERROR, sentence=sentence)
     (alert,) = watcher.look()
     assert (alert.system, alert.asset, alert.cause) == (
         NAME,
         "prediction_markets/source/quotes",
         "event_time_freshness",
     )
-    assert alert.message == "prediction_markets/source/quotes: event_time_freshness is FAIL"
+    assert alert.message == f"prediction_markets/source/quotes: event_time_freshness is FAIL: {sentence}"
     assert "ask whoever delivers the source" in alert.runbook
     assert alert.raised_at is not None
     assert alert.raised_at.year == 2026

@@ -24,6 +24,7 @@ from assets.live import (
     build_live_calibration,
     build_live_performance,
     build_outcomes,
+    drift_of_predictions,
     reference_probabilities,
 )
 from assets.models import build_model_asset
@@ -194,6 +195,14 @@ def test_drift_of_predictions_is_noticed(copied: Harbour) -> None:
     assert not found.passed
     assert found.severity == dg.AssetCheckSeverity.WARN
     assert "probability: PSI" in (found.description or "")
+
+
+def test_drift_with_nobody_to_ask_names_the_stale_sources(copied: Harbour) -> None:
+    """Nothing served and every entity older than its ttl: the failure says so, not that a distribution is empty."""
+    copied.platform.warehouse().publish("ferries/batch_predictions/all", pd.DataFrame({"probability": np.zeros(0)}))
+    copied.make(build_predictions(copied.system))
+    with pytest.raises(StoreError, match="look at the freshness of the sources"):
+        drift_of_predictions(copied.platform, copied.system)
 
 
 def test_drift_reads_the_champion_and_not_the_newest_model(copied: Harbour) -> None:

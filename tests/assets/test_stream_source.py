@@ -13,6 +13,7 @@ from assets.features import build_features, build_online
 from assets.sources import build_source
 from forecastle.serve.online_reader import OnlineReader
 from forecastle.serve.settings import settings_from
+from resources.environment import resources_from
 from resources.platform import Platform
 from tests.store.redis_server import RedisServer, require_redis
 from tests.store.stream_world import StreamWorld
@@ -39,7 +40,8 @@ def materialise(world: StreamWorld) -> dg.ExecuteInProcessResult:
     system = world.system
     assets = [build_source(system, "trades"), build_source(system, "prices"), build_features(system, "activity")]
     platform = Platform(home=str(world.home.root), data=str(world.root / "data"), now=world.now.isoformat())
-    return dg.materialize([*assets, build_online(system, "activity")], resources={"platform": platform})
+    resources = resources_from({}) | {"platform": platform}
+    return dg.materialize([*assets, build_online(system, "activity")], resources=resources)
 
 
 def test_the_graph_ends_where_the_worker_is(world: StreamWorld) -> None:

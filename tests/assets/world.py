@@ -20,6 +20,7 @@ from assets.factory import build_system
 from assets.run import reason
 from forecastle.contract.load import LoadedSystem, load_system
 from forecastle.store.delta_log import TableVersion
+from resources.environment import resources_from
 from resources.platform import Alerts, Platform
 
 FOLDER = Path(__file__).parents[2] / "platform" / "systems" / "prediction_markets"
@@ -43,7 +44,8 @@ class World:
 
     @property
     def definitions(self) -> dg.Definitions:
-        resources = {"platform": self.platform, "alerts": Alerts(platform=self.platform)}
+        ours = {"platform": self.platform, "alerts": Alerts(platform=self.platform)}
+        resources = resources_from({}) | ours
         return dg.Definitions.merge(dg.Definitions(resources=resources), build_system(self.system))
 
     def run(self, *assets: str) -> dg.ExecuteInProcessResult:

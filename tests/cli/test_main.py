@@ -115,8 +115,9 @@ def test_history_asks_for_an_instant_with_zone(forecastle: Forecastle, at: str, 
 
 
 def test_alerts_shows_the_newest_first_with_what_to_do(forecastle: Forecastle, tmp_path: Path) -> None:
-    """Time, severity, message and runbook; `--count` limits them; an empty log is no error."""
-    assert (forecastle("alerts").returncode, forecastle("alerts").stdout) == (0, "")
+    """Time, severity, message and runbook; `--count` limits them; an empty log is said and no error."""
+    empty = forecastle("alerts")
+    assert (empty.returncode, empty.stdout) == (0, "No alerts.\n")
     log = AlertLog(tmp_path / "home" / "alerts.sqlite", clock=replay_clock(datetime(2026, 6, 1, 12, tzinfo=UTC)))
     for name in ("old", "new"):
         log.raise_alert(Alert("prediction_markets", name, "freshness", "warn", f"{name} is stale", f"look at {name}"))

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from forecastle.contract.column import Column
 from forecastle.contract.request import INT64_LIMIT, RULES, Bounds, bounds_of, check_value, shown
-from forecastle.contract.system import Column
 from forecastle.contract.table import violations
 
 PRICE = Column(dtype="float64", unit="usd", min=0, max=10)

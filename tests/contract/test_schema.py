@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from forecastle.contract.schema import schema_text
-from forecastle.contract.system import Source, System, json_schema
+from forecastle.contract.source import Source
+from forecastle.contract.system import System, json_schema
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "docs" / "system.schema.json"
@@ -24,6 +25,17 @@ def test_one_line_writes_the_schema(tmp_path: Path):
     target = tmp_path / "s.json"
     subprocess.run([sys.executable, "-m", "forecastle.contract.schema", str(target)], check=True, cwd=ROOT / "platform")
     assert target.read_bytes() == PUBLISHED.read_bytes()
+
+
+def test_an_option_is_no_file(tmp_path: Path):
+    """`--help` is answered by the usage and writes nothing."""
+    command = [sys.executable, "-m", "forecastle.contract.schema", "--help"]
+    done = subprocess.run(
+        command, check=False, cwd=tmp_path, env={"PYTHONPATH": str(ROOT / "platform")}, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "usage: python -m forecastle.contract.schema FILE" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_schema_refuses_unknown_keys_and_lists_the_words():

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from forecastle.contract.source import Source, Variable
 from forecastle.contract.source_check import source_faults
-from forecastle.contract.system import Partition, Retention, Source, Variable
+from forecastle.contract.system import Partition, Retention
 
 TIME = {"dtype": "timestamp", "unit": "utc"}
 COLUMNS: dict[str, Any] = {
@@ -63,6 +64,18 @@ ENDS = {"source": "games", "at": "at", "on": ["game"]}
 def test_further_clocks_must_be_there(changes: dict[str, Any], expected: list[Any]) -> None:
     """An ingestion clock is a time column; an end is told by another source, over columns of both."""
     assert told(**changes) == expected
+
+
+@pytest.mark.parametrize("path", ["/data/x.csv", "x.csv", "${DATA}", "${DATA}/", "${DATA}/../x.csv", "${DATA}//etc/x"])
+def test_a_path_that_no_run_would_read_is_told_at_once(path: str) -> None:
+    """Files lie below the data folder; the check says so before a run fails."""
+    assert (("path",), f"path is {path!r}") in told(path=path)
+
+
+@pytest.mark.parametrize("path", ["${DATA}/x.csv", "${DATA}/a/b/*.parquet", "${DATA}/a..b.csv"])
+def test_a_path_below_the_data_folder_is_fine(path: str) -> None:
+    """Files, globs and folders, also with dots in their names."""
+    assert told(path=path) == []
 
 
 def test_sources_that_tell_an_end_wait_for_nobody() -> None:

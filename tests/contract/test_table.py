@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from forecastle.contract.system import Column
+from forecastle.contract.column import Column
 from forecastle.contract.table import VIOLATION_COLUMNS, table_schema, violations
 
 COLUMNS = {

@@ -345,6 +345,8 @@ def test_the_docs_page_needs_nothing_from_elsewhere(shared):
     assert page.headers["content-type"].startswith("text/html")
     assert b"market_price" in page.body
     assert b"<script" not in page.body
+    assert b"href='/model'" in page.body
+    assert b"href='/predict'" not in page.body, "a link is followed by GET, which /predict refuses"
     assert b"http" not in page.body.replace(b"Prometheus", b"")
 
 

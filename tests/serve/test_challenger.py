@@ -8,7 +8,7 @@ import json
 import pytest
 
 from forecastle.contract.system import Rollout
-from forecastle.learn.rollout import RolloutRecord, publish_challenger
+from forecastle.learn.rollout import RolloutRecord, RolloutStep, publish_challenger
 from forecastle.measure.assignment import assignment_value
 from forecastle.serve.challenger import SHADOWS_LIMIT, Challenger, ChallengerWatch, Shadows
 from forecastle.serve.champion import load_champion
@@ -100,6 +100,31 @@ def test_a_shadow_is_logged_beside_the_answer_and_never_told(pushed):
     assert {p.bundle for p in shadows} == {digest}
 
 
+def test_health_names_the_bundle_under_trial(pushed):
+    """Bundle, version and share of the trial; null without one; in the shadow it has no entities."""
+    with running(Settings("toy", pushed, None, lambda: toy.NOW)) as client:
+        assert client.ask("GET", "/healthz").json["challenger"] is None
+    digest = challenger_bundle(pushed)
+    for shadow, share in ((False, 0.25), (True, 0.0)):
+        record = RolloutRecord(pushed.registry, clock=lambda: toy.NOW)
+        if (left := record.running("toy")) is not None:
+            record.apply(left, RolloutStep("stop", ("next",)), declaration=Rollout(), approved_by="ann")
+        start(pushed, digest, share=0.25, shadow=shadow)
+        with running(Settings("toy", pushed, None, lambda: toy.NOW)) as client:
+            told = client.ask("GET", "/healthz").json["challenger"]
+        assert told == {"bundle": digest, "model_version": "2", "share": share, "shadow": shadow}
+
+
+def test_dropped_shadows_are_counted(pushed):
+    """No room for a shadow: the answer leaves all the same, and the metric says that one was dropped."""
+    start(pushed, challenger_bundle(pushed), shadow=True)
+    with running(Settings("toy", pushed, None, lambda: toy.NOW)) as client:
+        client.application._running.predictor.shadows.add = lambda _: False
+        assert ask(client, 1)["variant"] == "champion"
+        page = client.ask("GET", "/metrics").body.decode()
+    assert "forecastle_shadows_dropped_total 1.0" in page
+
+
 def test_a_challenger_that_fails_leaves_the_answer_to_the_champion(pushed, monkeypatch):
     """Whatever the bundle under trial raises, its entities are answered by the champion and the failure is counted."""
     start(pushed, challenger_bundle(pushed), share=0.999)
@@ -154,12 +179,11 @@ def test_shadows_are_bounded():
     async def work() -> None:
         done.append(1)
 
-    async def flood() -> Shadows:
+    async def flood() -> int:
         shadows = Shadows()
-        for _ in range(SHADOWS_LIMIT + 5):
-            shadows.add(work)
+        taken = [shadows.add(work) for _ in range(SHADOWS_LIMIT + 5)]
         await shadows.close()
-        return shadows
+        return taken.count(False)
 
-    assert asyncio.run(flood()).dropped == 5
+    assert asyncio.run(flood()) == 5
     assert len(done) == SHADOWS_LIMIT

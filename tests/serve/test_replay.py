@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from forecastle.serve.champion import load_champion
-from forecastle.serve.replay import SHADOW_COLUMNS, replay_prediction, shadow, summary
+from forecastle.serve.replay import SHADOW_COLUMNS, paired_answers, replay_prediction, shadow, summary
 from forecastle.serve.settings import Settings
 from forecastle.store.prediction_log import PredictionReader
 from tests.serve import toy
@@ -83,3 +83,35 @@ def test_a_feature_that_was_not_logged_is_named(answered):
     assert np.isnan(table["candidate_probability"]).all()
     assert summary(table).answered == 0
     assert np.isnan(summary(table).mean_difference)
+
+
+def test_both_bundles_stand_beside_each_answer(answered, home):
+    """The champion's own number is taken, the challenger's from the shadow where it spoke, else computed again."""
+    given, load = answered
+    champion, challenger = load(given[0].bundle), load_challenger(home)
+    first = given[0]
+    spoken = replace(
+        first, prediction_id="s", request_id=f"shadow:{first.prediction_id}", variant="shadow",
+        bundle=challenger.bundle.hash, probability=0.123,
+    )  # fmt: skip
+    pairs = paired_answers([*given, spoken], champion=champion, challenger=challenger)
+    assert pairs["prediction_id"].tolist() == [p.prediction_id for p in given]
+    assert pairs["champion"].tolist() == [p.probability for p in given]
+    again = shadow(given, challenger)["candidate_probability"].tolist()
+    assert pairs["challenger"].tolist() == [0.123, *again[1:]]
+    assert pairs["is_said"].tolist() == [True] + [False] * (len(given) - 1)
+
+
+def test_the_challengers_own_answers_meet_the_champion_computed_again(answered, home):
+    """What the challenger answered an entity of its own counts as said, and the champion is asked afterwards."""
+    given, load = answered
+    champion, challenger = load(given[0].bundle), load_challenger(home)
+    own = replace(given[0], variant="challenger", bundle=challenger.bundle.hash, probability=0.2)
+    (pair,) = paired_answers([own], champion=champion, challenger=challenger).to_dict("records")
+    assert (pair["challenger"], pair["champion"], pair["is_said"]) == (0.2, given[0].probability, True)
+    assert paired_answers([replace(own, features_json="{}")], champion=champion, challenger=challenger).empty
+
+
+def load_challenger(home):
+    digest = toy.make_bundle(home, seed=2, version="2")
+    return load_champion(home.bundles("toy") / digest, system="toy", expected_hash=digest)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forecastle.contract.column import Feature
 from forecastle.contract.errors import BundleError
-from forecastle.contract.system import Feature
 from forecastle.serve.resolve import Degraded, Resolver
 from tests.serve import toy
 from tests.serve.toy import DAY_US, GIVEN, NOW_US, ROW, StoredRow

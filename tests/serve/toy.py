@@ -10,10 +10,10 @@ from pathlib import Path
 import lightgbm
 import numpy as np
 
+from forecastle.contract.column import Feature
 from forecastle.contract.decision import DecisionRule
 from forecastle.contract.feature_set import FeatureSet, FeatureSpec, OnDemandSpec, ViewSpec
 from forecastle.contract.push_view import PushView
-from forecastle.contract.system import Feature
 from forecastle.learn.bundle import BundleParts, Golden, write_bundle
 from forecastle.measure.calibrators import Platt
 from forecastle.store.home import Home

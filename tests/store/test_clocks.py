@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from forecastle.contract.system import Source
+from forecastle.contract.source import Source
 from forecastle.store.clocks import ClockReport, compare_clocks, has_clocks
 from forecastle.store.sources import ingest
 from forecastle.store.warehouse import Warehouse

@@ -11,6 +11,7 @@ from forecastle.store.population import population
 from forecastle.store.training_set import publish_training_set
 from tests.learn import ferries
 from tests.learn.ferries import HOUR, NOW, arrival, booking, put, report
+from tests.store import weather
 
 DAY = timedelta(days=1)
 WEEK = timedelta(days=7)
@@ -79,6 +80,15 @@ def test_the_population_is_joined_as_training_is(system, warehouse) -> None:
     shared = list(rows.columns)
     assert [name for name in training.columns if name not in shared] == ["outcome", "known_at", "route"]
     pd.testing.assert_frame_equal(training[shared], rows)
+
+
+def test_one_view_alone_names_every_entity_once(tmp_path) -> None:
+    """Three stations of a system with one view have twenty readings each, and stand in the population once."""
+    system = weather.write_system(tmp_path / "weather")
+    weather.write_readings(tmp_path / "data", days=20, stations=3)
+    made = ferries.warehouse_of(system, tmp_path / "warehouse", tmp_path / "data")
+    rows = population(made, system, now=weather.START + 21 * DAY)
+    assert rows["station_id"].tolist() == [0, 1, 2]
 
 
 def test_the_system_must_have_been_materialised(system, tmp_path) -> None:

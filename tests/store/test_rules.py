@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forecastle.contract.column import Feature
 from forecastle.contract.request import check_value
-from forecastle.contract.system import Feature
 from forecastle.contract.table import violations
 from forecastle.store.rules import broken_rules, describe_violation, rule_case
 

@@ -14,8 +14,8 @@ import pytest
 import sqlalchemy
 
 from forecastle.contract.errors import SourceError
+from forecastle.contract.source import Source
 from forecastle.contract.source_check import origin_faults
-from forecastle.contract.system import Source
 from forecastle.store import source_database
 from forecastle.store.sources import Ingested, ingest
 from forecastle.store.warehouse import Warehouse

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from forecastle.contract.errors import SourceError, StoreError
-from forecastle.contract.system import Source
+from forecastle.contract.source import Source
 from forecastle.store import sql
 from forecastle.store.sources import QUARANTINE_COLUMNS, SourceRead, ingest, read_source
 from forecastle.store.warehouse import Warehouse

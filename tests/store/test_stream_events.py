@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from forecastle.contract.system import Source
+from forecastle.contract.source import Source
 from forecastle.store.stream_events import EventReader, Message, to_time, to_us
 from tests.store.trades import NOW, START
 

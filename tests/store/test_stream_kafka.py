@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from forecastle.contract.errors import StoreError
-from forecastle.contract.system import Kafka
+from forecastle.contract.source import Kafka
 from forecastle.store.stream_kafka import KafkaInput
 from forecastle.store.streams import open_inputs
 from tests.store.kafka import MockCluster, mock_cluster

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
+from forecastle.contract.column import Feature
 from forecastle.contract.push_view import PushView
-from forecastle.contract.system import Feature
 from forecastle.store.events import Event, EventQueue
 from forecastle.store.outcome_log import OutcomeLog, ToldOutcome
 from forecastle.store.told import pushed_rows, told_outcomes

@@ -19,6 +19,7 @@ from typing import Final
 from forecastle.cli.surroundings import Surroundings
 from forecastle.contract.errors import ForecastleError, StoreError
 from forecastle.contract.load import LoadedSystem
+from forecastle.contract.types import parse_duration
 from forecastle.store.delta_log import TableName
 from forecastle.store.warehouse import Warehouse
 from forecastle.store.watermark import watermark
@@ -36,20 +37,19 @@ class Finding:
     reason: str
 
 
-def findings(system: LoadedSystem, around: Surroundings, *, service: str, heartbeat: timedelta) -> tuple[Finding, ...]:
+def findings(system: LoadedSystem, around: Surroundings, *, service: str, heartbeat: str) -> tuple[Finding, ...]:
     """Daemon, service, then each source and feature view that declares `freshness`; nothing is changed.
 
-    `service` is the base URL of the prediction service; `heartbeat` is the age at which the daemon counts as dead.
+    `service` is the base URL of the prediction service; a daemon without a heartbeat for `heartbeat` (such as 2m) is
+    dead.
 
     Raises:
-        ForecastleError: the URL is no HTTP address, or `heartbeat` is below a second.
+        ForecastleError: the URL is no HTTP address, or `heartbeat` is no time of a second or more.
     """
     if not service.startswith(("http://", "https://")):
         raise ForecastleError(f"--service is {service!r}; write an address such as http://127.0.0.1:3000")
-    if heartbeat < timedelta(seconds=1):
-        raise ForecastleError(f"--heartbeat is {heartbeat}; write a time of a second or more, such as 2m")
     return (
-        daemon(around.of_children(), heartbeat=heartbeat),
+        daemon(around.of_children(), heartbeat=_span(heartbeat)),
         ready(service),
         *freshness(system, around.warehouse(), now=around.clock()),
     )
@@ -59,7 +59,7 @@ def daemon(environment: Mapping[str, str], *, heartbeat: timedelta) -> Finding:
     """Ask Dagster for its daemons' heartbeats, in a child: the library does not know Dagster."""
     tolerance = {"DAGSTER_DAEMON_HEARTBEAT_TOLERANCE": str(int(heartbeat.total_seconds()))}
     try:
-        done = subprocess.run(  # our own command, no shell
+        done = subprocess.run(
             [sys.executable, "-m", "dagster._daemon", "liveness-check"],
             env={**environment, **tolerance}, capture_output=True, text=True, check=False, timeout=DAEMON_SECONDS,
         )  # fmt: skip
@@ -92,6 +92,16 @@ def freshness(system: LoadedSystem, warehouse: Warehouse, *, now: datetime) -> t
         if limit is not None:
             found.append(_age(warehouse, TableName(system.name, kind, name), fail=limit.fail, now=now))
     return tuple(found)
+
+
+def _span(text: str) -> timedelta:
+    try:
+        span: timedelta = parse_duration(text)
+    except ValueError:
+        span = timedelta(0)
+    if span < timedelta(seconds=1):
+        raise ForecastleError(f"--heartbeat is {text!r}; write a time of a second or more, such as 2m")
+    return span
 
 
 def _age(warehouse: Warehouse, table: TableName, *, fail: timedelta, now: datetime) -> Finding:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from rich.console import Console
 from rich.tree import Tree
 
+from forecastle.contract.column import Feature
 from forecastle.contract.errors import ForecastleError, did_you_mean
 from forecastle.contract.load import LoadedSystem
-from forecastle.contract.system import Feature
 
 
 def print_lineage(system: LoadedSystem, feature: str, *, console: Console) -> None:

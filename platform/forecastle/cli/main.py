@@ -16,6 +16,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from forecastle.cli.surroundings import Surroundings, surroundings
 from forecastle.contract.errors import ForecastleError
@@ -156,14 +157,12 @@ def health(
 ) -> None:
     """Is everything at work: daemon, prediction service, age of the data; exit status 1 when something is not."""
     from forecastle.cli.health import findings
-    from forecastle.cli.operated import span_option
 
     around = _around()
-    span = span_option("--heartbeat", heartbeat)
-    found = findings(around.system(system), around, service=service, heartbeat=span)
+    found = findings(around.system(system), around, service=service, heartbeat=heartbeat)
     for finding in found:
         mark = "[green]✓[/green]" if finding.is_well else "[red]✗[/red]"
-        console.print(f"{mark} {finding.part}: {finding.reason}", highlight=False)
+        console.print(f"{mark} {finding.part}: {escape(finding.reason)}", highlight=False)
     if not all(finding.is_well for finding in found):
         raise typer.Exit(1)
 
@@ -354,7 +353,10 @@ def alerts(count: Annotated[int, typer.Option(help="How many, newest first.")] =
     from forecastle.store.alerts import AlertLog
 
     around = _around()
-    for alert in AlertLog(around.home.alerts, clock=around.clock).newest(count):
+    newest = AlertLog(around.home.alerts, clock=around.clock).newest(count)
+    if not newest:
+        console.print("No alerts.")
+    for alert in newest:
         console.print(f"{alert.raised_at:%Y-%m-%d %H:%M} {alert.severity:5} {alert.message}", highlight=False)
         console.print(f"    {alert.runbook}", highlight=False)
 

@@ -35,7 +35,9 @@ def prove_dagster(url: str, system: str) -> int:
     never = ["/".join(node["assetKey"]["path"]) for node in nodes if not node["assetMaterializations"]]
     if never or not nodes:
         listed = ", ".join(never) or "none"
-        raise ForecastleError(f"Dagster shows {len(nodes)} assets of {system}; never made: {listed}")
+        raise ForecastleError(
+            f"Dagster shows {len(nodes)} assets of {system}; never made: {listed}; `forecastle run {system}` makes them"
+        )
     return len(nodes)
 
 

@@ -15,7 +15,8 @@ from forecastle.serve.trace import Trace
 def print_trace(trace: Trace, *, console: Console) -> None:
     """Draw one trace."""
     p, facts = trace.prediction, trace.bundle.facts
-    tree = Tree(f"[bold]{p.probability:.6f}[/bold] for {p.entity_json} at {trace.predicted_at:%Y-%m-%d %H:%M:%S} UTC")
+    whom = "features of the request" if p.entity_json in {None, "null"} else p.entity_json
+    tree = Tree(f"[bold]{p.probability:.6f}[/bold] for {whom} at {trace.predicted_at:%Y-%m-%d %H:%M:%S} UTC")
     same = "[green]the same number[/green]" if trace.same_number else f"[red]another number: {trace.recomputed!r}[/red]"
     tree.add(f"recomputed from the logged vector: {same}")
     bundle = tree.add(f"bundle {trace.bundle.hash[:12]} (model {facts['model']}, version {facts['model_version']})")
@@ -26,11 +27,18 @@ def print_trace(trace: Trace, *, console: Console) -> None:
     _training(bundle, trace)
     features = tree.add(f"features (set {trace.bundle.feature_set.hash[:12]})")
     for name, feature in trace.features.items():
-        origin = ", ".join(f"{table}.{column}" for table, column in trace.lineage.get(name, ())) or "on-demand"
         known = f", known {feature['known_at'][:19]}" if feature["known_at"] else ""
-        features.add(f"{name} = {feature['value']} [dim]{feature['status']}{known} ← {origin}[/dim]")
+        value = "null" if feature["value"] is None else feature["value"]
+        features.add(f"{name} = {value} [dim]{feature['status']}{known} ← {_origin(trace, name)}[/dim]")
     _sources(tree, trace)
     console.print(tree, highlight=False)
+
+
+def _origin(trace: Trace, name: str) -> str:
+    """Where a value came from: what a request gave has no columns behind it."""
+    if trace.features[name]["status"] == "REQUEST":
+        return "the request"
+    return ", ".join(f"{table}.{column}" for table, column in trace.lineage.get(name, ())) or "on-demand"
 
 
 def _training(bundle: Tree, trace: Trace) -> None:
@@ -45,7 +53,7 @@ def _training(bundle: Tree, trace: Trace) -> None:
 
 
 def _sources(tree: Tree, trace: Trace) -> None:
-    branch = tree.add("source rows")
+    branch = tree.add("source rows" if trace.sources else "no source rows: no value came from a feature view")
     for rows in trace.sources:
         whose = "of this entity" if rows.by_entity else "of any entity"
         name = f"{rows.view} ← {rows.table.name}@{rows.table.version}"

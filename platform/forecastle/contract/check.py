@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from forecastle.contract.code import FunctionText, ModuleText, read_module
+from forecastle.contract.column import Column, Feature
 from forecastle.contract.decision import PREDICT_AT, DecisionRule
 from forecastle.contract.decision_check import decision_arguments, decision_faults, import_problems, trial_fault
 from forecastle.contract.document import Place
@@ -21,10 +22,11 @@ from forecastle.contract.errors import Problem, did_you_mean
 from forecastle.contract.faults import column_faults, feature_faults
 from forecastle.contract.findings import Findings
 from forecastle.contract.model_check import model_faults
+from forecastle.contract.source import Freshness
 from forecastle.contract.source_check import TIME_COLUMNS, name_faults, source_faults
 from forecastle.contract.sql import ParsedSql, output_line, parse_select
 from forecastle.contract.stream_check import stream_faults
-from forecastle.contract.system import Column, Entity, Feature, Freshness, OnDemand, System
+from forecastle.contract.system import Entity, OnDemand, System
 
 LABEL_COLUMNS: Final = ("predict_at", "outcome", "known_at")
 

@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 from typing import Final
 
 from forecastle.contract.code import ModuleText
+from forecastle.contract.column import Feature
 from forecastle.contract.decision import LIGHT_MODULES, PREDICT_AT, PROBABILITY, DecisionRule
 from forecastle.contract.errors import ForecastleError, Problem
 from forecastle.contract.faults import Fault
-from forecastle.contract.system import Decide, Feature
+from forecastle.contract.system import Decide
 
 _TRIAL_AT: Final = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from forecastle.contract.column import Column, Feature
 from forecastle.contract.request import check_value
-from forecastle.contract.system import Column, Feature
 from forecastle.contract.types import NUMERIC_DTYPES
 
 Fault = tuple[str, str]

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
+from forecastle.contract.column import Feature
 from forecastle.contract.errors import BundleError
-from forecastle.contract.system import Feature
 
 _PROSE: Final = frozenset({"description", "owner"})
 _LOADING: Final = threading.RLock()

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from forecastle.contract.column import Feature
 from forecastle.contract.errors import did_you_mean
 from forecastle.contract.estimators import ESTIMATOR_PARAMS, SYNONYMS
 from forecastle.contract.source_check import PlacedFault
-from forecastle.contract.system import Feature, Model
+from forecastle.contract.system import Model
 
 # In these the first r trees are the model of r rounds, and the trees add up to log-odds from a given start.
 _ADDITIVE: Final = ("gbdt", "goss")

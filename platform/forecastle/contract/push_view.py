@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from forecastle.contract.column import Feature
 from forecastle.contract.errors import BundleError
-from forecastle.contract.system import Feature
 
 
 @dataclass(frozen=True, slots=True)

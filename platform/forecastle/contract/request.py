@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 
-from forecastle.contract.system import Column
+from forecastle.contract.column import Column
 
 INT64_LIMIT: Final = 2**63
 

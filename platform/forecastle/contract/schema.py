@@ -20,4 +20,6 @@ def schema_text() -> str:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):  # else --help would be a file
+        sys.exit("usage: python -m forecastle.contract.schema FILE")
     Path(sys.argv[1]).write_text(schema_text(), encoding="utf-8")

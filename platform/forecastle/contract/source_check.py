@@ -17,7 +17,7 @@ from sqlglot.errors import SqlglotError
 
 from forecastle.contract.document import Place
 from forecastle.contract.errors import did_you_mean
-from forecastle.contract.system import ARRIVED_AT, Closes, KnownFrom, Source
+from forecastle.contract.source import ARRIVED_AT, Closes, KnownFrom, Source
 
 PlacedFault = tuple[Place, str, str]
 """Place, what is wrong, hint."""
@@ -57,9 +57,7 @@ def name_faults(place: Place, names: Sequence[str], allowed: Iterable[str], what
 
 def origin_faults(source: Source) -> Iterator[PlacedFault]:
     """What contradicts itself in where a source is read from and in which zone."""
-    for name in _VARIABLE.findall(source.path):
-        if name != "DATA":
-            yield ("path",), f"path names ${{{name}}}", "only ${DATA} is known"
+    yield from _path_faults(source.path)
     if not _is_zone(source.time_zone):
         hint = did_you_mean(source.time_zone, zoneinfo.available_timezones())
         yield ("time_zone",), f"time_zone is {source.time_zone!r}", hint
@@ -73,6 +71,14 @@ def origin_faults(source: Source) -> Iterator[PlacedFault]:
         yield from _stream_faults(source)
     elif not source.path:
         yield ("kind",), f"kind {source.kind} has no path", "name a file or a glob below ${DATA}/"
+
+
+def _path_faults(path: str) -> Iterator[PlacedFault]:
+    for name in _VARIABLE.findall(path):
+        if name != "DATA":
+            yield ("path",), f"path names ${{{name}}}", "only ${DATA} is known"
+    if path and not _is_below_data(path):
+        yield ("path",), f"path is {path!r}", "a path is ${DATA}/… without '..'"
 
 
 def _database_faults(source: Source) -> Iterator[PlacedFault]:
@@ -158,6 +164,12 @@ def _waits_for(source: str, other: str, sources: Mapping[str, Source]) -> bool:
             return False
         source = known.latest
     return source == other
+
+
+def _is_below_data(path: str) -> bool:
+    """Does it stay in the data folder, as `store/source_files.py` asks; other variables are another fault."""
+    variable, _, rest = path.partition("/")
+    return variable.startswith("${") and bool(rest) and not rest.startswith("/") and ".." not in rest.split("/")
 
 
 def _is_select(text: str) -> bool:

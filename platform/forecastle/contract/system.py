@@ -1,4 +1,4 @@
-"""The declaration of one system as frozen, strict models: what `system.yaml` may say.
+"""The declaration of one system as frozen, strict models: what `system.yaml` may say beside its sources.
 
 Belongs here: the fields, their types and their meaning (each description reaches the published JSON Schema).
 Does not belong here: reading files (`load.py`), checks that need two fields or other files (`check.py`).
@@ -7,60 +7,25 @@ Does not belong here: reading files (`load.py`), checks that need two fields or 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import Field
 from pydantic.json_schema import GenerateJsonSchema
 
+from forecastle.contract.column import Column, Declared, Feature
+from forecastle.contract.source import Freshness, Source
 from forecastle.contract.types import (
     Cron,
     Day,
-    Dtype,
     Duration,
-    EnvironmentName,
     FunctionPath,
     ImportPath,
-    KafkaSetting,
-    MissingRule,
     Name,
     Owner,
     PositiveDuration,
     SqlFile,
-    SqlTable,
-    Topic,
-    Unit,
     format_duration,
 )
-
-ARRIVED_AT: Final = "arrived_at"
-"""Column of a stream that, where it is declared, the platform fills: when it took the event in."""
-
-
-class Declared(BaseModel):
-    """Base of every declaration: frozen, no unknown keys, no silent conversions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Column(Declared):
-    """The contract of one column: what a value may be."""
-
-    dtype: Dtype
-    unit: Unit | None = Field(None, description="What the number counts; required for numbers.")
-    min: float | None = Field(None, description="Smallest value allowed, in the unit.")
-    max: float | None = Field(None, description="Largest value allowed, in the unit.")
-    nullable: bool = False
-    allowed: list[str | int] | None = Field(None, min_length=1, description="The only values allowed.")
-    description: str = ""
-    owner: Owner | None = None
-
-
-class Feature(Column):
-    """The contract of one feature, with what to do when its value is missing or stale at request time."""
-
-    missing: MissingRule = Field("refuse", description="refuse the request, use the default, or the last value.")
-    default: float | None = Field(None, description="Used by `missing: default`; null where nullable.")
-    request: bool = Field(True, description="May a request give this value itself?")
 
 
 class Entity(Declared):
@@ -68,105 +33,6 @@ class Entity(Declared):
 
     keys: dict[Name, Literal["int64", "string"]] = Field(min_length=1)
     description: str = ""
-
-
-class Freshness(Declared):
-    """How old the newest event may be before we warn and before we fail."""
-
-    warn: PositiveDuration
-    fail: PositiveDuration = Field(description="Longer than warn.")
-
-
-class KnownAt(Declared):
-    """Knowledge time where no column tells it: event time plus a delay that is never shorter in truth."""
-
-    delay: Duration
-
-
-class KnownFrom(Declared):
-    """Knowledge time where only another source tells it: the latest one among its rows equal in `on`.
-
-    For rows that are stored in the last version seen: they may have been revised until that source last named
-    them. A row that it never named has no knowledge time and is quarantined.
-    """
-
-    latest: Name = Field(description="The source whose rows tell when a row was last seen.")
-    on: list[Name] = Field(min_length=1, description="Columns of both sources that must be equal.")
-
-
-def _way_to_know(given: Any) -> str:
-    """Which of the two mappings is meant, so that only its own keys are missed or unknown."""
-    keys = given.model_fields_set if isinstance(given, Declared) else given
-    return "KnownFrom" if isinstance(keys, dict | set) and {"latest", "on"} & set(keys) else "KnownAt"
-
-
-class Variable(Declared):
-    """A value that stands in the environment and not in the declaration, such as an address with a password."""
-
-    env: EnvironmentName = Field(description="Name of the environment variable.")
-
-
-class Kafka(Declared):
-    """A topic whose messages are JSON objects, one event each."""
-
-    bootstrap: Variable = Field(description="Brokers as host:port with commas, by {env: NAME}.")
-    topic: Topic
-    settings: dict[KafkaSetting, str | Variable] = Field(
-        default_factory=dict,
-        description="Further settings of librdkafka, such as security.protocol; secrets by {env: NAME}.",
-    )
-
-
-class Closes(Declared):
-    """Where another source tells when the rows of one entity end: their last event is compared with it.
-
-    A clock in the wrong zone shows there as a gap of whole or half hours.
-    """
-
-    source: Name = Field(description="The source that tells the end.")
-    at: Name = Field(description="Its column that holds the end.")
-    on: list[Name] = Field(min_length=1, description="Columns of both sources that must be equal.")
-
-
-class Source(Declared):
-    """Raw rows from outside, with a contract, an event time and a knowledge time."""
-
-    kind: Literal["csv", "parquet", "sql", "stream"]
-    path: str = Field("", description="File or glob; ${DATA} is the data folder. For kind sql: a SQLite file.")
-    url: Variable | None = Field(None, description="Kind sql: SQLAlchemy URL of the database, by {env: NAME}.")
-    table: SqlTable | None = Field(None, description="Kind sql: the table that is read whole.")
-    query: str | None = Field(None, min_length=1, description="Kind sql: the one SELECT that is read.")
-    kafka: Kafka | None = Field(None, description="Kind stream: the topic; without one, events are posted to /stream.")
-    history: PositiveDuration | None = Field(
-        None, description="Kind stream: how far back feature SQL looks for newest rows; all events when absent."
-    )
-    event_at: Name = Field(
-        description="Column that tells when the row was true in the world, or known_at where another source tells that."
-    )
-    known_at: (
-        Name
-        | Annotated[
-            Annotated[KnownAt, Tag("KnownAt")] | Annotated[KnownFrom, Tag("KnownFrom")], Discriminator(_way_to_know)
-        ]
-    ) = Field(description="Column that tells when we could first know the row, a delay, or another source.")
-    key: list[Name] = Field(min_length=1, description="Rows equal in these columns are one row: the first known stays.")
-    time_zone: str = Field("UTC", description="Zone of times and dates that carry none.")
-    ingested_at: Name | None = Field(None, description="Column with the clock of whoever stored the row.")
-    closes: Closes | None = Field(None, description="Another source that tells when an entity's rows end.")
-    optional: bool = Field(False, description="A missing file gives an empty table, said in the metadata.")
-    quarantine_limit: float = Field(0.01, ge=0, le=1, description="Share of rows that may break the contract.")
-    freshness: Freshness | None = None
-    description: str = ""
-    columns: dict[Name, Column] = Field(min_length=1)
-
-    def time_columns(self) -> dict[str, str]:
-        """`event_at` and `known_at` → the column that tells it, where a column does."""
-        told: dict[str, str] = {}
-        if not (isinstance(self.known_at, KnownFrom) and self.event_at == "known_at"):
-            told["event_at"] = self.event_at
-        if isinstance(self.known_at, str):
-            told["known_at"] = self.known_at
-        return told
 
 
 class Partition(Declared):

@@ -16,8 +16,8 @@ import pandas as pd
 import pandera.errors
 import pandera.pandas as pa
 
+from forecastle.contract.column import Column
 from forecastle.contract.request import RULES
-from forecastle.contract.system import Column
 
 VIOLATION_COLUMNS: Final = ("row", "column", "value", "rule")
 

@@ -62,7 +62,7 @@ class Evidence:
     """What is known of a challenger: answers with outcomes, gates by kind, and the Brier difference's bounds.
 
     `low` and `high` hold at all times together (a confidence sequence), of challenger minus champion: looking every
-    minute does not make a false alarm likelier.
+    minute does not make a false alarm likelier. `waiting` answers are not judged: their outcomes are not final.
     """
 
     rows: int
@@ -70,6 +70,7 @@ class Evidence:
     fairness: tuple[GateResult, ...]
     low: float
     high: float
+    waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ def advance(state: RolloutAct, evidence: Evidence, declaration: Rollout) -> Roll
     if evidence.rows < phase.rows_min:
         certainly_worse = evidence.low > margin
         reason = f"{evidence.rows} answers have outcomes; phase {state.phase + 1} needs {phase.rows_min}"
+        reason += f" ({evidence.waiting} wait)" if evidence.waiting else ""
         return RolloutStep("stop" if certainly_worse else "hold", (numbers, reason) if certainly_worse else (reason,))
     failed = tuple(gate.reason for gate in gates if not gate.passed)
     if failed:
@@ -150,6 +152,17 @@ class RolloutRecord:
         """The newest act, if its challenger answers."""
         newest = next(iter(self.history(system)), None)
         return newest if newest is not None and newest.is_running else None
+
+    def started_at(self, system: str) -> datetime:
+        """When the newest trial began.
+
+        Raises:
+            LearnError: there never was one.
+        """
+        first = next((act for act in self.history(system) if act.action == "start"), None)
+        if first is None:
+            raise LearnError(f"{system}: no trial was ever started; begin one with `forecastle challenge`")
+        return first.at
 
     def history(self, system: str) -> list[RolloutAct]:
         """Acts of a system, newest first."""

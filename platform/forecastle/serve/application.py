@@ -305,6 +305,7 @@ def _health(running: _Running) -> dict[str, Any]:
     return health(
         running.settings.system,
         running.watch,
+        challenger=running.predictor.challenger(),
         online=running.reader.available,
         pending=running.log.pending,
         events_pending=running.operations.events_pending,

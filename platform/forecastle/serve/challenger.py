@@ -102,16 +102,18 @@ class Shadows:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
-        self.dropped = 0
 
-    def add(self, work: Callable[[], Awaitable[object]]) -> None:
-        """Do this once the loop has nothing more urgent; what it raises is logged and hurts nobody."""
+    def add(self, work: Callable[[], Awaitable[object]]) -> bool:
+        """Do this once the loop has nothing more urgent; False when too many wait and it is dropped.
+
+        What it raises is logged and hurts nobody.
+        """
         if len(self._tasks) >= SHADOWS_LIMIT:
-            self.dropped += 1
-            return
+            return False
         task = asyncio.create_task(self._do(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return True
 
     async def close(self) -> None:
         """Wait for those under way."""

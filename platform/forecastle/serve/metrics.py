@@ -71,6 +71,9 @@ class Metrics:
             ["error"],
             **known,
         )
+        self._shadows = Counter(
+            "forecastle_shadows_dropped_total", "Shadow predictions dropped because too many waited.", **known
+        )
         self._request = lru_cache(maxsize=256)(self._requests.labels)
         self._feature = lru_cache(maxsize=16)(self._status.labels)
 
@@ -104,6 +107,10 @@ class Metrics:
     def challenger_failed(self, error: str) -> None:
         """The challenger could not answer an entity of its own; the champion did."""
         self._failures.labels(error).inc()
+
+    def shadow_dropped(self) -> None:
+        """One shadow prediction was not made: too many waited."""
+        self._shadows.inc()
 
     def page(self, *, pending: int) -> bytes:
         """The exposition text, of all workers where they share a folder."""

@@ -19,7 +19,7 @@ from forecastle.serve.settings import Settings
 # path → what it answers, schema of the answer, whether it can be 503.
 _PAGES: Final = {
     "/model": ("Card, hashes and contract of the bundle in use", "Model", True),
-    "/healthz": ("Health: the bundle in use, the last refused swap, the log and the online store", "Health", False),
+    "/healthz": ("Health: bundle in use, bundle under trial, last refused swap, log and online store", "Health", False),
     "/livez": ("200 while the process answers", "Status", False),
     "/readyz": ("200 while a bundle can answer, else 503", "Status", True),
     "/openapi.json": ("This document", "Document", False),

@@ -9,12 +9,21 @@ from __future__ import annotations
 import html
 from typing import Any
 
+from forecastle.serve.challenger import Challenger
 from forecastle.serve.champion import Champion, ChampionWatch
 
 Json = dict[str, Any]
 
 
-def health(system: str, watch: ChampionWatch, *, online: bool | None, pending: int, events_pending: int) -> Json:
+def health(
+    system: str,
+    watch: ChampionWatch,
+    *,
+    challenger: Challenger | None,
+    online: bool | None,
+    pending: int,
+    events_pending: int,
+) -> Json:
     """Health of the service; `degraded` while the newest champion is refused or the online store is away."""
     champion = watch.current
     whole = champion is not None and watch.error is None and online is not False
@@ -23,10 +32,22 @@ def health(system: str, watch: ChampionWatch, *, online: bool | None, pending: i
         "system": system,
         "bundle": champion.bundle.hash if champion else None,
         "model_version": champion.model_version if champion else None,
+        "challenger": trial_of(challenger) if challenger else None,
         "refused_swap": watch.error,
         "online_store": {True: "available", False: "unavailable", None: "not asked yet"}[online],
         "log_pending": pending,
         "events_pending": events_pending,
+    }
+
+
+def trial_of(challenger: Challenger) -> Json:
+    """The bundle under trial and whom it answers: a share of the entities, or nobody in the shadow."""
+    bundle = challenger.bundle
+    return {
+        "bundle": bundle.bundle.hash,
+        "model_version": bundle.model_version,
+        "share": 0.0 if challenger.is_shadow else challenger.share,
+        "shadow": challenger.is_shadow,
     }
 
 
@@ -58,8 +79,7 @@ def model_card(champion: Champion) -> Json:
 def docs_page(document: Json) -> bytes:
     """The OpenAPI document as one HTML page without scripts or anything from elsewhere."""
     routes = "".join(
-        f"<tr><td>{method.upper()}<td><a href='{html.escape(path)}'>{html.escape(path)}</a>"
-        f"<td>{html.escape(operation['summary'])}"
+        f"<tr><td>{method.upper()}<td>{_path_cell(method, html.escape(path))}<td>{html.escape(operation['summary'])}"
         for path, operations in document["paths"].items()
         for method, operation in operations.items()
     )
@@ -76,6 +96,11 @@ def docs_page(document: Json) -> bytes:
         "<h2>Features a request may give</h2>"
         f"<table><tr><th>Feature<th>Type<th>Unit<th>Range<th>Description{features}</table>"
     ).encode()
+
+
+def _path_cell(method: str, path: str) -> str:
+    # A browser follows a link by GET, which the other paths refuse.
+    return f"<a href='{path}'>{path}</a>" if method == "get" else path
 
 
 def _feature_line(name: str, rules: Json) -> str:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from forecastle.contract.column import Column
 from forecastle.contract.errors import did_you_mean
 from forecastle.contract.request import Violation, check_value, shown
-from forecastle.contract.system import Column
 from forecastle.serve.receipt import iso, microseconds
 from forecastle.serve.refusal import Refusal, broken_contract
 

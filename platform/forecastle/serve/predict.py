@@ -103,7 +103,7 @@ class Predictor:
         self.metrics.predicted(resolution, now_us=now_us, seconds=self.timer() - started)
         challenger = self.challenger()
         if challenger is not None and challenger.is_shadow:
-            self.shadows.add(lambda: self._shadowed(request, challenger.bundle, stored, now_us))
+            self._add_shadow(request, challenger.bundle, stored, now_us)
         return receipt(stored)
 
     def routed(
@@ -122,6 +122,10 @@ class Predictor:
             except Exception as error:  # noqa: BLE001  a bundle under trial may fail in any way
                 self.metrics.challenger_failed(type(error).__name__)
         return self.made(request, champion, now_us=now_us, started=started)
+
+    def _add_shadow(self, request: PredictRequest, bundle: Champion, answer: Prediction, now_us: int) -> None:
+        if not self.shadows.add(lambda: self._shadowed(request, bundle, answer, now_us)):
+            self.metrics.shadow_dropped()
 
     async def _shadowed(self, request: PredictRequest, bundle: Champion, answer: Prediction, now_us: int) -> Prediction:
         """What the challenger would have said, logged beside the answer under a request id of its own."""

@@ -7,7 +7,7 @@ Does not belong here: reading the log, outcomes (`learn/live.py`), drawing. Not 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ import pandas as pd
 
 from forecastle.contract.decision import PREDICT_AT
 from forecastle.contract.errors import BundleError, DecisionError
+from forecastle.serve.challenger import SHADOW
 from forecastle.serve.champion import Champion
 from forecastle.serve.receipt import moment
 from forecastle.store.prediction_log import Prediction
@@ -26,6 +27,8 @@ SHADOW_COLUMNS: Final = {
     "probability": "float64", "candidate": "str", "candidate_probability": "float64",
     "decision_json": "str", "candidate_decision_json": "str", "not_answered": "str",
 }  # fmt: skip
+
+PAIR_COLUMNS: Final = {"prediction_id": "str", "champion": "float64", "challenger": "float64", "is_said": "bool"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,38 @@ def summary(table: pd.DataFrame) -> ShadowSummary:
         largest_difference=float(absolute.max()),
         decisions_changed=int((answered["decision_json"] != answered["candidate_decision_json"]).sum()),
     )
+
+
+def paired_answers(predictions: Sequence[Prediction], *, champion: Champion, challenger: Champion) -> pd.DataFrame:
+    """What two bundles say to the same requests: one row a logged answer, columns `PAIR_COLUMNS`.
+
+    Where a bundle answered, or spoke in the shadow of an answer, that number is taken; else it is asked afterwards,
+    with the logged features. `is_said`: the challenger spoke then. Answers that one of them cannot give are left out.
+    """
+    ours = challenger.bundle.hash
+    said = {shadowed_id(p): p.probability for p in predictions if p.variant == SHADOW and p.bundle == ours}
+    rows = []
+    for p in predictions:
+        if p.variant == SHADOW:
+            continue
+        first = p.probability if p.bundle == champion.bundle.hash else _probability(p, champion)
+        spoke = p.probability if p.bundle == ours else said.get(p.prediction_id)
+        second = _probability(p, challenger) if spoke is None else spoke
+        rows.append((p.prediction_id, first, second, spoke is not None))
+    pairs = pd.DataFrame(rows, columns=list(PAIR_COLUMNS)).astype(PAIR_COLUMNS)
+    return pairs.dropna().reset_index(drop=True)
+
+
+def shadowed_id(prediction: Prediction) -> str:
+    """The id of the answer in whose shadow a prediction was made; its own for an answer."""
+    if prediction.variant != SHADOW:
+        return prediction.prediction_id
+    return prediction.request_id.removeprefix(f"{SHADOW}:")
+
+
+def _probability(prediction: Prediction, bundle: Champion) -> float:
+    found = _answered(prediction, bundle)
+    return np.nan if isinstance(found, str) else found[1]
 
 
 def _shadowed(prediction: Prediction, candidate: Champion) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from forecastle.contract.system import Feature
+from forecastle.contract.column import Feature
 from forecastle.serve.refusal import STATUS_OF_CODE
 
 Json = dict[str, Any]
@@ -158,6 +158,7 @@ SCHEMAS: Final[dict[str, Json]] = {
         system=TEXT,
         bundle=_MAYBE_TEXT,
         model_version=_MAYBE_TEXT,
+        challenger={"type": ["object", "null"], "description": "The bundle under trial and its share of the entities."},
         refused_swap=_MAYBE_TEXT,
         online_store={"type": "string"},
         log_pending=_COUNT,

@@ -15,7 +15,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from forecastle.contract.system import Source
+from forecastle.contract.source import Source
 from forecastle.measure.clocks import ClockGap, ahead_rows, clock_gap
 from forecastle.store.delta_log import TableName, TableVersion
 from forecastle.store.sql import column_list, quote_ident

@@ -12,8 +12,9 @@ from typing import Final
 
 import duckdb
 
+from forecastle.contract.column import Column
 from forecastle.contract.load import LoadedSystem
-from forecastle.contract.system import Column, Entity, FeatureView
+from forecastle.contract.system import Entity, FeatureView
 from forecastle.store.delta_log import TableName, TableVersion
 from forecastle.store.rules import broken_rules
 from forecastle.store.selects import Tables, publish_select

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from forecastle.contract.system import Column, Entity, Label
+from forecastle.contract.column import Column
+from forecastle.contract.system import Entity, Label
 from forecastle.store.delta_log import TableName, TableVersion
 from forecastle.store.feature_views import contract_audit, unique_audit
 from forecastle.store.selects import Tables, publish_select

@@ -13,7 +13,7 @@ from typing import Final
 
 import duckdb
 
-from forecastle.contract.system import Column
+from forecastle.contract.column import Column
 from forecastle.store.sql import SQL_TYPE, quote_ident, quote_text
 
 _INTEGER: Final = r"U?(TINY|SMALL)INT|U?INTEGER|BIGINT"

@@ -21,7 +21,7 @@ import sqlalchemy
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from forecastle.contract.errors import SourceError
-from forecastle.contract.system import Source
+from forecastle.contract.source import Source
 from forecastle.store.source_files import source_paths
 
 CHUNK_ROWS: Final = 50_000

@@ -16,8 +16,9 @@ from typing import Final
 
 import duckdb
 
+from forecastle.contract.column import Column
 from forecastle.contract.errors import SourceError, did_you_mean
-from forecastle.contract.system import Column, Source
+from forecastle.contract.source import Source
 from forecastle.store.rules import takes
 from forecastle.store.sql import SQL_TYPE, describe, is_zoned, quote_ident, quote_text
 from forecastle.store.table_file import file_sha256

@@ -16,8 +16,9 @@ from typing import Final
 
 import duckdb
 
+from forecastle.contract.column import Column
 from forecastle.contract.errors import SourceError
-from forecastle.contract.system import Column, KnownAt, KnownFrom, Source
+from forecastle.contract.source import KnownAt, KnownFrom, Source
 from forecastle.store.delta_log import TableName, TableVersion
 from forecastle.store.rules import describe_violation, rule_case
 from forecastle.store.source_files import (

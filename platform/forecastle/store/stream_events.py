@@ -14,8 +14,9 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from forecastle.contract.column import Column
 from forecastle.contract.request import check_value, shown
-from forecastle.contract.system import ARRIVED_AT, Column, KnownAt, Source
+from forecastle.contract.source import ARRIVED_AT, KnownAt, Source
 from forecastle.store.stream_log import DeadLetter, StreamRow
 
 BODY_BYTES_MAX: Final = 1 << 20

@@ -15,7 +15,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka import Message as KafkaMessage
 
 from forecastle.contract.errors import StoreError
-from forecastle.contract.system import Kafka, Variable
+from forecastle.contract.source import Kafka, Variable
 from forecastle.store.stream_inputs import Taken
 
 ANSWER_SECONDS: Final = 10.0

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.json
 
 from forecastle.contract.errors import SourceError
-from forecastle.contract.system import Source
+from forecastle.contract.source import Source
 from forecastle.store.crash import CrashHook, no_crash
 from forecastle.store.delta_log import NO_VERSION, TableName, TableVersion
 from forecastle.store.sources import QUARANTINE_COLUMNS, TIMES, Ingested, SourceRead

@@ -335,8 +335,9 @@ class Warehouse:
         """What a written file holds, after every audit found nothing; its number and facts are not given yet."""
         rows = f"SELECT * FROM read_parquet({sql.quote_text(str(temp))})"
         engine.execute(f"CREATE OR REPLACE TEMP VIEW {_DRAFT} AS {rows}")
-        with ThreadPoolExecutor(1) as beside:
+        with ThreadPoolExecutor(2) as beside:
             digest = beside.submit(file_sha256, temp)
+            beside.submit(flush, temp)  # the disk works meanwhile; what counts is the flush before the rename
             problems = [problem for audit in audits for problem in audit(engine, _DRAFT)]
             if problems:
                 listed = "\n".join(f"  {problem}" for problem in problems)

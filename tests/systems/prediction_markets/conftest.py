@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from forecastle.contract.load import LoadedSystem, load_system
-from forecastle.contract.system import KnownFrom, Source
+from forecastle.contract.source import KnownFrom, Source
 from forecastle.store.delta_log import TableVersion
 from forecastle.store.feature_views import publish_view
 from forecastle.store.sources import ingest, read_source
