@@ -170,9 +170,7 @@ def _both(y: Array, p: Array) -> object:
 def _peer_parts(y: Array, p: Array) -> object:
     recalibrated = IsotonicRegression().fit_transform(p, y)
     constant = np.full_like(p, y.mean())
-    return [
-        [score(y, f) for f in (p, recalibrated, constant)] for score in (brier_score_loss, sklearn_log_loss)
-    ]
+    return [[score(y, f) for f in (p, recalibrated, constant)] for score in (brier_score_loss, sklearn_log_loss)]
 
 
 def _peer_slope(y: Array, p: Array) -> object:
