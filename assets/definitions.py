@@ -11,7 +11,7 @@ from functools import cache
 
 import dagster as dg
 
-from assets.factory import build_system
+from assets.factory import build_system, shared_sensors
 from forecastle.contract.load import LoadedSystem, discover, load_system
 from resources.environment import resources_from, system_folders, without_telemetry
 
@@ -26,5 +26,9 @@ def systems() -> tuple[LoadedSystem, ...]:
 def defs() -> dg.Definitions:
     """Everything Dagster shows."""
     without_telemetry(os.environ)
-    shared = dg.Definitions(resources=resources_from(os.environ), executor=dg.in_process_executor)
+    shared = dg.Definitions(
+        resources=resources_from(os.environ),
+        executor=dg.in_process_executor,
+        sensors=shared_sensors(systems()),
+    )
     return dg.Definitions.merge(shared, *(build_system(system) for system in systems()))

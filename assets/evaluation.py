@@ -1,11 +1,13 @@
-"""`evaluation/*`, `calibration/*`, `comparison`: what each model is worth on rows it never saw.
+"""`evaluation/*`, `calibration/*`: what each model is worth on rows it never saw.
 
-Belongs here: the three kinds that read a model's test rows.
-Does not belong here: statistics (`forecastle.measure`), pictures (`forecastle.draw`).
+Belongs here: the two kinds that read a model's test rows.
+Does not belong here: all models beside each other (`comparison.py`), statistics (`forecastle.measure`), pictures (`forecastle.draw`).
 """
 
+from typing import Any
+
 import dagster as dg
-import pandas as pd
+import numpy as np
 
 from assets.champion import champion_bundle
 from assets.describe import attributes, key, told_plainly, version_metadata
@@ -15,6 +17,7 @@ from forecastle.draw.markdown import markdown_table
 from forecastle.learn.build import evaluate_test
 from forecastle.learn.calibration import calibration_of, write_report
 from forecastle.learn.evaluate import Evaluation, table_of
+from forecastle.learn.leaderboard import against_baseline
 from forecastle.learn.score import score_rows
 from resources.platform import Platform
 
@@ -34,18 +37,24 @@ def build_evaluation(system: LoadedSystem, model: str) -> dg.AssetsDefinition:
     )
     def evaluation_asset(platform: Platform) -> dg.MaterializeResult:
         with told_plainly():
-            evaluation = evaluate(platform, system, model)
-            version = platform.warehouse().publish(f"{system.name}/evaluation/{model}", evaluation.scores)
-        metadata = {
-            "scores": dg.MetadataValue.md(markdown_table(evaluation.scores)),
-            "comparisons": dg.MetadataValue.md(markdown_table(table_of(evaluation.comparisons))),
-            **{
-                name: value for name, value in evaluation.metrics().items() if "." in name and abs(value) < float("inf")
-            },
-        }
-        return dg.MaterializeResult(metadata={**version_metadata(version), **metadata})
+            return dg.MaterializeResult(metadata=evaluated(platform, system, model))
 
     return evaluation_asset
+
+
+def evaluated(platform: Platform, system: LoadedSystem, model: str) -> dict[str, Any]:
+    """Evaluate one model and publish its scores; returns what the UI shows of them."""
+    evaluation = evaluate(platform, system, model)
+    version = platform.warehouse().publish(
+        f"{system.name}/evaluation/{model}", evaluation.scores, facts={"against_baseline": against_baseline(evaluation)}
+    )
+    numbers = {name: value for name, value in evaluation.metrics().items() if "." in name and abs(value) < float("inf")}
+    return {
+        **version_metadata(version),
+        "scores": dg.MetadataValue.md(markdown_table(evaluation.scores)),
+        "comparisons": dg.MetadataValue.md(markdown_table(table_of(evaluation.comparisons))),
+        **numbers,
+    }
 
 
 def build_calibration(system: LoadedSystem, model: str) -> dg.AssetsDefinition:
@@ -65,41 +74,27 @@ def build_calibration(system: LoadedSystem, model: str) -> dg.AssetsDefinition:
     )
     def calibration_asset(platform: Platform) -> dg.MaterializeResult:
         with told_plainly():
-            version = platform.warehouse().resolve(f"{system.name}/models/{model}")
-            report = calibration_of(system, platform.warehouse().frame(version))
-            folder = platform.layout.reports / system.name / f"calibration-{model}"
-            page = write_report(report, folder, title=f"{system.name} / {model}", facts=version.facts)
-            platform.tracking().log_report(version.facts["mlflow_run_id"], folder)
-        check = miscalibration_result(system, asset_key, report, sentence="")
-        metadata = {**report_metadata(report), "report": dg.MetadataValue.path(str(page))}
-        return dg.MaterializeResult(metadata=metadata, check_results=[check])
+            return calibrated(platform, system, model, asset_key=asset_key)
 
     return calibration_asset
 
 
-def build_comparison(system: LoadedSystem) -> dg.AssetsDefinition:
-    """All models of a system in one table, best Brier first."""
-    models = list(system.declaration.models)
+def calibrated(platform: Platform, system: LoadedSystem, model: str, *, asset_key: dg.AssetKey) -> dg.MaterializeResult:
+    """The calibration report of one model's newest test rows, left as a page and in its MLflow run."""
+    version = platform.warehouse().resolve(f"{system.name}/models/{model}")
+    report = calibration_of(system, platform.warehouse().frame(version))
+    folder = platform.layout.reports / system.name / f"calibration-{model}"
+    page = write_report(report, folder, title=f"{system.name} / {model}", facts=version.facts)
+    platform.tracking().log_report(version.facts["mlflow_run_id"], folder)
+    check = miscalibration_result(system, asset_key, report, sentence="")
+    metadata = {**report_metadata(report), "report": dg.MetadataValue.path(str(page))}
+    return dg.MaterializeResult(metadata=metadata, check_results=[check])
 
-    @dg.asset(
-        **attributes(
-            system,
-            "comparison",
-            description="Every model, the baseline and the champion in one table, best Brier first.",
-            kinds={"python"},
-            deps=[key(system, "evaluation", model) for model in models],
-        )
-    )
-    def comparison_asset(platform: Platform) -> dg.MaterializeResult:
-        with told_plainly():
-            warehouse = platform.warehouse()
-            scores = {model: warehouse.frame(f"{system.name}/evaluation/{model}") for model in models}
-            table = compared(scores)
-            version = warehouse.publish(f"{system.name}/comparison/all", table)
-        metadata = {**version_metadata(version), "table": dg.MetadataValue.md(markdown_table(table))}
-        return dg.MaterializeResult(metadata=metadata)
 
-    return comparison_asset
+def measured(platform: Platform, system: LoadedSystem, model: str) -> dict[str, Any]:
+    """What the UI shows of one model's calibration, without the page and its many pictures."""
+    rows = platform.warehouse().frame(f"{system.name}/models/{model}")
+    return report_metadata(calibration_of(system, rows))
 
 
 def evaluate(platform: Platform, system: LoadedSystem, model: str) -> Evaluation:
@@ -107,11 +102,6 @@ def evaluate(platform: Platform, system: LoadedSystem, model: str) -> Evaluation
     rows = platform.warehouse().frame(f"{system.name}/models/{model}")
     champion = champion_bundle(platform, system)
     forecast = None if champion is None else score_rows(champion, rows).probability
+    if forecast is not None and np.isnan(forecast).any():
+        forecast = None  # it has no model for some of these rows, so it cannot be compared on them
     return evaluate_test(system, rows, rows["probability"].to_numpy(), champion=forecast)
-
-
-def compared(scores: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """One row a forecaster: each model under its name; baseline and champion once."""
-    tables = [frame.assign(forecaster=frame["forecaster"].replace("model", name)) for name, frame in scores.items()]
-    overall = pd.concat(tables, ignore_index=True).query("slice == 'all'").drop_duplicates("forecaster")
-    return overall.sort_values("brier", kind="stable").reset_index(drop=True)

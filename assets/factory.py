@@ -6,12 +6,17 @@ Does not belong here: what each of them is (one file a kind), policies (`describ
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import dagster as dg
 
-from assets.automation import build_job, build_schedule, build_sensor
+from assets.alerts import build_alerts, build_alerts_sensor, build_delivery, build_run_failures
+from assets.automation import build_job, build_schedule
 from assets.backtest import build_backtest
+from assets.comparison import build_comparison
 from assets.drift import build_drift
-from assets.evaluation import build_calibration, build_comparison, build_evaluation
+from assets.evaluation import build_calibration, build_evaluation
+from assets.ensemble import build_ensemble
 from assets.features import build_features, build_online
 from assets.live import (
     build_drift_of_predictions,
@@ -19,6 +24,7 @@ from assets.live import (
     build_live_performance,
     build_outcomes,
 )
+from assets.matrix import build_group, groups_of
 from assets.models import build_model_asset
 from assets.parity import build_parity
 from assets.predictions import build_batch_predictions, build_predictions
@@ -27,6 +33,7 @@ from assets.rollout import build_rollout, build_shadow
 from assets.sources import build_source
 from assets.training_set import build_training_set
 from forecastle.contract.load import LoadedSystem
+from forecastle.learn.combine import asks_for_ensemble
 
 
 def build_system(system: LoadedSystem) -> dg.Definitions:
@@ -43,10 +50,13 @@ def build_system(system: LoadedSystem) -> dg.Definitions:
             build_training_set(system),
             *(
                 build(system, name)
-                for name in declared.models
+                for name, model in declared.models.items()
+                if model.group is None
                 for build in (build_model_asset, build_evaluation, build_calibration)
             ),
+            *(asset for group in groups_of(system) for asset in build_group(group)),
             build_comparison(system),
+            *([build_ensemble(system)] if asks_for_ensemble(system) else []),
             build_promotion(system),
             build_bento_asset(system),
             build_drift(system),
@@ -59,8 +69,14 @@ def build_system(system: LoadedSystem) -> dg.Definitions:
             build_live_performance(system),
             build_live_calibration(system),
             build_drift_of_predictions(system),
+            build_alerts(system),
         ],
         jobs=[job],
         schedules=[build_schedule(system, job)],
-        sensors=[build_sensor(system)],
+        sensors=[build_alerts_sensor(system)],
     )
+
+
+def shared_sensors(systems: Sequence[LoadedSystem]) -> list[dg.SensorDefinition]:
+    """Sensors that look after all systems at once."""
+    return [build_run_failures(systems), build_delivery()]

@@ -4,6 +4,7 @@ Belongs here: the asset and the check that its bundle loads and gives its golden
 Does not belong here: training (`forecastle.learn`).
 """
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -14,8 +15,9 @@ from assets.describe import attributes, key, told_plainly
 from forecastle.contract.load import LoadedSystem
 from forecastle.draw.images import markdown_image
 from forecastle.draw.importance import importance_bars
-from forecastle.learn.build import BuiltModel, TrainingSetIdentity, build_model, test_rows
+from forecastle.learn.build import BuiltModel, TrainingSetIdentity, build_model, model_rows, test_rows
 from forecastle.learn.bundle import load_bundle
+from forecastle.learn.choose import held_out_rows
 from forecastle.learn.golden import golden_faults
 from resources.platform import Platform
 
@@ -35,26 +37,37 @@ def build_model_asset(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
             deps=[key(system, "training_set")],
             metadata={"estimator": declared.estimator, "features": ", ".join(system.declaration.model_features(name))},
         ),
-        check_specs=[
-            dg.AssetCheckSpec(
-                "bundle_loads",
-                asset=asset_key,
-                blocking=True,
-                description="The bundle gives its golden rows, bit for bit.",
-            )
-        ],
+        check_specs=[bundle_loads_spec(asset_key)],
     )
     def model_asset(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
         with told_plainly():
-            built = train(platform, system, name, run_id=context.run.run_id)
-            folder = platform.layout.bundles(system.name) / built.bundle
-            faults = golden_faults(load_bundle(folder, expected_hash=built.bundle))
-        check = dg.AssetCheckResult(
-            asset_key=asset_key, check_name="bundle_loads", passed=not faults, metadata={"faults": list(faults)}
-        )
-        return dg.MaterializeResult(metadata=_metadata(built), check_results=[check])
+            return trained_result(platform, system, name, asset_key=asset_key, run_id=context.run.run_id)
 
     return model_asset
+
+
+def bundle_loads_spec(asset_key: dg.AssetKey) -> dg.AssetCheckSpec:
+    """What the check promises."""
+    description = "The bundle gives its golden rows, bit for bit."
+    return dg.AssetCheckSpec("bundle_loads", asset=asset_key, blocking=True, description=description)
+
+
+def trained_result(
+    platform: Platform, system: LoadedSystem, name: str, *, asset_key: dg.AssetKey, run_id: str
+) -> dg.MaterializeResult:
+    """Train one model and prove that its bundle loads."""
+    built = train(platform, system, name, run_id=run_id)
+    faults = bundle_faults(platform, system, built)
+    check = dg.AssetCheckResult(
+        asset_key=asset_key, check_name="bundle_loads", passed=not faults, metadata={"faults": list(faults)}
+    )
+    return dg.MaterializeResult(metadata=model_metadata(built), check_results=[check])
+
+
+def bundle_faults(platform: Platform, system: LoadedSystem, built: BuiltModel) -> tuple[str, ...]:
+    """What the bundle on disk does not give again of its golden rows."""
+    folder = platform.layout.bundles(system.name) / built.bundle
+    return golden_faults(load_bundle(folder, expected_hash=built.bundle))
 
 
 def train(platform: Platform, system: LoadedSystem, name: str, *, run_id: str) -> BuiltModel:
@@ -70,9 +83,26 @@ def train(platform: Platform, system: LoadedSystem, name: str, *, run_id: str) -
         trained_at=platform.clock(),
         dagster_run_id=run_id,
     )
-    facts = {"bundle": built.bundle, "model_version": built.model_version, "mlflow_run_id": built.mlflow_run_id}
-    platform.warehouse().publish(f"{system.name}/models/{name}", test_rows(frame, built), facts=facts)
+    publish_model(platform, system, built, frame, identity=identity)
     return built
+
+
+def publish_model(
+    platform: Platform, system: LoadedSystem, built: BuiltModel, frame: pd.DataFrame, *, identity: TrainingSetIdentity
+) -> None:
+    """Publish what a model says of its test rows, and what it said of training rows that it had not seen."""
+    facts = {
+        "bundle": built.bundle,
+        "model_version": built.model_version,
+        "mlflow_run_id": built.mlflow_run_id,
+        "training_set_hash": identity.content_hash,
+        "importances": json.dumps(built.trained.importances.to_dict("list")),
+    }
+    warehouse = platform.warehouse()
+    held_out = held_out_rows(system, built.trained, frame).assign(bundle=built.bundle)
+    warehouse.publish(f"{system.name}/held_out/{built.name}", held_out, facts=facts)
+    rows = test_rows(model_rows(system, built.name, frame), built)
+    warehouse.publish(f"{system.name}/models/{built.name}", rows, facts=facts)
 
 
 def read_training_set(platform: Platform, system: LoadedSystem) -> tuple[TrainingSetIdentity, pd.DataFrame]:
@@ -84,7 +114,8 @@ def read_training_set(platform: Platform, system: LoadedSystem) -> tuple[Trainin
     return identity, warehouse.frame(version)
 
 
-def _metadata(built: BuiltModel) -> dict[str, Any]:
+def model_metadata(built: BuiltModel) -> dict[str, Any]:
+    """What the UI shows of a model: its bundle, how it was made, what it looks at, its card."""
     trained = built.trained
     picture = markdown_image(importance_bars(trained.importances), label="Share of gain")
     return {

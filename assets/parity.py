@@ -10,6 +10,7 @@ from datetime import datetime
 import dagster as dg
 
 from assets.describe import attributes, key, told_plainly
+from assets.gates import TABLES, feature_tables
 from forecastle.contract.feature_set import FeatureSet
 from forecastle.contract.load import LoadedSystem
 from forecastle.draw.markdown import markdown_table
@@ -54,6 +55,7 @@ def build_parity(system: LoadedSystem) -> dg.AssetsDefinition:
     def parity_asset(platform: Platform) -> dg.MaterializeResult:
         now = platform.clock()
         with told_plainly():
+            tables = feature_tables(platform, system)
             fed = fed_views(system, platform.layout)
             stands = compare_online(platform, system, online, now=now, fed=fed)
             served = compare_served(platform, system, now=now, fed=fed)
@@ -62,7 +64,7 @@ def build_parity(system: LoadedSystem) -> dg.AssetsDefinition:
             asset_key=asset_key, check_name="parity", passed=whole.ok, severity=dg.AssetCheckSeverity.ERROR,
             description=f"Online: {stands.sentence('values')} Served: {served.sentence('values')}",
             metadata={"compared": whole.compared, "behind": whole.behind, "ahead": whole.ahead,
-                      "differences": len(whole.differences)},
+                      "differences": len(whole.differences), TABLES: tables},
         )  # fmt: skip
         metadata = {
             "online": stands.sentence("values"),

@@ -7,77 +7,137 @@ Does not belong here: gates and registry (`forecastle.learn`), packing (`forecas
 from pathlib import Path
 
 import dagster as dg
+import pandas as pd
+from dagster import DagsterInstance
+from pydantic import Field
 
 from assets.champion import required_champion
 from assets.describe import attributes, key, told_plainly
-from assets.evaluation import evaluate
+from assets.comparison import candidate as chosen_candidate
+from assets.comparison import trained_keys
+from assets.gates import evidence_for
 from forecastle.contract.load import LoadedSystem
+from forecastle.draw.markdown import markdown_table
+from forecastle.learn.approval import approval_deadline, approve
+from forecastle.learn.evaluate import Evaluation
 from forecastle.learn.gates import Decision, decide
 from forecastle.learn.promote import Candidate, settle
+from forecastle.learn.registry import Promotion
 from forecastle.serve.packaging import build_bento
 from resources.platform import Platform
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
+class Approval(dg.Config):
+    """Run configuration of `promotion`: without it gates are applied, with it a person approves what waits."""
+
+    approved_by: str = Field(default="", description="Who approves; nothing is trained or judged again.")
+    bundle: str = Field(default="", description="Hash of the bundle, or its first digits; the one that waits if empty.")
+    reason: str = Field(default="", description="Why, kept for ever.")
+
+
 def build_promotion(system: LoadedSystem) -> dg.AssetsDefinition:
     """Gates decide whether the best model of this training becomes champion; the decision is kept for ever."""
     asset_key = key(system, "promotion")
-    models = list(system.declaration.models)
+    manual = system.declaration.promote.approval == "manual"
 
     @dg.asset(
         **attributes(
             system,
             "promotion",
-            description="Gates, the recorded decision, and the champion that answers from now on.",
+            description="Gates, the recorded decision, and the champion that answers from now on."
+            + (" A named person approves: materialise with approved_by in the run configuration." if manual else ""),
             kinds={"mlflow", "sqlite"},
             deps=[
                 key(system, "comparison"),
                 key(system, "parity"),
-                *(key(system, kind, model) for kind in ("models", "calibration") for model in models),
+                *trained_keys(system),
             ],
         ),
         check_specs=[dg.AssetCheckSpec("gates", asset=asset_key, description="Every gate passed.")],
     )
-    def promotion_asset(platform: Platform) -> dg.MaterializeResult:
+    def promotion_asset(
+        context: dg.AssetExecutionContext, platform: Platform, config: Approval
+    ) -> dg.MaterializeResult:
         with told_plainly():
-            registry = platform.registry()
-            before = registry.champion(system.name)
-            candidate, decision = propose(platform, system)
-            settled = settle(
-                candidate[0], decision, candidate[1], registry=registry, tracking=platform.tracking(),
-                bundles=platform.layout.bundles(system.name), pointer=platform.layout.champion(system.name),
-                expected=before,
-            )  # fmt: skip
-        champion = settled or before
-        check = dg.AssetCheckResult(
-            asset_key=asset_key, check_name="gates", passed=decision.promote,
-            severity=dg.AssetCheckSeverity.WARN, description=decision.reasons[0],
-            metadata={g.gate: g.reason for g in decision.gates},
-        )  # fmt: skip
-        metadata = {
-            "promoted": decision.promote,
-            "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in decision.reasons)),
-            "candidate": candidate[0].bundle,
-            "champion": champion.bundle if champion else "none",
-            "model_version": champion.model_version if champion else "none",
-        }
-        return dg.MaterializeResult(metadata=metadata, check_results=[check])
+            if config.approved_by or config.bundle:
+                return approved(platform, system, config, asset_key=asset_key)
+            return judged(platform, system, context.instance, asset_key=asset_key)
 
     return promotion_asset
 
 
-def propose(platform: Platform, system: LoadedSystem):  # noqa: ANN201
-    """The model with the lowest Brier, its evaluation, and what the gates say of it."""
-    found = []
-    for model in system.declaration.models:
-        facts = platform.warehouse().resolve(f"{system.name}/models/{model}").facts
-        evaluation = evaluate(platform, system, model)
-        candidate = Candidate(system.name, model, facts["bundle"], facts["model_version"])
-        found.append((evaluation.value("model", "brier"), candidate, evaluation))
-    _, candidate, evaluation = min(found, key=lambda item: item[0])
-    decision: Decision = decide(evaluation, system.declaration.gates)
-    return (candidate, evaluation), decision
+def judged(
+    platform: Platform, system: LoadedSystem, instance: DagsterInstance, *, asset_key: dg.AssetKey
+) -> dg.MaterializeResult:
+    """Apply the gates to the best model and record what they say; promote it, or let it wait for a person."""
+    registry, now = platform.registry(), platform.clock()
+    before = registry.champion(system.name)
+    candidate, evaluation, decision = propose(platform, system, instance)
+    deadline = approval_deadline(system.declaration.promote, now=now)
+    settled = settle(
+        candidate, decision, evaluation, registry=registry, tracking=platform.tracking(),
+        bundles=platform.layout.bundles(system.name), pointer=platform.layout.champion(system.name),
+        expected=before, expires_at=deadline,
+    )  # fmt: skip
+    champion = settled or before
+    check = dg.AssetCheckResult(
+        asset_key=asset_key, check_name="gates", passed=decision.promote,
+        severity=dg.AssetCheckSeverity.WARN, description=decision.reasons[0],
+        metadata={g.gate: g.reason for g in decision.gates},
+    )  # fmt: skip
+    waits = f"waits for approval until {deadline:%Y-%m-%d %H:%M} UTC" if deadline and decision.promote else "no"
+    metadata = {
+        "promoted": settled is not None,
+        "awaits_approval": waits,
+        "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in decision.reasons)),
+        "evidence": dg.MetadataValue.md(markdown_table(pd.DataFrame(decision.evidence).drop(columns="reason"))),
+        "candidate": candidate.bundle,
+    }
+    return dg.MaterializeResult(metadata=metadata | _champion(champion), check_results=[check])
+
+
+def approved(
+    platform: Platform, system: LoadedSystem, config: Approval, *, asset_key: dg.AssetKey
+) -> dg.MaterializeResult:
+    """A named person lets the bundle that waits become champion."""
+    made = approve(
+        system.name,
+        bundle=config.bundle or None,
+        by=config.approved_by,
+        reason=config.reason,
+        declared=system.declaration.promote,
+        registry=platform.registry(),
+        tracking=platform.tracking(),
+        bundles=platform.layout.bundles(system.name),
+        pointer=platform.layout.champion(system.name),
+        now=platform.clock(),
+    )
+    told = f"approved by {made.approved_by}" + (f": {made.reason}" if made.reason else "")
+    check = dg.AssetCheckResult(asset_key=asset_key, check_name="gates", passed=True, description=told)
+    metadata = {"promoted": True, "awaits_approval": "no", "reasons": told, "candidate": made.bundle}
+    return dg.MaterializeResult(metadata=metadata | _champion(made), check_results=[check])
+
+
+def propose(
+    platform: Platform, system: LoadedSystem, instance: DagsterInstance
+) -> tuple[Candidate, Evaluation, Decision]:
+    """The chosen candidate, its evaluation, and what the gates say of it."""
+    candidate, evaluation = chosen_candidate(platform, system)
+    rows = platform.warehouse().frame(f"{system.name}/models/{candidate.model}")
+    measured = evidence_for(candidate, rows, platform=platform, system=system, instance=instance)
+    return candidate, evaluation, decide(evaluation, system.declaration.gates, measured=measured)
+
+
+def _champion(champion: Promotion | None) -> dict[str, str]:
+    if champion is None:
+        return {"champion": "none", "model_version": "none", "approved_by": "nobody"}
+    return {
+        "champion": champion.bundle,
+        "model_version": champion.model_version,
+        "approved_by": champion.approved_by,
+    }
 
 
 def build_bento_asset(system: LoadedSystem) -> dg.AssetsDefinition:

@@ -12,6 +12,7 @@ import dagster as dg
 from assets.describe import attributes, key, told_plainly, version_metadata
 from forecastle.contract.errors import LearnError
 from forecastle.contract.load import LoadedSystem
+from forecastle.learn.approval import approval_deadline
 from forecastle.learn.gates import Decision
 from forecastle.learn.promote import Candidate, settle
 from forecastle.learn.registry import Promotion
@@ -176,6 +177,7 @@ def _promote(
         pointer=platform.layout.champion(system.name),
         expected=champion,
         approved_by="rollout",
+        expires_at=approval_deadline(system.declaration.promote, now=platform.clock()),
     )
 
 

@@ -7,6 +7,8 @@ Does not belong here: anything that happens when this is imported; definitions c
     FORECASTLE_DATA      folder of source files; without it each system's simulator writes one
     FORECASTLE_SYSTEMS   further folders of systems, separated like PATH
     FORECASTLE_ONLINE_URL  redis://… of the online store (default: a file in the home folder); read when it is opened
+    FORECASTLE_ALERT_TARGETS  Apprise addresses that are told of alerts, spaces between them; read when they are told
+    FORECASTLE_UI_URL    address of the Dagster UI, for links in alerts (forecastle up sets it)
     FORECASTLE_NOW       an instant with zone from which a replay clock starts (default: the system's clock)
     FORECASTLE_CRASH_AT  for tests of faults: point[:signal[:nth]] at which this process is killed (default: none)
 """

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import dagster as dg
 
-from forecastle.contract.clock import Clock, clock_from
+from forecastle.contract.clock import Clock, clock_from, system_clock
 from forecastle.contract.load import LoadedSystem
 from forecastle.learn.registry import Registry
 from forecastle.learn.tracking import Tracking
+from forecastle.store.alert_outbox import AlertOutbox
+from forecastle.store.alert_targets import AlertTargets, read_targets
 from forecastle.store.alerts import AlertLog
 from forecastle.store.crash import crash_hook, no_crash
 from forecastle.store.home import Home
@@ -81,10 +83,23 @@ class Platform(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 
 class Alerts(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """The alert log."""
+    """The alert log, who is told of what is in it, and what they have yet to be told."""
 
     platform: dg.ResourceDependency[Platform]
 
     def log(self) -> AlertLog:
         """Open the log."""
-        return AlertLog(self.platform.layout.alerts, clock=self.platform.clock)
+        quiet_period = self.targets().quiet_period
+        return AlertLog(self.platform.layout.alerts, clock=self.platform.clock, quiet_period=quiet_period)
+
+    def targets(self) -> AlertTargets:
+        """Who is told; an address may hold a password, so it is read when asked and kept nowhere."""
+        return read_targets(self.platform.layout.alert_targets, variables())
+
+    def outbox(self) -> AlertOutbox:
+        """What they have yet to be told; by the system's clock, since a target comes back in real time."""
+        return AlertOutbox(self.platform.layout.alerts, clock=system_clock)
+
+    def ui_url(self) -> str:
+        """Address of the Dagster UI for links, "" where nobody told it."""
+        return variables().get("FORECASTLE_UI_URL", "")

@@ -159,7 +159,7 @@ def _model_call(world: World) -> None:
     calls = 2_000
     timed = {
         "lightgbm.Booster.predict": lambda: world.booster.predict(matrix, num_threads=1),
-        "NativeBooster.predict_one": lambda: native.predict_one(row),
+        "NativeBooster.score_row": lambda: native.score_row(row),
         "Isotonic.apply_scalar": lambda: world.calibrator.apply_scalar(0.5),
     }
     rows = []

@@ -40,11 +40,11 @@ def unlogged() -> Any:
 def bare() -> Any:
     """The model behind a handler that checks and logs nothing: the limit of this machine."""
     from forecastle.learn.bundle import load_bundle
-    from forecastle.learn.native_booster import booster_of
+    from forecastle.learn.scorer import load_scorer
 
     folder = next((Path(os.environ["BENCH_HOME"]) / "bundles" / "bench").iterdir())
     bundle = load_bundle(folder, expected_hash=folder.name)
-    booster = booster_of(bundle)
+    scorer = load_scorer(bundle)
 
     async def handler(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -52,7 +52,7 @@ def bare() -> Any:
         body = b'{"status":"ready"}'
         if scope["method"] == "POST":
             given = json.loads((await receive())["body"])["features"]
-            raw = booster.predict_one([*given.values(), given["x00"]])
+            raw = scorer.score_row([*given.values(), given["x00"]])
             body = json.dumps({"probability": bundle.calibrator.apply_scalar(raw)}).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -16,7 +16,7 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.freshness import TimeWindowFreshnessPolicy
 
-from assets.factory import build_system
+from assets.factory import build_system, shared_sensors
 from forecastle.contract.load import discover, load_system
 from resources.environment import resources_from, system_folders
 
@@ -26,10 +26,11 @@ REWRITE = "python -m tests.assets.golden_graph --write"
 
 def built_in_definitions() -> dg.Definitions:
     """Definitions of the systems that ship with the platform."""
-    shared = dg.Definitions(resources=resources_from({}), executor=dg.in_process_executor)
-    return dg.Definitions.merge(
-        shared, *(build_system(load_system(folder)) for folder in discover(system_folders({})).values())
+    systems = [load_system(folder) for folder in discover(system_folders({})).values()]
+    shared = dg.Definitions(
+        resources=resources_from({}), executor=dg.in_process_executor, sensors=shared_sensors(systems)
     )
+    return dg.Definitions.merge(shared, *(build_system(system) for system in systems))
 
 
 def graph(definitions: dg.Definitions) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 from dagster._core.definitions.freshness import FreshnessState
 from dagster._core.test_utils import freeze_time, instance_for_test
 
-from assets.automation import alert_for, freshness_states
+from assets.alerts import Noticed, alert_for, freshness_states
 from forecastle.store.alerts import Alert
 from resources.platform import Alerts
 from tests.assets.conftest import Made
@@ -81,16 +81,16 @@ def test_the_schedule_asks_for_the_refresh(quiet: World) -> None:
 
 
 def test_a_failed_check_is_an_alert_once_for_each_change(quiet: World) -> None:
-    """FAIL raises one, FAIL again none, PASS none, WARN one, and FAIL after it another."""
+    """FAIL raises one, FAIL again none, PASS closes it, WARN opens one, and FAIL after it is worse."""
     watcher = Watcher(quiet)
     assert watcher.look() == []
     error, warn = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
     raised = []
     for passed, severity in [(False, error), (False, error), (True, error), (False, warn), (False, error)]:
         report(quiet, "event_time_freshness", passed=passed, severity=severity)
-        raised.append([alert.severity for alert in watcher.look()])
+        raised.append(["recovered" if a.kind == "recovered" else a.severity for a in watcher.look()])
         assert watcher.look() == [], "a second look at the same state has nothing new to say"
-    assert raised == [["error"], [], [], ["warn"], ["error"]]
+    assert raised == [["error"], [], ["recovered"], ["warn"], ["error"]]
 
 
 def test_an_alert_says_what_which_and_what_to_do(quiet: World) -> None:
@@ -133,11 +133,11 @@ def test_a_run_with_a_failed_check_is_seen(made: Made, quiet: World) -> None:
 @pytest.mark.parametrize("state", ["PASS", "UNKNOWN", "NOT_APPLICABLE"])
 def test_good_and_unknown_states_are_no_alert(state: str) -> None:
     """Nobody is woken because nothing is known yet."""
-    assert alert_for(NAME, "freshness:prediction_markets/bento", state) is None
+    assert alert_for(NAME, "freshness:prediction_markets/bento", Noticed(state)) is None
 
 
 def test_freshness_turns_into_alerts_by_dagsters_own_daemon(quiet: World, tmp_path: Path) -> None:
-    """The price table is materialised, grows older than 3 and than 7 days: one warning, one error, no repetition."""
+    """The price table is materialised, grows older than 3 and than 7 days: one warning, one error, one recovery."""
     from dagster._core.workspace.context import WorkspaceProcessContext
     from dagster._core.workspace.load_target import PythonFileTarget
     from dagster._daemon.freshness import FreshnessDaemon
@@ -154,9 +154,17 @@ def test_freshness_turns_into_alerts_by_dagsters_own_daemon(quiet: World, tmp_pa
                 if materialise:
                     instance.report_runless_asset_event(dg.AssetMaterialization(PRICES))
                 list(FreshnessDaemon().run_iteration(process))
-                state = freshness_states(instance, [PRICES])[f"freshness:{PRICES.to_user_string()}"]
-                found.append((state, [a.severity for a in watcher.look() if a.asset == PRICES.to_user_string()]))
-    assert found == [("PASS", []), ("PASS", []), ("WARN", ["warn"]), ("WARN", []), ("FAIL", ["error"]), ("PASS", [])]
+                state = freshness_states(instance, [PRICES])[f"freshness:{PRICES.to_user_string()}"].state
+                mine = [a for a in watcher.look() if a.asset == PRICES.to_user_string()]
+                found.append((state, [a.severity if a.kind != "recovered" else a.kind for a in mine]))
+    assert found == [
+        ("PASS", []),
+        ("PASS", []),
+        ("WARN", ["warn"]),
+        ("WARN", []),
+        ("FAIL", ["error"]),
+        ("PASS", ["recovered"]),
+    ]
     assert {state for state, _ in found} <= {state.value for state in FreshnessState}
 
 

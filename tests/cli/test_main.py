@@ -98,10 +98,10 @@ def test_history_tells_what_was_live_at_an_instant(forecastle: Forecastle, tmp_p
     none, one, two = answers.values()
     assert none == "No bundle was live.\n"
     assert one.splitlines() == [
-        "2026-06-01 00:00:00 UTC  version 1  bundle 0123456789ab  by gates",
+        "2026-06-01 00:00:00 UTC  lightgbm version 1  bundle 0123456789ab  by gates",
         "    reason of version 1",
     ]
-    assert two.startswith("2026-06-08 00:00:00 UTC  version 2")
+    assert two.startswith("2026-06-08 00:00:00 UTC  lightgbm version 2")
     everything = forecastle("history", "prediction_markets").stdout
     assert everything.index("version 2") < everything.index("version 1")
 

@@ -20,7 +20,7 @@ from forecastle.contract.decision import DecisionRule
 from forecastle.contract.errors import BundleError
 from forecastle.contract.push_view import PushView
 from forecastle.learn import native_booster
-from forecastle.learn.bundle import FILES, MANIFEST, MODEL, BundleParts, canonical_json, load_bundle, write_bundle
+from forecastle.learn.bundle import FILES, MANIFEST, BundleParts, canonical_json, load_bundle, write_bundle
 from forecastle.learn.golden import golden_faults
 from forecastle.measure.calibrators import Temperature
 
@@ -296,4 +296,4 @@ def test_loading_unpickles_nothing_and_imports_little(built) -> None:
 
 def test_the_model_file_is_lightgbm_text(written: Path) -> None:
     """The model is text that a person can read, no archive of code."""
-    assert (written / MODEL).read_bytes().startswith(b"tree\n")
+    assert (written / "model.txt").read_bytes().startswith(b"tree\n")

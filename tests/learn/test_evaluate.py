@@ -49,8 +49,8 @@ def test_the_difference_is_paired_on_common_rows(four) -> None:
     assert found.difference.clusters == 2
 
 
-def test_the_interval_resamples_clusters() -> None:
-    """The interval is that of the mean of paired differences over clusters, which copies of rows cannot narrow."""
+def test_the_interval_resamples_blocks_of_clusters() -> None:
+    """The interval is that of blocks of 4 (the cube root of 60) neighbouring clusters; copies of rows narrow nothing."""
     generator = np.random.default_rng(0)
     test = pd.DataFrame(
         {"outcome": generator.integers(0, 2, 60), "price": generator.random(60), "side": "a", "entity": np.arange(60)}
@@ -60,7 +60,7 @@ def test_the_interval_resamples_clusters() -> None:
     tenfold = judge(pd.concat([test] * 10, ignore_index=True), np.tile(model, 10)).comparison(BASELINE).difference
     y = test["outcome"].to_numpy()
     differences = (model - y) ** 2 - (test["price"].to_numpy() - y) ** 2
-    expected = mean_interval(differences, clusters=np.arange(60), seed=1)
+    expected = mean_interval(differences, clusters=np.arange(60), block_length=4, seed=1)
     assert (once.low, once.high) == (expected.low, expected.high)
     assert tenfold.low == pytest.approx(once.low)
     assert tenfold.high == pytest.approx(once.high)

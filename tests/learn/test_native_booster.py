@@ -16,6 +16,7 @@ from scipy.special import expit, logit
 
 from forecastle.contract.errors import BundleError
 from forecastle.learn.native_booster import NativeBooster
+from forecastle.learn.scorer import check_golden
 
 WIDTH = 5
 
@@ -45,8 +46,8 @@ def test_one_row_and_many_rows_equal_the_package(trained, rows):
     booster, model = trained
     ours = native(model)
     expected = booster.predict(np.array(rows)).tolist()
-    assert [ours.predict_one(row) for row in rows] == expected
-    assert ours.predict(np.array(rows)).tolist() == expected
+    assert [ours.score_row(row) for row in rows] == expected
+    assert ours.scores(np.array(rows)).tolist() == expected
 
 
 @settings(max_examples=50, deadline=None)
@@ -60,8 +61,8 @@ def test_a_start_is_added_with_the_same_bits_for_one_and_many(trained, rows, sta
     booster, model = trained
     ours = NativeBooster(model, expected_sha256=hashlib.sha256(model).hexdigest(), start=column)
     rows = [[*row[:column], start, *row[column:]] for row, start in zip(rows, starts, strict=False)]
-    many = ours.predict(np.array(rows))
-    assert [ours.predict_one(row) for row in rows] == many.tolist()
+    many = ours.scores(np.array(rows))
+    assert [ours.score_row(row) for row in rows] == many.tolist()
     held = np.clip(np.array(rows)[:, column], 1e-12, 1 - 1e-12)
     trees = booster.predict(np.array(rows), raw_score=True)
     assert np.allclose(many, expit(trees + logit(held)), rtol=0, atol=1e-12)
@@ -71,13 +72,13 @@ def test_the_start_is_explained_as_its_features_part(trained):
     """The log-odds of the start count to its own feature; the parts still add up."""
     model = trained[1]
     row = [0.1, 0.2, 0.3, 0.4, 0.5]
-    plain = native(model).explain_one(row)
+    plain = native(model).explain_row(row)
     ours = NativeBooster(model, expected_sha256=hashlib.sha256(model).hexdigest(), start=1)
-    found = ours.explain_one(row)
+    found = ours.explain_row(row)
     assert found.contributions[1] == pytest.approx(plain.contributions[1] + np.log(0.2 / 0.8))
     assert found.log_odds == pytest.approx(plain.log_odds + np.log(0.2 / 0.8))
     assert sum(found.contributions) + found.expected == pytest.approx(found.log_odds)
-    assert ours.predict_one(row) == pytest.approx(expit(found.log_odds))
+    assert ours.score_row(row) == pytest.approx(expit(found.log_odds))
 
 
 def test_threads_sharing_a_booster_get_their_own_answers(trained):
@@ -90,7 +91,7 @@ def test_threads_sharing_a_booster_get_their_own_answers(trained):
 
     def ask(index: int) -> None:
         row = rows[index].tolist()
-        wrong.extend(score for _ in range(2_000) if (score := ours.predict_one(row)) != expected[index])
+        wrong.extend(score for _ in range(2_000) if (score := ours.score_row(row)) != expected[index])
 
     threads = [threading.Thread(target=ask, args=(index,)) for index in range(4)]
     for thread in threads:
@@ -125,21 +126,21 @@ def test_golden_rows_must_be_bit_equal(trained):
     booster, model = trained
     rows = [[0.1, 0.2, 0.3, 0.4, 0.5], [float("nan")] * WIDTH]
     scores = booster.predict(np.array(rows)).tolist()
-    native(model).check_golden(rows, scores)
+    check_golden(native(model), rows, scores)
     with pytest.raises(BundleError, match="golden row 1"):
-        native(model).check_golden(rows, [scores[0], float(np.nextafter(scores[1], 1))])
+        check_golden(native(model), rows, [scores[0], float(np.nextafter(scores[1], 1))])
     with pytest.raises(BundleError, match="0 golden rows"):
-        native(model).check_golden([], [])
+        check_golden(native(model), [], [])
 
 
 def test_a_row_of_another_width_is_refused(trained):
     """LightGBM would read past the row's end; we refuse before it does."""
     ours = native(trained[1])
     with pytest.raises(BundleError, match="4 values, the model takes 5"):
-        ours.predict_one([0.0] * 4)
+        ours.score_row([0.0] * 4)
     with pytest.raises(BundleError, match="shape"):
-        ours.predict(np.zeros((2, 4)))
-    assert ours.predict(np.zeros((0, WIDTH))).shape == (0,)
+        ours.scores(np.zeros((2, 4)))
+    assert ours.scores(np.zeros((0, WIDTH))).shape == (0,)
 
 
 def test_many_classes_are_refused():
@@ -173,7 +174,7 @@ def _environment() -> dict[str, str]:
 def test_an_explanation_is_the_packages_own_and_adds_up(trained, row):
     """Contributions, expected value and log-odds bit for bit as the package gives them; their sum is checked."""
     booster, model = trained
-    explained = native(model).explain_one(row)
+    explained = native(model).explain_row(row)
     *parts, expected = booster.predict(np.array([row]), pred_contrib=True)[0].tolist()
     assert (list(explained.contributions), explained.expected) == (parts, expected)
     assert explained.log_odds == booster.predict(np.array([row]), raw_score=True)[0]
@@ -184,10 +185,10 @@ def test_an_explanation_that_does_not_add_up_is_an_error(trained, monkeypatch):
     """A tolerance below rounding makes the check fail: it looks at the numbers that leave."""
     monkeypatch.setattr("forecastle.learn.native_booster.SUM_TOLERANCE", -1.0)
     with pytest.raises(ArithmeticError, match="miss the log-odds"):
-        native(trained[1]).explain_one([0.0] * WIDTH)
+        native(trained[1]).explain_row([0.0] * WIDTH)
 
 
 def test_an_explanation_needs_a_row_of_the_models_width(trained):
     """Too few values are named, not read past."""
     with pytest.raises(BundleError, match="row has 2 values"):
-        native(trained[1]).explain_one([0.0, 1.0])
+        native(trained[1]).explain_row([0.0, 1.0])

@@ -53,7 +53,7 @@ def test_a_promotion_reaches_registry_pointer_and_alias(built, doors, mlflow) ->
     assert doors.registry.champion("ferries") == promotion
     assert (promotion.bundle, promotion.decision_id) == (built.model.bundle, decision.decision_id)
     assert promotion.approved_by == "gates"
-    assert decision.evidence["gates"] == YES.evidence()
+    assert decision.evidence["gates"] == YES.evidence
     assert decision.evidence["metrics"]["model.brier"] == built.model.evaluation.value("model", "brier")
     assert json.loads(doors.pointer.read_text())["bundle"] == built.model.bundle
     assert alias(mlflow, doors) == built.model.model_version
@@ -86,7 +86,11 @@ def test_the_second_of_two_promotions_is_refused(built, doors) -> None:
     with pytest.raises(ConflictError, match="another promotion came first"):
         settle(other, YES, built.model.evaluation, expected=None, **doors.open())
     assert [p.bundle for p in doors.registry.history("ferries")] == [built.model.bundle]
-    assert len(doors.registry.decisions("ferries")) == 2
+    refusal, *earlier = doors.registry.decisions("ferries")
+    assert [d.promote for d in earlier] == [True, True]
+    assert (refusal.promote, refusal.bundle) == (False, other.bundle)
+    assert "refused, asked by gates: ferries: another promotion came first" in refusal.reasons[0]
+    assert refusal.evidence == {"refused_decision_id": earlier[0].decision_id}
     assert json.loads(doors.pointer.read_text())["bundle"] == built.model.bundle
 
 

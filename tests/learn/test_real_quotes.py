@@ -12,6 +12,7 @@ import pytest
 from forecastle.contract.load import LoadedSystem, load_system
 from forecastle.learn.build import cluster_column, evaluate_test
 from forecastle.learn.evaluate import BASELINE, MODEL, Evaluation
+from forecastle.learn.gate_evidence import Checked, GateEvidence
 from forecastle.learn.gates import decide
 from forecastle.learn.train import TrainedModel, train_model
 from tests.systems.prediction_markets.conftest import FOLDER, train_on
@@ -19,6 +20,10 @@ from tests.systems.prediction_markets.conftest import FOLDER, train_on
 END = datetime(2026, 8, 21, 6, tzinfo=UTC)
 
 pytestmark = pytest.mark.slow
+
+SOUND = GateEvidence(
+    miscalibration=(0.0, 0.0), parity=Checked(True, "none differ"), leakage=Checked(True, "none differ")
+)
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +62,8 @@ def test_the_model_is_no_better_than_is_believable(markets, rows) -> None:
     assert abs(found.difference.estimate) < markets.declaration.gates.suspicious_gain
     assert 0.01 < evaluation.value(BASELINE, "brier") < 0.15
     assert np.isfinite(trained.test_probability).all()
-    gates = {gate.gate: gate.passed for gate in decide(evaluation, markets.declaration.gates).gates}
-    assert gates["leak"]
+    gates = {gate.gate: gate.passed for gate in decide(evaluation, markets.declaration.gates, measured=SOUND).gates}
+    assert gates["suspicious_gain"]
     assert gates[BASELINE] == (found.difference.high <= markets.declaration.gates.brier_margin)
 
 
@@ -84,7 +89,7 @@ def test_a_planted_outcome_is_refused_as_a_leak(markets, rows) -> None:
     """A further feature that is a noisy view of the outcome beats the price by far, and the gate says leak."""
     planted = rows["outcome"] + np.random.default_rng(1).normal(0, 0.3, len(rows))
     _, evaluation = judged(markets, rows.assign(planted=planted), further=("planted",))
-    decision = decide(evaluation, markets.declaration.gates)
+    decision = decide(evaluation, markets.declaration.gates, measured=SOUND)
     assert evaluation.value(MODEL, "brier") < evaluation.value(BASELINE, "brier")
     assert not decision.promote
     assert "more likely a leak than skill" in decision.reasons[0]

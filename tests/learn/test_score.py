@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from forecastle.contract.errors import BundleError
-from forecastle.learn.native_booster import booster_of
+from forecastle.learn.scorer import load_scorer
 from forecastle.learn.score import score_rows
 
 
@@ -32,12 +32,12 @@ def test_many_rows_are_as_one_by_one(bundle, rows) -> None:
 
 def test_a_request_gives_the_bits_of_the_batch(bundle, rows) -> None:
     """Scalars through the on-demand function, the single-row model and the scalar calibrator: the batch's number."""
-    booster = booster_of(bundle)
+    scorer = load_scorer(bundle)
     sea = bundle.feature_set.functions()["sea"]
     whole = score_rows(bundle, rows)
     for index, row in enumerate(rows.itertuples()):
         strain = float(sea(wind_mps=row.wind_mps, booked_ratio=row.booked_ratio)["strain"])
-        raw = booster.predict_one([row.wind_mps, row.guess, row.booked_ratio, strain])
+        raw = scorer.score_row([row.wind_mps, row.guess, row.booked_ratio, strain])
         assert raw == whole.raw[index]
         assert bundle.calibrator.apply_scalar(raw) == whole.probability[index]
 

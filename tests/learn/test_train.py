@@ -17,6 +17,7 @@ from scipy.special import expit, logit
 from forecastle.contract.errors import LearnError
 from forecastle.contract.system import Model, Split
 from forecastle.learn.native_booster import NativeBooster
+from forecastle.learn.scorer import check_golden
 from forecastle.learn.train import TrainedModel, feature_matrix, train_model
 from tests.learn.ferries import FEATURES, training_frame
 
@@ -71,7 +72,7 @@ def test_scores_of_test_rows_are_those_of_the_saved_text(frame, trained) -> None
     matrix = feature_matrix(frame, FEATURES)[trained.split.test]
     saved = lightgbm.Booster(model_str=trained.model_bytes.decode()).predict(matrix)
     assert np.array_equal(saved, trained.test_raw)
-    assert np.array_equal(native.predict(matrix), trained.test_raw)
+    assert np.array_equal(native.scores(matrix), trained.test_raw)
     assert np.array_equal(trained.calibrator.apply(trained.test_raw), trained.test_probability)
 
 
@@ -81,7 +82,7 @@ def test_golden_rows_are_bit_equal_one_by_one(trained) -> None:
     golden = trained.golden
     assert len(golden.rows) == len(golden.raw) == len(golden.probability) == 32
     for row, raw, probability in zip(golden.rows, golden.raw, golden.probability, strict=True):
-        assert native.predict_one([np.nan if value is None else value for value in row]) == raw
+        assert native.score_row([np.nan if value is None else value for value in row]) == raw
         assert trained.calibrator.apply_scalar(raw) == probability
     assert min(golden.raw) == trained.test_raw.min()
     assert max(golden.raw) == trained.test_raw.max()
@@ -236,9 +237,9 @@ def test_a_start_is_scored_in_every_path(frame, started) -> None:
     assert np.allclose(started.test_raw, expit(trees + logit(guess)), rtol=0, atol=1e-12)
     digest = hashlib.sha256(started.model_bytes).hexdigest()
     native = NativeBooster(started.model_bytes, expected_sha256=digest, start=started.start)
-    assert [native.predict_one(row) for row in matrix.tolist()] == started.test_raw.tolist()
+    assert [native.score_row(row) for row in matrix.tolist()] == started.test_raw.tolist()
     rows = [[np.nan if value is None else value for value in row] for row in started.golden.rows]
-    native.check_golden(rows, started.golden.raw)
+    check_golden(native, rows, started.golden.raw)
 
 
 def test_a_start_is_found_by_name(frame, started) -> None:

@@ -253,6 +253,7 @@ CALLS: dict[str, Call] = {
     "smooth.reflected_spectrum": call(P, W),
     "smooth.smooth_calibration_error": call(CELLS),
     "smooth.smoothed": call(np.ones(8192), 0.1),
+    "units.related_factors": call("usd"),
     "units.suspected_factor": call(60.0),
     "units.unit_sentence": call(60.0, unit="minutes"),
 }

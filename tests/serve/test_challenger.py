@@ -135,7 +135,7 @@ def test_a_challenger_that_fails_leaves_the_answer_to_the_champion(pushed, monke
         def broken(_: list[float]) -> float:
             raise ArithmeticError("a broken model")
 
-        monkeypatch.setattr(challenger.booster, "predict_one", broken)
+        monkeypatch.setattr(challenger.scorer, "score_row", broken)
         assert ask(client, 1)["variant"] == "champion"
         page = client.ask("GET", "/metrics").body.decode()
     assert 'forecastle_challenger_failures_total{error="ArithmeticError"} 1.0' in page

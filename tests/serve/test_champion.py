@@ -146,8 +146,8 @@ def test_a_start_is_answered_as_it_was_trained(home):
     source = home.bundles("toy") / toy.make_bundle(home)
     bundle = load_bundle(source)
     rows = [[math.nan if value is None else value for value in row] for row in bundle.golden.rows]
-    booster = NativeBooster(bundle.model_bytes, expected_sha256=bundle.model_sha256, start=1)
-    raw = booster.predict(np.array(rows))
+    native = NativeBooster(bundle.model_bytes, expected_sha256=bundle.model_sha256, start=1)
+    raw = native.scores(np.array(rows))
     golden = Golden(bundle.golden.rows, tuple(raw.tolist()), tuple(bundle.calibrator.apply(raw).tolist()))
     parts = BundleParts(
         bundle.feature_set, bundle.model_bytes, bundle.calibrator, {}, golden, "# toy\n", bundle.facts,
@@ -155,7 +155,7 @@ def test_a_start_is_answered_as_it_was_trained(home):
     )  # fmt: skip
     started = home.bundles("toy") / write_bundle(home.bundles("toy"), parts)
     champion = load_champion(started, system="toy", expected_hash=started.name)
-    answers = [champion.bundle.calibrator.apply_scalar(champion.booster.predict_one(row)) for row in rows]
+    answers = [champion.bundle.calibrator.apply_scalar(champion.scorer.score_row(row)) for row in rows]
     assert answers == list(golden.probability)
     assert [replay(champion.bundle, list(row)) for row in golden.rows] == answers
     left_out = write_bundle(home.bundles("toy"), dataclasses.replace(parts, start_from=None))

@@ -67,7 +67,7 @@ def test_a_candidate_answers_what_was_asked(answered, home):
     assert table.dtypes.astype(str).to_dict() == SHADOW_COLUMNS
     for prediction, probability in zip(given, table["candidate_probability"], strict=True):
         vector = [np.nan if value is None else value for value in json.loads(prediction.vector_json)]
-        assert probability == candidate.bundle.calibrator.apply_scalar(candidate.booster.predict_one(vector))
+        assert probability == candidate.bundle.calibrator.apply_scalar(candidate.scorer.score_row(vector))
     difference = table["candidate_probability"] - table["probability"]
     assert summary(table).mean_difference == pytest.approx(difference.mean(), abs=1e-15)
     assert summary(table).largest_difference == difference.abs().max() > 0

@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import sys
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -72,6 +71,21 @@ def check(
         )
     if failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the system: lower-case letters, digits and _.")],
+    folder: Annotated[Path, typer.Option(help="Folder of your systems; made when it is not there.")] = Path("systems"),
+) -> None:
+    """Write a small system that works, to start from."""
+    from forecastle.cli.new import write_system
+
+    written = write_system(name, folder.resolve())
+    console.print(f"wrote {written}", highlight=False, soft_wrap=True)
+    console.print(
+        f"next: export FORECASTLE_SYSTEMS={written.parent} && forecastle run {name}", highlight=False, soft_wrap=True
+    )
 
 
 @app.command()
@@ -251,35 +265,35 @@ def replay(
 
 
 @app.command()
+def approve(
+    system: SystemName,
+    by: Annotated[str, typer.Option(help="Who approves; kept for ever.")],
+    bundle: Annotated[
+        str | None, typer.Option(help="Hash of the bundle or its first digits; the one that waits by default.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why; kept in the history.")] = "",
+) -> None:
+    """Let a bundle that passed its gates and waits for a person become champion."""
+    from forecastle.cli.history import print_approval
+
+    around = _around()
+    around.system(system)
+    print_approval(system, around, bundle=bundle, by=by, reason=reason, console=console)
+
+
+@app.command()
 def history(
     system: SystemName,
     at: Annotated[str | None, typer.Option(help="An instant with zone: what was live then.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print plain data, with the evidence.")] = False,
 ) -> None:
-    """Promotions of a system, newest first: which bundle answered, since when, who or what said so."""
-    moment = None
-    if at is not None:
-        try:
-            moment = datetime.fromisoformat(at)
-        except ValueError:
-            raise ForecastleError(
-                f"--at is {at!r}; write an instant with zone, such as 2026-11-21T14:05:00+00:00"
-            ) from None
-        if moment.tzinfo is None:
-            raise ForecastleError(f"--at is {at!r}, which has no zone; write 2026-11-21T14:05:00+00:00")
+    """Which bundle answered, since when, why that one, who approved it: all of them, or the one of an instant."""
+    from forecastle.cli.history import moment_option, print_history
+
     around = _around()
+    moment = moment_option(at)
     around.system(system)
-    reasons = {decision.decision_id: decision.reasons for decision in around.registry().decisions(system)}
-    promotions = around.registry().history(system, at=moment)
-    if not promotions:
-        console.print("No bundle was live.")
-    for promotion in promotions[: 1 if moment else None]:
-        console.print(
-            f"{promotion.promoted_at:%Y-%m-%d %H:%M:%S} UTC  version {promotion.model_version}  "
-            f"bundle {promotion.bundle[:12]}  by {promotion.approved_by}",
-            highlight=False,
-        )
-        for reason in reasons.get(promotion.decision_id or 0, ()):
-            console.print(f"    {reason}", highlight=False)
+    print_history(system, around, at=moment, as_json=as_json, console=console)
 
 
 @app.command()
@@ -347,18 +361,26 @@ def prune(system: SystemName) -> None:
     tables.prune(system, _around(), console=console)
 
 
-@app.command()
-def alerts(count: Annotated[int, typer.Option(help="How many, newest first.")] = 20) -> None:
-    """The newest entries of the alert log."""
-    from forecastle.store.alerts import AlertLog
+alerts_app = typer.Typer(invoke_without_command=True, help="What was noticed, and who is told of it.")
+app.add_typer(alerts_app, name="alerts")
 
-    around = _around()
-    newest = AlertLog(around.home.alerts, clock=around.clock).newest(count)
-    if not newest:
-        console.print("No alerts.")
-    for alert in newest:
-        console.print(f"{alert.raised_at:%Y-%m-%d %H:%M} {alert.severity:5} {alert.message}", highlight=False)
-        console.print(f"    {alert.runbook}", highlight=False)
+
+@alerts_app.callback()
+def alerts(context: typer.Context, count: Annotated[int, typer.Option(help="How many, newest first.")] = 20) -> None:
+    """The newest entries of the alert log, and what targets have yet to be told."""
+    from forecastle.cli.alerted import print_alerts
+
+    if context.invoked_subcommand is None:
+        print_alerts(_around(), count=count, console=console)
+
+
+@alerts_app.command("test")
+def alerts_test() -> None:
+    """Send one message to every alert target; exit status 1 when one of them did not take it."""
+    from forecastle.cli.alerted import test_targets
+
+    if not test_targets(_around(), console=console):
+        raise typer.Exit(1)
 
 
 def _print_urls(service: str, dagster: str, mlflow: str) -> None:

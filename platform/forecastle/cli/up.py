@@ -57,7 +57,7 @@ def _stages(
     system: str, around: Surroundings, ports: dict[str, int], urls: Addresses
 ) -> tuple[list[Server], list[Server]]:
     """Servers that stand alone, then those that ask the code server when they start."""
-    python, children = sys.executable, around.of_children()
+    python, children = sys.executable, {"FORECASTLE_UI_URL": urls.dagster, **around.of_children()}
     code = str(ports["code-server"])
     workspace = _workspace(around, code)
     definitions = ("--python-file", str(ROOT / "assets" / "definitions.py"), "--working-directory", str(ROOT))

@@ -21,12 +21,15 @@ from forecastle.contract.document import Place
 from forecastle.contract.errors import Problem, did_you_mean
 from forecastle.contract.faults import column_faults, feature_faults
 from forecastle.contract.findings import Findings
-from forecastle.contract.model_check import model_faults
+from forecastle.contract.gates_check import gate_faults
+from forecastle.contract.matrix_check import concrete_names, matrix_faults, models_to_check
+from forecastle.contract.model_check import built_fault, model_faults, searched_sample
+from forecastle.contract.profit_check import profit_faults
 from forecastle.contract.source import Freshness
 from forecastle.contract.source_check import TIME_COLUMNS, name_faults, source_faults
 from forecastle.contract.sql import ParsedSql, output_line, parse_select
 from forecastle.contract.stream_check import stream_faults
-from forecastle.contract.system import Entity, OnDemand, System
+from forecastle.contract.system import Entity, Model, OnDemand, System
 
 LABEL_COLUMNS: Final = ("predict_at", "outcome", "known_at")
 
@@ -252,6 +255,8 @@ class _Checker:
         found = list(self._names(("decide", "inputs"), declared.inputs, {*features, PREDICT_AT}, "feature"))
         for text, hint in decision_faults(declared, features):
             found += self.at(("decide", "params"), text, hint)
+        for spot, text, hint in profit_faults(declared.profit, features) if declared.profit else ():
+            yield from self.at(("decide", "profit", *spot), text, hint)
         found += self._function(place, declared.function, None if found else decision_arguments(declared))
         module = declared.function.partition(":")[0]
         if module in self.parts.code and (text_of := self._module(module)[0]) is not None:
@@ -276,11 +281,25 @@ class _Checker:
     def _models(self) -> Iterator[Problem]:
         features = self.system.features()
         for name, model in self.system.models.items():
-            place: Place = ("models", name)
+            for spot, text, hint in matrix_faults(name, model, self.system):
+                yield from self.at(("models", name, *spot), text, hint)
+        for place, model in models_to_check(self.system):
             yield from self._names((*place, "features"), model.features or (), features, "feature")
             seen = {feature: features[feature] for feature in model.features or features if feature in features}
-            for spot, text, hint in model_faults(model, seen):
-                yield from self.at((*place, *spot), text, hint)
+            found = [problem for spot, *told in model_faults(model, seen) for problem in self.at((*place, *spot), *told)]
+            yield from found
+            if ":" in model.estimator:
+                yield from self._built((*place, "estimator"), model, known=not found)
+
+    def _built(self, place: Place, model: Model, *, known: bool) -> Iterator[Problem]:
+        """A function of the folder that gives the estimator: its arguments, and one call with the declared values."""
+        given = [*model.params, *searched_sample(model)]
+        found = list(self._function(place, model.estimator, given))
+        yield from found
+        if known and not found and model.estimator.partition(":")[0] in self.parts.code:
+            fault = built_fault(model, self.parts.function(model.estimator))
+            if fault is not None:
+                yield from self.at(place, *fault)
 
     def _evaluate(self) -> Iterator[Problem]:
         features, evaluate = self.system.features(), self.system.evaluate
@@ -293,8 +312,12 @@ class _Checker:
         yield from self._names(("evaluate", "slices"), evaluate.slices, rows, "label column")
         cluster = [evaluate.cluster] if evaluate.cluster else []
         yield from self._names(("evaluate", "cluster"), cluster, rows, "label column")
+        group = [name for name in (evaluate.split.group,) if name is not None and name != "entity"]
+        yield from self._names(("evaluate", "split", "group"), group, rows, "label column")
         model = [self.system.backtest.model] if self.system.backtest.model else []
-        yield from self._names(("backtest", "model"), model, self.system.models, "model")
+        yield from self._names(("backtest", "model"), model, concrete_names(self.system), "model")
+        for spot, text, hint in gate_faults(self.system.gates, columns=rows):
+            yield from self.at(spot, text, hint)
 
 
 def _view_columns(entity: Entity, features: Iterable[str]) -> set[str]:

@@ -1,14 +1,23 @@
 """Which estimators a declaration may name, and the parameters each one takes.
 
-Belongs here: the words, as data, so that definitions load without importing LightGBM (a second and 190 MB).
-Does not belong here: building or fitting an estimator (`learn/`). A test compares the words with the
-installed package.
+Belongs here: LightGBM's words as data, so that definitions load without importing it (a second and 190 MB); any other
+estimator's words from its class, which is imported only when a system names it.
+Does not belong here: building or fitting an estimator (`learn/`). A test compares LightGBM's words with the installed
+package. Interface: https://scikit-learn.org/stable/developers/develop.html
 """
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+import inspect
+import warnings
 from collections.abc import Mapping
-from typing import Final
+from functools import cache
+from typing import Any, Final
+
+from forecastle.contract.errors import did_you_mean
+from forecastle.contract.faults import Fault
 
 # Arguments of LGBMClassifier, and LightGBM's own training parameters that it passes on: one word for each.
 _LIGHTGBM: Final = frozenset({
@@ -35,3 +44,101 @@ ESTIMATOR_PARAMS: Final[Mapping[str, frozenset[str]]] = {"lightgbm.LGBMClassifie
 
 SYNONYMS: Final[Mapping[str, Mapping[str, str]]] = {"lightgbm.LGBMClassifier": _LIGHTGBM_SYNONYMS}
 """Other names of the same parameters, by estimator, with the word to write instead."""
+
+LIGHTGBM: Final = "lightgbm.LGBMClassifier"
+XGBOOST: Final = "xgboost.XGBClassifier"
+ROUNDS: Final = frozenset({LIGHTGBM, XGBOOST})
+"""Estimators that add rounds one by one, so that a model of fewer rounds lies within: theirs can be chosen."""
+
+# What a declaration says in a field of its own, or what would make the model no binary classifier.
+_ELSEWHERE: Final = {
+    "random_state": "seed", "random_seed": "seed", "early_stopping_rounds": "early_stopping", "objective": "",
+}  # fmt: skip
+
+
+@cache
+def estimator_class(path: str) -> tuple[type | None, Fault | None]:
+    """The class at an import path; None and what is wrong, with a hint, where there is none that gives probabilities."""
+    module_name, _, name = path.rpartition(".")
+    top = module_name.partition(".")[0]
+    if importlib.util.find_spec(top) is None:
+        return None, (f"estimator is {path!r}, and the package {top} is not installed", _install(top))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            module = importlib.import_module(module_name)
+    except Exception as error:  # noqa: BLE001  a module may raise anything when it is imported
+        return None, (f"estimator is {path!r}, and {module_name} cannot be imported: {error}", "")
+    found = getattr(module, name, None)
+    if not inspect.isclass(found):
+        classifiers = [n for n, value in vars(module).items() if inspect.isclass(value) and _forecasts(value)]
+        hint = did_you_mean(f"{module_name}.{name}", [f"{module_name}.{other}" for other in classifiers])
+        return None, (f"estimator is {path!r}, and {module_name} has no class {name!r}", hint)
+    if not _forecasts(found):
+        return None, (f"estimator {path!r} has no fit and predict_proba", "name a classifier that gives probabilities")
+    return found, None
+
+
+@cache
+def allowed_params(path: str) -> frozenset[str]:
+    """The parameters that a declaration may set; `path` names an estimator that `estimator_class` finds."""
+    if path in ESTIMATOR_PARAMS:
+        return ESTIMATOR_PARAMS[path]
+    found, _ = estimator_class(path)
+    words = set(inspect.signature(found).parameters) if found is not None else set()
+    if found is not None and hasattr(found, "get_params"):
+        # Parameters of base classes: XGBoost hands them on as **kwargs.
+        words |= set(found().get_params(deep=False)) if not _needs(found) else set()
+    return frozenset(words - {"self", "args", "kwargs", *_ELSEWHERE})
+
+
+def elsewhere(param: str) -> str | None:
+    """The field of a model that says what this parameter would; None for an ordinary parameter."""
+    return _ELSEWHERE.get(param)
+
+
+def value_fault(path: str, params: Mapping[str, Any]) -> Fault | None:
+    """What the estimator itself says of these values before it has seen a row; None where it has nothing to say."""
+    if path in ESTIMATOR_PARAMS:
+        return None
+    found, _ = estimator_class(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            estimator = found(**params) if found is not None else None
+            if hasattr(estimator, "_validate_params"):
+                estimator._validate_params()  # noqa: SLF001  scikit-learn asks its subclasses to call it in fit
+    except Exception as error:  # noqa: BLE001  an estimator may raise anything
+        return f"{path} refuses its parameters: {error}", ""
+    return instance_fault(estimator, told=path)
+
+
+def instance_fault(estimator: Any, *, told: str) -> Fault | None:
+    """What an estimator that was built lacks of the interface."""
+    lacking = [name for name in ("fit", "predict_proba", "get_params") if not hasattr(estimator, name)]
+    if lacking:
+        return f"{told} gives a {type(estimator).__name__} without {' and '.join(lacking)}", (
+            "a classifier with predict_proba is needed; some have it only with certain parameters"
+        )
+    return None
+
+
+def takes_weights(path: str) -> bool:
+    """Does `fit` of the class take sample weights?"""
+    found, _ = estimator_class(path) if path not in ESTIMATOR_PARAMS else (None, None)
+    return path in ESTIMATOR_PARAMS or (found is not None and "sample_weight" in inspect.signature(found.fit).parameters)
+
+
+def _forecasts(found: Any) -> bool:
+    return hasattr(found, "fit") and hasattr(found, "predict_proba")
+
+
+def _needs(found: Any) -> list[str]:
+    """Arguments without a default, such as the estimators of an ensemble."""
+    parameters = inspect.signature(found).parameters.values()
+    return [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+
+
+def _install(package: str) -> str:
+    known = ("sklearn", "lightgbm", "xgboost", "catboost")
+    return "install it, or name another estimator" if package in known else did_you_mean(package, known)

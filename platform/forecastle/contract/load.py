@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -19,6 +19,7 @@ from forecastle.contract.document import read_document, read_text
 from forecastle.contract.errors import ContractError, Problem, did_you_mean
 from forecastle.contract.feature_set import FeatureSet, FeatureSpec, OnDemandSpec, ViewSpec, load_module
 from forecastle.contract.findings import read_system
+from forecastle.contract.matrix import expand
 from forecastle.contract.push_view import PushView
 from forecastle.contract.sql import ParsedSql, column_lineage, parse_select
 from forecastle.contract.system import System
@@ -174,6 +175,8 @@ def load_system(folder: Path) -> LoadedSystem:
     problems += [p for p in checked.problems if p.file != document.file or p.line not in refused]
     if problems:
         raise ContractError(_in_order(problems, document.file))
+    models = expand(findings.system.models)
+    loaded = replace(loaded, declaration=findings.system.model_copy(update={"models": models}))
     loaded._parsed.update(checked.parsed)  # noqa: SLF001  its own module fills the cache
     return loaded
 

@@ -9,17 +9,21 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat, PrivateAttr
 from pydantic.json_schema import GenerateJsonSchema
 
 from forecastle.contract.column import Column, Declared, Feature
+from forecastle.contract.gates import Gates
+from forecastle.contract.matrix import Matrix, Segment, group_names
+from forecastle.contract.profit import Profit
 from forecastle.contract.source import Freshness, Source
+from forecastle.contract.tuning import EarlyStopping, Param, Search
 from forecastle.contract.types import (
     Cron,
     Day,
     Duration,
+    EstimatorPath,
     FunctionPath,
-    ImportPath,
     Name,
     Owner,
     PositiveDuration,
@@ -80,11 +84,21 @@ class Label(Declared):
     description: str = ""
 
 
+class Score(Declared):
+    """When the population is scored by the version that is live."""
+
+    cron: Cron = Field(description="Five cron fields in UTC: minute, hour, day, month, weekday.")
+
+
 class Model(Declared):
     """An estimator with the scikit-learn interface and its calibrator, trained on one feature set."""
 
-    estimator: ImportPath
-    params: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    estimator: EstimatorPath = Field(
+        "",
+        description="Import path of a class with the scikit-learn interface, or module:function of the folder that "
+        "returns one; a matrix of estimators stands in its place.",
+    )
+    params: dict[str, Param] = Field(default_factory=dict)
     features: list[Name] | None = Field(
         None, min_length=1, description="Feature set, in order; all features when absent."
     )
@@ -99,8 +113,50 @@ class Model(Declared):
         description="cross_validated: of up to n_estimators rounds, as many as give the lowest log loss on held-out "
         "folds.",
     )
+    preprocess: Literal["none", "impute", "standard"] = Field(
+        "none",
+        description="impute: the median in place of null, and a column that says where; standard: that, then mean 0 and "
+        "standard deviation 1.",
+    )
+    one_hot: list[Name] = Field(
+        default_factory=list, description="int64 features with allowed values: a column of 0 and 1 for each value."
+    )
+    class_weight: Literal["balanced"] | dict[Literal["0", "1"], PositiveFloat] | None = Field(
+        None, description="Weight of the rows of each outcome; the calibrator, fitted afterwards, undoes the shift."
+    )
+    early_stopping: EarlyStopping | None = None
+    search: Search | None = None
+    trust: Literal["pickle"] | None = Field(
+        None, description="pickle: where no safer format holds the model, it is pickled; who loads it must agree."
+    )
     seed: int = 0
     description: str = ""
+    matrix: Matrix | None = Field(None, description="Segments, estimators and feature sets: one model for each.")
+    score: Score | None = Field(None, description="When this model scores once it is live; as the system says if not.")
+    _group: str | None = PrivateAttr(None)
+    _segment: Segment | None = PrivateAttr(None)
+
+    @property
+    def group(self) -> str | None:
+        """The declared name of the matrix that this model is one of; None where it was declared itself."""
+        return self._group
+
+    @property
+    def segment(self) -> Segment | None:
+        """The rows that it is trained on and answers; None for all rows."""
+        return self._segment
+
+    def of_group(self, group: str, segment: Segment | None) -> Model:
+        """This model as one of a matrix."""
+        found = self.model_copy()
+        found._group, found._segment = group, segment  # noqa: SLF001  a copy of its own kind
+        return found
+
+
+class WalkForward(Declared):
+    """The test part in several blocks of time: each is answered by a model that knew only what was known before it."""
+
+    folds: int = Field(ge=2, le=50, description="Blocks of equal numbers of rows; the bundle holds the last one's model.")
 
 
 class Split(Declared):
@@ -115,6 +171,11 @@ class Split(Declared):
         "model did not see.",
     )
     embargo: Duration = Field(description="Gap between the newest label known in training and the first test row.")
+    walk_forward: WalkForward | None = Field(None, description="Test in several blocks, one after the other.")
+    group: Name | None = Field(
+        None,
+        description="entity, or a column: a training row whose group is asked again in the test part is left out.",
+    )
 
 
 class Evaluate(Declared):
@@ -124,6 +185,11 @@ class Evaluate(Declared):
     baseline: Name = Field(description="The feature that is itself a probability and must be beaten or matched.")
     slices: list[Name] = Field(default_factory=list)
     cluster: Name | None = Field(None, description="Column whose rows are resampled together; the entity by default.")
+    block: PositiveDuration | None = Field(
+        None,
+        description="Clusters asked within about this long are resampled together as well; by default runs of the cube "
+        "root of their number.",
+    )
 
 
 class Backtest(Declared):
@@ -138,14 +204,20 @@ class Backtest(Declared):
     )
 
 
-class Gates(Declared):
-    """Conditions for promotion; every comparison carries an interval."""
+class Promote(Declared):
+    """What asks to become champion, of all the models that were trained."""
 
-    brier_margin: float = Field(0.0, ge=0, description="Brier may exceed the baseline's by at most this.")
-    champion_margin: float = Field(0.0, ge=0, description="Brier may exceed the champion's by at most this.")
-    miscalibration_max: float = Field(gt=0, le=1, description="Largest miscalibration (CORP, Brier) allowed.")
-    suspicious_gain: float = Field(gt=0, le=1, description="A Brier gain on the baseline above this means a leak.")
-    rows_min: int = Field(200, ge=1, description="Fewest test rows a decision may rest on.")
+    choose: Literal["best", "ensemble"] = Field(
+        "best",
+        description="best: the model of lowest held-out log loss, of each segment; ensemble: the mean of the `top` "
+        "ones.",
+    )
+    top: int = Field(3, ge=2, le=20, description="Members of an ensemble, of each segment, at most.")
+    approval: Literal["automatic", "manual"] = Field(
+        "automatic", description="manual: a bundle that passes its gates waits until a named person approves it."
+    )
+    approvers: list[str] = Field(default_factory=list, description="Who may approve; anybody with a name when empty.")
+    expires: PositiveDuration = Field(timedelta(days=7), description="After this long an approval comes too late.")
 
 
 class Drift(Declared):
@@ -163,6 +235,17 @@ class Retrain(Declared):
 
     schedule: Cron = Field(description="Five cron fields in UTC: minute, hour, day, month, weekday.")
     max_age: PositiveDuration = Field(description="A model older than this is due.")
+    new_labels_min: int = Field(
+        100, ge=1, description="With fewer labels learned since training, a new model would be the old one: none is due."
+    )
+    new_labels_due: int | None = Field(
+        None, ge=1, description="So many labels since training are reason enough; never when absent."
+    )
+    degradation_margin: float = Field(
+        0.01, ge=0, le=1, description="Live Brier may exceed that of the test rows by at most this."
+    )
+    drifted_features_max: int = Field(0, ge=0, description="More features than this beyond their tolerance are due.")
+    max_per_day: int = Field(4, ge=1, description="Retrainings that decisions may start on one UTC day.")
 
 
 class Retention(Declared):
@@ -180,6 +263,7 @@ class Decide(Declared):
         default_factory=list, description="Features the rule reads; predict_at is the moment of the prediction."
     )
     params: dict[Name, bool | int | float | str] = Field(default_factory=dict)
+    profit: Profit | None = Field(None, description="What the decisions earn, for backtests.")
 
 
 class Phase(Declared):
@@ -227,8 +311,10 @@ class System(Declared):
     evaluate: Evaluate
     backtest: Backtest = Backtest()
     gates: Gates
+    promote: Promote = Promote()
     drift: Drift
     retrain: Retrain
+    score: Score | None = Field(None, description="When the live version scores the whole population.")
     retention: Retention = Retention()
     decide: Decide | None = Field(None, description="The decision rule of every answer.")
     rollout: Rollout = Rollout()
@@ -250,6 +336,15 @@ class System(Declared):
     def model_features(self, model: str) -> list[str]:
         """Feature names of a model, in the order its estimator sees them."""
         return list(self.models[model].features or self.features())
+
+    def model_groups(self) -> dict[str, tuple[str, ...]]:
+        """Names of the concrete models of each declared matrix."""
+        return group_names(self.models)
+
+    def scoring_cron(self, model: str) -> str | None:
+        """When a live version of a model scores the population: as the model says, else as the system says."""
+        score = (self.models[model].score if model in self.models else None) or self.score
+        return None if score is None else score.cron
 
     def backtested_model(self) -> str:
         """The model that a backtest trains: the one it names, else the first declared."""

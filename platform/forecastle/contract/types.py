@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, St
 NAME_PATTERN = r"^[a-z][a-z0-9_]{0,62}$"
 _FUNCTION_PATTERN = r"^[a-z][a-z0-9_]*:[a-z][a-z0-9_]*$"
 _IMPORT_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+$"
+_ESTIMATOR_PATTERN = rf"{_IMPORT_PATTERN}|{_FUNCTION_PATTERN}"
 _SQL_PATTERN = r"^[a-z][a-z0-9_]{0,62}\.sql$"
 _OWNER_PATTERN = r"^(team:[A-Za-z0-9_. -]+|[^@\s]+@[^@\s]+)$"
 _ENVIRONMENT_PATTERN = r"^[A-Z][A-Z0-9_]{0,126}$"
@@ -27,6 +28,7 @@ PATTERN_HINTS: Final = {
     NAME_PATTERN: "a name is at most 63 lower-case letters, digits and _, and begins with a letter",
     _FUNCTION_PATTERN: "write module:function, such as features:signals",
     _IMPORT_PATTERN: "write package.Class, such as lightgbm.LGBMClassifier",
+    _ESTIMATOR_PATTERN: "write package.Class, such as lightgbm.LGBMClassifier, or module:function of the folder",
     _SQL_PATTERN: "write the name of a file in the system's folder, such as prices.sql",
     _OWNER_PATTERN: "write an address or team:NAME",
     _ENVIRONMENT_PATTERN: "write the name of an environment variable, such as LOANS_URL; its value stays outside",
@@ -39,6 +41,7 @@ PATTERN_HINTS: Final = {
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 FunctionPath = Annotated[str, StringConstraints(pattern=_FUNCTION_PATTERN)]
 ImportPath = Annotated[str, StringConstraints(pattern=_IMPORT_PATTERN)]
+EstimatorPath = Annotated[str, StringConstraints(pattern=_ESTIMATOR_PATTERN)]
 SqlFile = Annotated[str, StringConstraints(pattern=_SQL_PATTERN)]
 Owner = Annotated[str, StringConstraints(pattern=_OWNER_PATTERN)]
 EnvironmentName = Annotated[str, StringConstraints(pattern=_ENVIRONMENT_PATTERN)]

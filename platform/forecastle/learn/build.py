@@ -17,11 +17,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from forecastle.contract.errors import LearnError
 from forecastle.contract.load import LoadedSystem
+from forecastle.contract.matrix import Segment
 from forecastle.learn.bundle import BundleParts, write_bundle
 from forecastle.learn.card import model_card, started_elsewhere
 from forecastle.learn.evaluate import Evaluation, evaluate_model
-from forecastle.learn.tracking import DESCRIPTION, Tracking
+from forecastle.learn.scoring import LIGHTGBM
+from forecastle.learn.split import time_split
+from forecastle.learn.tracking import BUNDLE, DESCRIPTION, Tracking
 from forecastle.learn.train import TrainedModel, feature_matrix, train_model
 from forecastle.measure.reference import reference
 
@@ -34,6 +38,15 @@ class TrainingSetIdentity:
     content_hash: str
     knowledge_until: datetime
     path: Path
+
+
+@dataclass(frozen=True)
+class LearnedModel:
+    """A trained model, what it is worth on its test rows, and what each feature looked like in training."""
+
+    trained: TrainedModel
+    evaluation: Evaluation
+    references: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -75,23 +88,92 @@ def build_model(
     Raises:
         LearnError: the rows cannot give a model; bundles and registered versions stay as they were.
     """
-    trained = _train(system, name, frame)
-    evaluation = evaluate_test(system, frame.iloc[trained.split.test], trained.test_probability, champion=None)
-    references = _references(frame.iloc[trained.split.train], system, trained.features)
+    learned = learn_model(system, name, frame)
+    return record_model(
+        system, learned, frame,
+        identity=identity, tracking=tracking, bundles=bundles, trained_at=trained_at, dagster_run_id=dagster_run_id,
+    )  # fmt: skip
+
+
+def learn_model(system: LoadedSystem, name: str, frame: pd.DataFrame) -> LearnedModel:
+    """Train and judge one model on the rows of its segment; nothing is written, so another process may do it.
+
+    Raises:
+        LearnError: the rows cannot give a model.
+    """
+    rows = model_rows(system, name, frame)
+    # Models of a segment are judged from the same instant on as all others.
+    test_from = None if rows is frame else time_split(frame, system.declaration.evaluate.split).test_from
+    trained = _train(system, name, rows, test_from=test_from)
+    return judge_model(system, trained, rows)
+
+
+def judge_model(system: LoadedSystem, trained: TrainedModel, rows: pd.DataFrame) -> LearnedModel:
+    """A trained model with what it is worth on its test rows; `rows` are those that it was trained from."""
+    evaluation = evaluate_test(system, rows.iloc[trained.split.test], trained.test_probability, champion=None)
+    references = _references(rows.iloc[trained.split.train], system, trained.features)
+    return LearnedModel(trained, evaluation, references)
+
+
+def record_model(
+    system: LoadedSystem,
+    learned: LearnedModel,
+    frame: pd.DataFrame,
+    *,
+    identity: TrainingSetIdentity,
+    tracking: Tracking,
+    bundles: Path,
+    trained_at: datetime,
+    dagster_run_id: str,
+) -> BuiltModel:
+    """Leave a trained model as a bundle, an MLflow run and a registered version; arguments as `build_model`'s.
+
+    Raises:
+        LearnError: a step failed; bundles and registered versions stay as they were.
+    """
+    trained, evaluation, name = learned.trained, learned.evaluation, learned.trained.name
+    frame = model_rows(system, name, frame)
     facts = _facts(system, trained, identity)
     facts |= {"trained_at": trained_at.isoformat(), "dagster_run_id": dagster_run_id}
     tags = _tags(system, facts, start_from=trained.start_from)
     with tracking.run(system.name, name=name, tags=tags) as run:
         facts["mlflow_run_id"] = run.run_id
         card = model_card(system, trained, evaluation, facts=facts, lineage=feature_lineage(system))
-        model_uri = _log(trained, evaluation, frame, identity=identity, tracking=tracking)
-        parts = _parts(system, trained, card=card, references=references, facts=facts)
+        model_uri = _log(trained, evaluation, frame, identity=identity, tracking=tracking, run_id=run.run_id)
+        parts = _parts(system, trained, card=card, references=learned.references, facts=facts)
         version, bundle = _register(parts, model_uri=model_uri, tags=tags, tracking=tracking, bundles=bundles)
     return BuiltModel(name, bundle, version, run.run_id, trained, evaluation, card)
 
 
+def model_rows(system: LoadedSystem, name: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows that a model is about: those of its segment, numbered anew, or `frame` itself.
+
+    Raises:
+        LearnError: the segment has no row.
+    """
+    segment = system.declaration.models[name].segment
+    if segment is None:
+        return frame
+    rows = frame[segment_mask(frame, segment)].reset_index(drop=True)
+    if rows.empty:
+        told = ", ".join(f"{column} = {value}" for column, value in segment.items())
+        raise LearnError(f"the training set has no row of the segment {told}; leave its value out of the matrix")
+    return rows
+
+
+def segment_mask(frame: pd.DataFrame, segment: Segment) -> np.ndarray:
+    """Which rows (n,) are of a segment; null is of none."""
+    mask = np.ones(len(frame), dtype=bool)
+    for column, value in segment.items():
+        mask &= frame[column].to_numpy(np.float64, na_value=np.nan) == float(value)
+    return mask
+
+
 def test_rows(frame: pd.DataFrame, built: BuiltModel) -> pd.DataFrame:
-    """The test rows with the model's raw score and probability, and which bundle said so."""
+    """The test rows with the model's raw score and probability, and which bundle said so.
+
+    `frame` is what the model was trained from, as `model_rows` gives it.
+    """
     rows = frame.iloc[built.trained.split.test].reset_index(drop=True)
     return rows.assign(
         raw_score=built.trained.test_raw,
@@ -133,7 +215,7 @@ def feature_lineage(system: LoadedSystem) -> dict[str, tuple[tuple[str, str], ..
     return found
 
 
-def _train(system: LoadedSystem, name: str, frame: pd.DataFrame) -> TrainedModel:
+def _train(system: LoadedSystem, name: str, frame: pd.DataFrame, *, test_from: datetime | None) -> TrainedModel:
     declared = system.declaration
     return train_model(
         frame,
@@ -142,6 +224,7 @@ def _train(system: LoadedSystem, name: str, frame: pd.DataFrame) -> TrainedModel
         features=system.feature_set(name).model_features,
         split=declared.evaluate.split,
         cluster=cluster_column(system),
+        test_from=test_from,
     )
 
 
@@ -185,6 +268,7 @@ def _parts(
         facts=facts,
         decision=system.decision_rule(),
         views=system.push_views(),
+        scoring=trained.scoring,
     )
 
 
@@ -195,6 +279,7 @@ def _log(
     *,
     identity: TrainingSetIdentity,
     tracking: Tracking,
+    run_id: str,
 ) -> str:
     """Everything of the run but its files; returns the logged model's URI."""
     tracking.log_training(
@@ -210,6 +295,8 @@ def _log(
         },
         metrics={**evaluation.metrics(), "held_out.log_loss": trained.rounds.log_loss},
     )
+    if trained.scoring.kind != LIGHTGBM:
+        return tracking.bundle_uri(run_id)
     rows = feature_matrix(frame.iloc[trained.split.test[:5]], trained.features)
     example = pd.DataFrame(rows, columns=list(trained.features))
     return tracking.log_model(trained.model_bytes, example=example)
@@ -225,7 +312,7 @@ def _register(
         undo.callback(tracking.withdraw, system, version=version)
         bundle = write_bundle(bundles, replace(parts, facts={**parts.facts, "model_version": version}))
         undo.callback(shutil.rmtree, bundles / bundle)
-        tracking.log_files(bundles / bundle, under="bundle")
+        tracking.log_files(bundles / bundle, under=BUNDLE)
         tracking.tag(run_id, {"bundle": bundle, "model_version": version})
         undo.pop_all()
     return version, bundle

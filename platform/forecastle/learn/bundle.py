@@ -1,7 +1,7 @@
 """The bundle: model, calibrator, feature set, reference statistics and card under one hash, moved as one.
 
 Belongs here: writing a bundle, and reading one so that no parser sees a byte before its checksum has been compared.
-Does not belong here: training (`train.py`), running the model (`native_booster.py`), choosing (`registry.py`).
+Does not belong here: training (`train.py`), running the model (`scorer.py`), choosing (`registry.py`).
 Served: imports nothing heavier than NumPy and pydantic.
 """
 
@@ -21,21 +21,23 @@ from forecastle.contract.decision import DecisionRule
 from forecastle.contract.errors import BundleError
 from forecastle.contract.feature_set import FeatureSet
 from forecastle.contract.push_view import PushView
+from forecastle.learn.scoring import MODEL_FILES, PICKLE, Scoring, scoring_from_json
+from forecastle.learn.trust import Trust, trust_from
 from forecastle.measure.calibrators import Calibrator, calibrator_from_json
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
 FEATURE_SET: Final = "feature_set.json"
-MODEL: Final = "model.txt"
 CALIBRATOR: Final = "calibrator.json"
 REFERENCE: Final = "reference.json"
 SCORING: Final = "scoring.json"
 GOLDEN: Final = "golden.json"
 CARD: Final = "card.md"
+SIGNATURE: Final = "signature"
 DECISION: Final = "decision.json"
 VIEWS: Final = "views.json"
 GOLDEN_ROWS_MIN: Final = 16
-FILES: Final = (FEATURE_SET, MODEL, SCORING, CALIBRATOR, REFERENCE, GOLDEN, CARD)
+FILES: Final = (FEATURE_SET, SCORING, CALIBRATOR, REFERENCE, GOLDEN, CARD)
 OPTIONAL: Final = (DECISION, VIEWS)
 
 
@@ -69,6 +71,7 @@ class Bundle:
     start: int | None = None
     decision: DecisionRule | None = None
     views: tuple[PushView, ...] = ()
+    scoring: Scoring = Scoring()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +88,22 @@ class BundleParts:
     start_from: str | None = None
     decision: DecisionRule | None = None
     views: tuple[PushView, ...] = ()
+    scoring: Scoring = Scoring()
 
 
-def write_bundle(folder: Path, parts: BundleParts) -> str:
+def write_bundle(folder: Path, parts: BundleParts, *, trust: Trust | None = None) -> str:
     """Write a bundle below `folder` under its hash and return the hash; the same parts give the same bytes.
 
-    The folder appears whole or not at all (temporary folder, fsync, rename); an equal bundle is left as it is.
+    The folder appears whole or not at all (temporary folder, fsync, rename); an equal bundle is left as it is. Where
+    `trust` (by default what the environment says) has a key, the file `signature` stands beside the manifest.
 
     Raises:
         BundleError: a number of the parts is not finite, so that JSON cannot hold it.
     """
     contents = {
         FEATURE_SET: canonical_json(parts.feature_set.to_json()),
-        MODEL: parts.model_bytes,
-        SCORING: canonical_json({"start_from": parts.start_from}),
+        parts.scoring.file: parts.model_bytes,
+        SCORING: canonical_json({"start_from": parts.start_from, **parts.scoring.to_json()}),
         CALIBRATOR: canonical_json(parts.calibrator.to_json()),
         REFERENCE: canonical_json(parts.reference),
         GOLDEN: canonical_json(
@@ -119,24 +124,28 @@ def write_bundle(folder: Path, parts: BundleParts) -> str:
         }
     )
     digest = _sha256(manifest)
+    signature = (trust_from() if trust is None else trust).sign(manifest)
+    signed = {} if signature is None else {SIGNATURE: signature}
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / digest
     if not target.exists():
-        _write_whole(folder, target, {**contents, MANIFEST: manifest})
+        _write_whole(folder, target, {**contents, MANIFEST: manifest, **signed})
     return digest
 
 
-def load_bundle(folder: Path, *, expected_hash: str | None = None) -> Bundle:
+def load_bundle(folder: Path, *, expected_hash: str | None = None, trust: Trust | None = None) -> Bundle:
     """Read and verify one bundle.
 
     Args:
         folder: the folder that holds `manifest.json`.
         expected_hash: the hash that the promotion recorded. Without it the manifest is believed: only for a
             bundle that is packed with the code that reads it, and so is as trustworthy as that code.
+        trust: the key its signature must be of, and whether it may hold a pickle; what the environment says by default.
 
     Raises:
-        BundleError: naming the part that is missing, changed or does not fit.
+        BundleError: naming the part that is missing, changed, not trusted or does not fit.
     """
+    trust = trust_from() if trust is None else trust
     manifest_bytes = _read(folder, MANIFEST)
     digest = _sha256(manifest_bytes)
     if expected_hash is not None and digest != expected_hash:
@@ -144,13 +153,14 @@ def load_bundle(folder: Path, *, expected_hash: str | None = None) -> Bundle:
             f"bundle {folder.name[:12]}: {MANIFEST} has hash {digest[:12]}, the promotion recorded "
             f"{expected_hash[:12]}; restore the bundle or promote another"
         )
+    trust.check(manifest_bytes, _signature(folder), told=f"bundle {digest[:12]}")
     manifest = _json(manifest_bytes, MANIFEST)
     files = manifest.get("files")
-    if manifest.get("format") != FORMAT or not isinstance(files, dict) or set(files) - set(OPTIONAL) != set(FILES):
+    if manifest.get("format") != FORMAT or not isinstance(files, dict) or not _complete(files):
         raise BundleError(f"bundle {digest[:12]}: {MANIFEST} is not of format {FORMAT}; build the bundle again")
     try:
         contents = {name: _verified(folder, name, recorded) for name, recorded in files.items()}
-        return _assemble(digest, manifest, contents)
+        return _assemble(digest, manifest, contents, trust)
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"bundle {digest[:12]} does not fit together: {error!r}; build the bundle again") from error
 
@@ -168,10 +178,23 @@ def canonical_json(value: Any) -> bytes:
     return text.encode()
 
 
-def _assemble(digest: str, manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> Bundle:
-    feature_set = FeatureSet.from_json(_json(contents[FEATURE_SET], FEATURE_SET))
-    if feature_set.system != manifest["system"]:
-        raise BundleError(f"bundle {digest[:12]}: {FEATURE_SET} is of system {feature_set.system!r}")
+def _complete(files: Mapping[str, Any]) -> bool:
+    """Every file that a bundle must have, one model, and none that it cannot have."""
+    models = set(files) & set(MODEL_FILES.values())
+    return len(models) == 1 and set(files) - set(OPTIONAL) - models == set(FILES)
+
+
+def _assemble(digest: str, manifest: Mapping[str, Any], contents: Mapping[str, bytes], trust: Trust) -> Bundle:
+    feature_set = _feature_set(digest, manifest, contents[FEATURE_SET])
+    told = _json(contents[SCORING], SCORING)
+    scoring = scoring_from_json(told)
+    if scoring.file not in contents:
+        raise BundleError(f"bundle {digest[:12]}: {SCORING} names kind {scoring.kind!r}, and {scoring.file} is not there")
+    if scoring.kind == PICKLE and not trust.pickle:
+        raise BundleError(
+            f"bundle {digest[:12]}: {scoring.file} is a pickle, which may run any code; set FORECASTLE_TRUST=pickle "
+            "where you trust whoever made it"
+        )
     golden = _golden(_json(contents[GOLDEN], GOLDEN))
     width = len(feature_set.model_features)
     if any(len(row) != width for row in golden.rows):
@@ -182,17 +205,37 @@ def _assemble(digest: str, manifest: Mapping[str, Any], contents: Mapping[str, b
         hash=digest,
         system=feature_set.system,
         feature_set=feature_set,
-        model_bytes=contents[MODEL],
-        model_sha256=manifest["files"][MODEL]["sha256"],
+        model_bytes=contents[scoring.file],
+        model_sha256=manifest["files"][scoring.file]["sha256"],
         calibrator=calibrator_from_json(_json(contents[CALIBRATOR], CALIBRATOR)),
         reference=_json(contents[REFERENCE], REFERENCE),
         golden=golden,
         card=contents[CARD].decode(),
         facts=manifest["facts"],
-        start=_start(_json(contents[SCORING], SCORING)["start_from"], feature_set),
+        start=_start(told["start_from"], feature_set),
         decision=DecisionRule.from_json(_json(contents[DECISION], DECISION)) if DECISION in contents else None,
         views=tuple(map(PushView.from_json, _json(contents[VIEWS], VIEWS)["views"])) if VIEWS in contents else (),
+        scoring=scoring,
     )
+
+
+def _feature_set(digest: str, manifest: Mapping[str, Any], content: bytes) -> FeatureSet:
+    """The feature set, which must be of the system and the contract that the manifest tells."""
+    found = FeatureSet.from_json(_json(content, FEATURE_SET))
+    if found.system != manifest["system"]:
+        raise BundleError(f"bundle {digest[:12]}: {FEATURE_SET} is of system {found.system!r}")
+    recorded = manifest["facts"].get("feature_set", found.hash)
+    if recorded != found.hash:
+        raise BundleError(
+            f"bundle {digest[:12]}: the contract in {FEATURE_SET} has hash {found.hash[:12]}, the model was trained with "
+            f"{str(recorded)[:12]}; build the bundle again"
+        )
+    return found
+
+
+def _signature(folder: Path) -> bytes | None:
+    path = folder / SIGNATURE
+    return path.read_bytes() if path.is_file() else None
 
 
 def _start(name: str | None, feature_set: FeatureSet) -> int | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from forecastle.contract.errors import LearnError
 from forecastle.contract.system import Evaluate
+from forecastle.learn.time_blocks import time_blocks
 from forecastle.measure.bootstrap import Interval, mean_interval
 from forecastle.measure.decomposition import decompose
 from forecastle.measure.scores import auc, brier_score, brier_scores, log_loss
@@ -94,8 +96,8 @@ def evaluate_model(
     Args:
         test: the test rows (n): outcome, the baseline feature, the slices, `cluster`.
         probability: the model's calibrated probabilities (n,).
-        declared: baseline and slices.
-        cluster: rows equal in this column are resampled together.
+        declared: baseline, slices and the length of a block.
+        cluster: rows equal in this column are resampled together, in blocks of neighbours in time.
         champion: the champion's probabilities of the same rows (n,), or None where there is none.
         seed: of the resampling.
 
@@ -110,10 +112,9 @@ def evaluate_model(
     if champion is not None:
         forecasters[CHAMPION] = _spoken(champion, CHAMPION, rows=len(test))
     rows = [row for name, forecast in forecasters.items() for row in _slices(test, name, forecast, declared)]
-    outcomes = test["outcome"].to_numpy(np.float64)
     clusters = test[cluster].to_numpy()
     comparisons = tuple(
-        _compare(outcomes, probability, forecast, clusters, against=name, seed=seed)
+        _compare(test, probability, forecast, against=name, cluster=cluster, block=declared.block, seed=seed)
         for name, forecast in forecasters.items()
         if name != MODEL and pd.unique(clusters[~np.isnan(forecast)]).size > 1
     )
@@ -175,11 +176,21 @@ def _score(name: str, slice_name: str, outcomes: FloatArray, forecast: FloatArra
 
 
 def _compare(
-    outcomes: FloatArray, model: FloatArray, other: FloatArray, clusters: NDArray[Any], *, against: str, seed: int
+    test: pd.DataFrame,
+    model: FloatArray,
+    other: FloatArray,
+    *,
+    against: str,
+    cluster: str,
+    block: timedelta | None,
+    seed: int,
 ) -> Comparison:
+    """Paired differences of the rows that both answered, resampled in blocks of time (whole clusters each)."""
     both = ~np.isnan(other)
-    difference = brier_scores(outcomes[both], model[both]) - brier_scores(outcomes[both], other[both])
-    interval = mean_interval(difference, clusters=clusters[both], seed=seed)
+    outcomes = test["outcome"].to_numpy(np.float64)[both]
+    difference = brier_scores(outcomes, model[both]) - brier_scores(outcomes, other[both])
+    blocks = time_blocks(test[both], cluster=cluster, block=block)
+    interval = mean_interval(difference, clusters=blocks.units, block_length=blocks.length, seed=seed)
     return Comparison(against, interval, int(both.sum()))
 
 

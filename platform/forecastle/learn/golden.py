@@ -9,19 +9,19 @@ from __future__ import annotations
 import numpy as np
 
 from forecastle.learn.bundle import Bundle
-from forecastle.learn.native_booster import booster_of
+from forecastle.learn.scorer import load_scorer
 
 
 def golden_faults(bundle: Bundle) -> tuple[str, ...]:
     """What differs between recorded and recomputed golden rows; empty when every bit agrees.
 
     Raises:
-        BundleError: the model's bytes are not the recorded ones, or LightGBM refuses them.
+        BundleError: the model's bytes are not the recorded ones, or cannot be opened.
     """
-    booster = booster_of(bundle)
+    scorer = load_scorer(bundle)
     faults = []
     for index, row in enumerate(bundle.golden.rows):
-        raw = booster.predict_one([np.nan if value is None else value for value in row])
+        raw = scorer.score_row([np.nan if value is None else value for value in row])
         if raw != bundle.golden.raw[index]:
             faults.append(f"golden row {index}: raw score {raw!r}, recorded {bundle.golden.raw[index]!r}")
             continue

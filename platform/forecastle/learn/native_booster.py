@@ -1,6 +1,6 @@
 """LightGBM's single-row predictor through its C interface, bit-equal with `lightgbm.Booster.predict`.
 
-Belongs here: finding the shared library, loading checked bytes or a bundle's, one row and many rows to scores.
+Belongs here: finding the shared library, loading checked bytes, one row and many rows to scores.
 Does not belong here: training, calibration, writing bundles. The lightgbm package is not imported: 140 MB a process.
 C interface: https://lightgbm.readthedocs.io/en/stable/C-API.html
 """
@@ -14,7 +14,6 @@ import math
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecastle.contract.errors import BundleError
-from forecastle.learn.bundle import Bundle
+from forecastle.learn.explanation import Explanation
 from forecastle.measure.calibrators import log_odds as start_log_odds
 from forecastle.measure.calibrators import sigmoid
 
@@ -36,19 +35,6 @@ _PREDICT_NORMAL, _PREDICT_RAW, _PREDICT_CONTRIB = 0, 1, 3
 _PARAMETERS = b"num_threads=1"
 # Rounding of some thousand additions; a wrong part would be a million times larger.
 SUM_TOLERANCE = 1e-9
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """One row's log-odds as a sum: `expected` for any row, plus one contribution a feature in the model's order.
-
-    `residual` is what the sum misses of the log-odds: rounding.
-    """
-
-    log_odds: float
-    expected: float
-    contributions: tuple[float, ...]
-    residual: float
 
 
 class NativeBooster:
@@ -102,7 +88,7 @@ class NativeBooster:
             )
         )
 
-    def predict_one(self, values: list[float]) -> float:
+    def score_row(self, values: Sequence[float]) -> float:
         """Score of one row of `width` values.
 
         Raises:
@@ -117,7 +103,7 @@ class NativeBooster:
         self._check(status)
         return score if self._start is None else float(_started(score, values[self._start]))
 
-    def predict(self, matrix: FloatArray) -> FloatArray:
+    def scores(self, matrix: FloatArray) -> FloatArray:
         """Scores, shape (rows,), of a (rows, `width`) matrix.
 
         Raises:
@@ -129,7 +115,7 @@ class NativeBooster:
         scores = self._of_matrix(rows, self._kind, each=1)
         return scores if self._start is None else np.asarray(_started(scores, rows[:, self._start]), dtype=np.float64)
 
-    def explain_one(self, values: list[float]) -> Explanation:
+    def explain_row(self, values: Sequence[float]) -> Explanation:
         """What each feature adds to the log-odds of one row of `width` values (Tree SHAP).
 
         Lundberg et al. 2020, https://doi.org/10.1038/s42256-019-0138-9. The parts and the expected value add up
@@ -152,22 +138,7 @@ class NativeBooster:
             raise ArithmeticError(f"contributions and expected value miss the log-odds {log_odds!r} by {residual!r}")
         return Explanation(log_odds, expected, tuple(parts), residual)
 
-    def check_golden(self, rows: Sequence[list[float]], scores: Sequence[float]) -> None:
-        """Answer rows whose scores were recorded at training; one differing bit refuses the model.
-
-        Raises:
-            BundleError: no rows, or a score differs, by the single-row or by the matrix path.
-        """
-        if not rows or len(rows) != len(scores):
-            raise BundleError(f"got {len(rows)} golden rows and {len(scores)} scores; equal numbers above 0 are needed")
-        many = self.predict(np.array(rows, dtype=np.float64))
-        for index, (row, expected) in enumerate(zip(rows, scores, strict=True)):
-            one = self.predict_one(row)
-            if one != expected or float(many[index]) != expected:
-                raise BundleError(
-                    f"golden row {index} scores {one!r} (matrix {float(many[index])!r}), "
-                    f"recorded {expected!r}; the model, the library or the machine differs from training"
-                )
+    predict, predict_one, explain_one = scores, score_row, explain_row
 
     def close(self) -> None:
         """Give LightGBM's memory back; the booster answers no more."""
@@ -209,15 +180,6 @@ class NativeBooster:
         if status != 0:
             text = self._library.LGBM_GetLastError().decode("utf-8", "replace")
             raise BundleError(f"LightGBM refused: {text}")
-
-
-def booster_of(bundle: Bundle) -> NativeBooster:
-    """The bundle's model, with the start that the bundle names: every reader of bundles scores through this one.
-
-    Raises:
-        BundleError: the model's bytes are not the recorded ones, or LightGBM refuses them.
-    """
-    return NativeBooster(bundle.model_bytes, expected_sha256=bundle.model_sha256, start=bundle.start)
 
 
 def _started(score: Any, start: Any) -> Any:

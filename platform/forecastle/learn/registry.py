@@ -22,7 +22,7 @@ from forecastle.contract.clock import Clock
 from forecastle.contract.errors import ConflictError
 
 # One transaction, and a number that says it was done: no process ever sees tables without their triggers.
-_SCHEMA_NUMBER = 1
+_SCHEMA_NUMBER = 2
 _SCHEMA = f"""
 begin immediate;
 create table if not exists decisions (
@@ -36,6 +36,13 @@ create table if not exists promotions (
   approved_by text not null, previous_id integer references promotions(promotion_id),
   decision_id integer references decisions(decision_id)
 );
+create table if not exists approvals_awaited (
+  decision_id integer primary key references decisions(decision_id),
+  expected_id integer references promotions(promotion_id), expires_at text not null
+);
+create table if not exists promotion_reasons (
+  promotion_id integer primary key references promotions(promotion_id), reason text not null
+);
 create unique index if not exists one_successor on promotions (system, ifnull(previous_id, 0));
 create trigger if not exists decisions_stay before update on decisions begin select raise(abort, 'immutable'); end;
 create trigger if not exists promotions_stay before update on promotions begin select raise(abort, 'immutable'); end;
@@ -46,17 +53,31 @@ create trigger if not exists decisions_new before insert on decisions
   when new.decision_id in (select decision_id from decisions) begin select raise(abort, 'immutable'); end;
 create trigger if not exists promotions_new before insert on promotions
   when new.promotion_id in (select promotion_id from promotions) begin select raise(abort, 'immutable'); end;
+create trigger if not exists awaited_stay before update on approvals_awaited
+  begin select raise(abort, 'immutable'); end;
+create trigger if not exists reasons_stay before update on promotion_reasons
+  begin select raise(abort, 'immutable'); end;
+create trigger if not exists awaited_kept before delete on approvals_awaited
+  begin select raise(abort, 'immutable'); end;
+create trigger if not exists reasons_kept before delete on promotion_reasons
+  begin select raise(abort, 'immutable'); end;
+create trigger if not exists awaited_new before insert on approvals_awaited
+  when new.decision_id in (select decision_id from approvals_awaited) begin select raise(abort, 'immutable'); end;
+create trigger if not exists reasons_new before insert on promotion_reasons
+  when new.promotion_id in (select promotion_id from promotion_reasons) begin select raise(abort, 'immutable'); end;
 pragma user_version = {_SCHEMA_NUMBER};
 commit;
 """
 
 _PROMOTION = "promotion_id, system, bundle, model_version, promoted_at, approved_by, previous_id, decision_id"
-_DECISION = "decision_id, system, model, bundle, model_version, decided_at, promote, reasons, evidence"
+_DECISION = (
+    "decision_id, system, model, bundle, model_version, decided_at, promote, reasons, evidence, expected_id, expires_at"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """One recorded act that made a bundle champion."""
+    """One recorded act that made a bundle champion; `reason` is what a person who approved it said."""
 
     promotion_id: int
     system: str
@@ -66,11 +87,16 @@ class Promotion:
     approved_by: str
     previous_id: int | None
     decision_id: int | None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedDecision:
-    """One recorded decision with its evidence, promoted or refused."""
+    """One recorded decision with its evidence, promoted or refused.
+
+    A decision that waits for a person's approval says until when (`expires_at`) and against which champion it was
+    made (`expected_id`, None where there was none).
+    """
 
     decision_id: int
     system: str
@@ -81,6 +107,8 @@ class RecordedDecision:
     promote: bool
     reasons: tuple[str, ...]
     evidence: Mapping[str, Any]
+    expected_id: int | None = None
+    expires_at: datetime | None = None
 
 
 class Registry:
@@ -105,8 +133,10 @@ class Registry:
         promote: bool,
         reasons: Sequence[str],
         evidence: Mapping[str, Any],
+        expected: Promotion | None = None,
+        expires_at: datetime | None = None,
     ) -> int:
-        """Keep a decision for ever and return its id."""
+        """Keep a decision for ever and return its id; with `expires_at` it waits for approval against `expected`."""
         row = (
             system, model, bundle, model_version, self._clock().isoformat(), int(promote),
             json.dumps(list(reasons)), json.dumps(evidence, allow_nan=False),
@@ -117,7 +147,13 @@ class Registry:
                 " values (?,?,?,?,?,?,?,?)",
                 row,
             )
-            return int(cursor.lastrowid or 0)
+            decision_id = int(cursor.lastrowid or 0)
+            if expires_at is not None:
+                connection.execute(
+                    "insert into approvals_awaited (decision_id, expected_id, expires_at) values (?,?,?)",
+                    (decision_id, expected.promotion_id if expected else None, expires_at.isoformat()),
+                )
+        return decision_id
 
     def promote(
         self,
@@ -128,8 +164,11 @@ class Registry:
         approved_by: str,
         expected: Promotion | None,
         decision_id: int | None = None,
+        reason: str = "",
     ) -> Promotion:
         """Make a bundle champion, if the champion is still the one that was looked at.
+
+        `reason` is what the person who approved it said.
 
         Raises:
             ConflictError: another promotion came first; nothing changed.
@@ -146,9 +185,13 @@ class Registry:
                 (*row, system, previous),
             )
             made = cursor.fetchone()
+            if made is not None and reason:
+                connection.execute(
+                    "insert into promotion_reasons (promotion_id, reason) values (?,?)", (made[0], reason)
+                )
         if made is None:
             raise ConflictError(f"{system}: another promotion came first; look at the new champion and decide again")
-        return _promotion(made)
+        return _promotion((*made, reason))
 
     def champion(self, system: str) -> Promotion | None:
         """The newest promotion of a system."""
@@ -158,7 +201,9 @@ class Registry:
         """Promotions of a system, newest first; with `at`, only those made by then."""
         with self._connect() as connection:
             rows = connection.execute(
-                f"select {_PROMOTION} from promotions where system = ? order by promotion_id desc", (system,)
+                f"select {_PROMOTION}, ifnull(reason, '') from promotions"
+                " left join promotion_reasons using (promotion_id) where system = ? order by promotion_id desc",
+                (system,),
             ).fetchall()
         found = [_promotion(row) for row in rows]
         return [p for p in found if at is None or p.promoted_at <= at]
@@ -167,7 +212,9 @@ class Registry:
         """Decisions of a system, newest first."""
         with self._connect() as connection:
             rows = connection.execute(
-                f"select {_DECISION} from decisions where system = ? order by decision_id desc", (system,)
+                f"select {_DECISION} from decisions left join approvals_awaited using (decision_id)"
+                " where system = ? order by decision_id desc",
+                (system,),
             ).fetchall()
         return [_decision(row) for row in rows]
 
@@ -235,12 +282,13 @@ def _pointed(path: Path) -> int | None:
 
 
 def _promotion(row: Sequence[Any]) -> Promotion:
-    number, system, bundle, version, at, approved_by, previous, decision = row
-    return Promotion(number, system, bundle, version, datetime.fromisoformat(at), approved_by, previous, decision)
+    number, system, bundle, version, at, approved_by, previous, decision, reason = row
+    made_at = datetime.fromisoformat(at)
+    return Promotion(number, system, bundle, version, made_at, approved_by, previous, decision, reason)
 
 
 def _decision(row: Sequence[Any]) -> RecordedDecision:
-    number, system, model, bundle, version, at, promote, reasons, evidence = row
+    number, system, model, bundle, version, at, promote, reasons, evidence, expected, expires = row
     return RecordedDecision(
         decision_id=number,
         system=system,
@@ -251,4 +299,6 @@ def _decision(row: Sequence[Any]) -> RecordedDecision:
         promote=bool(promote),
         reasons=tuple(json.loads(reasons)),
         evidence=json.loads(evidence),
+        expected_id=expected,
+        expires_at=None if expires is None else datetime.fromisoformat(expires),
     )

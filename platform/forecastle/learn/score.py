@@ -18,14 +18,17 @@ from forecastle.contract.decision import CLOSED, PREDICT_AT
 from forecastle.contract.errors import BundleError
 from forecastle.contract.on_demand import on_demand_columns
 from forecastle.learn.bundle import Bundle
-from forecastle.learn.native_booster import booster_of
+from forecastle.learn.scorer import load_scorer
 
 FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Raw scores and calibrated probabilities, each (n,), and the features they stand on, by name."""
+    """Raw scores and calibrated probabilities, each (n,), and the features they stand on, by name.
+
+    Both are NaN where the bundle has no model for the row's segment.
+    """
 
     raw: FloatArray
     probability: FloatArray
@@ -59,9 +62,11 @@ def score_rows(bundle: Bundle, frame: pd.DataFrame) -> Scores:
     columns = {name: frame[name].to_numpy(np.float64, na_value=np.nan) for name in from_views}
     columns.update(on_demand_columns(feature_set, columns))
     matrix = np.column_stack([columns[name] for name in feature_set.model_features])
-    booster = booster_of(bundle)
-    raw = booster.predict(np.ascontiguousarray(matrix))
-    return Scores(raw, bundle.calibrator.apply(raw), columns)
+    raw = load_scorer(bundle).scores(np.ascontiguousarray(matrix))
+    answered = ~np.isnan(raw)
+    probability = np.full(len(raw), np.nan)
+    probability[answered] = bundle.calibrator.apply(raw[answered])
+    return Scores(raw, probability, columns)
 
 
 def decide_rows(bundle: Bundle, scores: Scores, predict_at: pd.Series) -> Decisions:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 ALIAS = "champion"
+BUNDLE = "bundle"
 # The tag whose text MLflow shows as a run's description: https://mlflow.org/docs/latest/ml/tracking/tracking-api/
 DESCRIPTION = "mlflow.note.content"
 
@@ -90,6 +91,10 @@ class Tracking:
             pip_requirements=[f"lightgbm=={lightgbm.__version__}"],
         )
         return str(info.model_uri)
+
+    def bundle_uri(self, run_id: str) -> str:
+        """Where `log_files` puts a bundle: the source of a version whose model has no flavour of MLflow's own."""
+        return f"{self._client().get_run(run_id).info.artifact_uri}/{BUNDLE}"
 
     def log_files(self, folder: Path, *, under: str) -> None:
         """Log every file of a folder."""

@@ -7,7 +7,7 @@ Does not belong here: one fit (`fit.py`), folds and rounds (`cross_fit.py`), jud
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ from forecastle.contract.system import Model, Split
 from forecastle.learn.bundle import Golden
 from forecastle.learn.cross_fit import RoundsChoice, cross_fit
 from forecastle.learn.fit import FloatArray, Rows, fit
+from forecastle.learn.scoring import Scoring
 from forecastle.learn.split import TimeSplit, time_split
 from forecastle.measure.calibrators import Calibrator
 from forecastle.measure.recalibration import CandidateScore, choose_calibrator, fit_calibrator
@@ -30,6 +31,7 @@ GOLDEN_ROWS = 32
 class TrainedModel:
     """A fitted model and what it says of the test rows.
 
+    `held_out` are raw scores (n,) of the training rows by models that did not see them, in the order of `split.train`.
     `start` is the position among `features` of the probability that the trees start from, if they do. The calibrator
     was fitted on held-out scores of the training rows.
     """
@@ -48,6 +50,8 @@ class TrainedModel:
     golden: Golden
     params: dict[str, Any]
     importances: pd.DataFrame
+    held_out: FloatArray
+    scoring: Scoring = field(default_factory=Scoring)
 
     @property
     def start_from(self) -> str | None:
@@ -91,10 +95,10 @@ def train_model(
     _require_knowledge(model, importances, rows)
     calibrator, reasons, table = _calibrate(model, rows, held_out, folds=split.folds)
     test_raw = fitted.scores(matrix[parts.test])
-    golden = _golden(matrix[parts.test], test_raw, calibrator)
+    golden = golden_rows(matrix[parts.test], test_raw, calibrator)
     return TrainedModel(
         name, rows.features, start, fitted.model_bytes(), rounds, calibrator, reasons, table, parts,
-        test_raw, calibrator.apply(test_raw), golden, fitted.params, importances,
+        test_raw, calibrator.apply(test_raw), golden, fitted.params, importances, held_out,
     )  # fmt: skip
 
 
@@ -142,7 +146,7 @@ def _require_knowledge(model: Model, importances: pd.DataFrame, rows: Rows) -> N
     )
 
 
-def _golden(matrix: FloatArray, raw: FloatArray, calibrator: Calibrator) -> Golden:
+def golden_rows(matrix: FloatArray, raw: FloatArray, calibrator: Calibrator) -> Golden:
     """Rows spread over the range of scores, so that a damaged tree or calibrator step cannot hide."""
     order = np.argsort(raw, kind="stable")
     picked = order[np.unique(np.linspace(0, len(order) - 1, GOLDEN_ROWS).round().astype(int))]

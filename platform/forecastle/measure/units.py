@@ -47,6 +47,20 @@ def suspected_factor(ratio: float, *, unit: str = "") -> float | None:
     return nearest if _sizes_of(unit) is None or _unit_behind(nearest, unit) else None
 
 
+def related_factors(unit: str) -> tuple[float, ...]:
+    """By how much values of a unit change when they are written in one of its relatives, largest first.
+
+    Only factors that `SUSPECTED_FACTORS` holds, or inverses of such; none for a unit without known relatives.
+    """
+    known = _sizes_of(unit)
+    if known is None:
+        return ()
+    declared, sizes = known
+    suspected = (*SUSPECTED_FACTORS, *(1 / factor for factor in SUSPECTED_FACTORS))
+    factors = {declared / size for size in sizes.values()}
+    return tuple(sorted((f for f in factors if any(math.isclose(f, s, rel_tol=1e-9) for s in suspected)), reverse=True))
+
+
 def unit_sentence(factor: float, *, unit: str) -> str:
     """What to tell a person whose feature of `unit` arrived `factor` times too large.
 

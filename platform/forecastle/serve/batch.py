@@ -13,14 +13,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 import msgspec
+import numpy as np
 
 from forecastle.contract.errors import StoreError
 from forecastle.serve.champion import Champion
-from forecastle.serve.parse import json_object, request_of, rows_in, top_faults
+from forecastle.serve.parse import PredictRequest, json_object, request_of, rows_in, top_faults
+from forecastle.serve.plan import Served
 from forecastle.serve.predict import Predictor, check_repeat, checked, unlogged
 from forecastle.serve.receipt import microseconds, receipt
 from forecastle.serve.refusal import Refusal, broken_contract
-from forecastle.serve.resolve import Resolution
 from forecastle.store.prediction_log import Prediction
 
 KEYS: Final = ("requests",)
@@ -33,10 +34,18 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """A row's prediction, not logged yet; `resolution` is None where an earlier request's answer is repeated."""
+    """A row's prediction, not logged yet; `served` is None where an earlier request's answer is repeated."""
 
     prediction: Prediction
-    resolution: Resolution | None
+    served: Served | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A row that waits for the model: all rows of a batch are scored by one call."""
+
+    request: PredictRequest
+    served: Served
 
 
 _Row = _Made | Refusal
@@ -68,11 +77,17 @@ class BatchPredictor:
 
         def work() -> list[_Row]:
             requests = self._read(body) if rows is None else rows
-            return [_answer(predictor, row, champion, now_us, started) for row in requests]
+            return _scored(
+                predictor,
+                [_ready(predictor, row, champion, now_us, started) for row in requests],
+                champion,
+                now_us,
+                started,
+            )
 
         try:
             made = await self._run(work, large=large)
-            new = [row.prediction for row in made if isinstance(row, _Made) and row.resolution is not None]
+            new = [row.prediction for row in made if isinstance(row, _Made) and row.served is not None]
             stored = await self.predictor.log.append_many(new) if new else []
         except StoreError as error:
             raise unlogged(error) from error
@@ -95,7 +110,7 @@ class BatchPredictor:
         refused = 0
         for index, row in enumerate(made):
             answer = row
-            if isinstance(row, _Made) and row.resolution is not None:
+            if isinstance(row, _Made) and row.served is not None:
                 answer = self._logged(row, next(logged), now_us, seconds)
             if isinstance(answer, Refusal):
                 refused += 1
@@ -108,27 +123,54 @@ class BatchPredictor:
     def _logged(self, row: _Made, stored: Prediction, now_us: int, seconds: float) -> _Row:
         """What a row is told after logging: its own prediction, or what its request id was told before."""
         if stored.prediction_id == row.prediction.prediction_id:
-            if row.resolution is not None:
-                self.predictor.metrics.predicted(row.resolution, now_us=now_us, seconds=seconds)
+            if row.served is not None:
+                self.predictor.metrics.predicted(row.served, now_us=now_us, seconds=seconds)
             return replace(row, prediction=stored)
         return _known(stored, row.prediction.request_sha256, stored.request_id)
 
 
-def _answer(predictor: Predictor, data: Any, champion: Champion, now_us: int, started: float) -> _Row:
-    """One row's prediction, or why there is none."""
+def _ready(predictor: Predictor, data: Any, champion: Champion, now_us: int, started: float) -> _Ready | _Row:
+    """One row up to the model, or its earlier answer, or why there is none."""
     if not isinstance(data, Mapping):
         return Refusal("not_json", "a request is a JSON object with entity, features or both")
     request_id = None
     try:
         request, violations = request_of(data, keys=champion.resolver.feature_set.keys)
         request_id = request.request_id
-        checked(request, violations, champion)
+        if violations:
+            checked(request, violations, champion)
         if request_id and (known := predictor.log.by_request(request_id)):
             return _known(known, request.sha256(), request_id)
-        return _Made(*predictor.routed(request, champion, now_us=now_us, started=started))
+        if predictor.is_challengers(request):
+            return _Made(*predictor.routed(request, champion, now_us=now_us, started=started))
+        return _Ready(request, predictor.served(request, champion, now_us=now_us))
     except Refusal as refusal:
         refusal.request_id = request_id
         return refusal
+
+
+def _scored(
+    predictor: Predictor, rows: Sequence[_Ready | _Row], champion: Champion, now_us: int, started: float
+) -> list[_Row]:
+    """The rows with their predictions; the model sees all that wait for it as one matrix."""
+    waiting = [row for row in rows if isinstance(row, _Ready)]
+    if not waiting:
+        return [row for row in rows if not isinstance(row, _Ready)]
+    matrix = np.array([row.served.vector for row in waiting], dtype=np.float64)
+    scores = iter(champion.scorer.scores(matrix).tolist())
+    made: list[_Row] = []
+    for row in rows:
+        if not isinstance(row, _Ready):
+            made.append(row)
+            continue
+        raw = next(scores)
+        try:
+            prediction = predictor.prediction(row.request, champion, row.served, raw, now_us=now_us, started=started)
+            made.append(_Made(prediction, row.served))
+        except Refusal as refusal:
+            refusal.request_id = row.request.request_id
+            made.append(refusal)
+    return made
 
 
 def _known(known: Prediction, digest: str, request_id: str) -> _Row:

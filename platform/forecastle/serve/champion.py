@@ -12,7 +12,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +21,10 @@ import forecastle
 from forecastle.contract.decision import PREDICT_AT
 from forecastle.contract.errors import BundleError, ForecastleError
 from forecastle.learn.bundle import Bundle, load_bundle
-from forecastle.learn.native_booster import NativeBooster, booster_of
+from forecastle.learn.ensemble import Ensemble, EnsembleMember
+from forecastle.learn.scorer import Scorer, check_golden, load_scorer
+from forecastle.serve.plan import Plan
+from forecastle.serve.refusal import Refusal
 from forecastle.serve.resolve import Resolver
 from forecastle.store.home import Home
 
@@ -36,8 +39,9 @@ class Champion:
     """A verified bundle ready to answer, and the promotion that chose it (None: packed in a Bento)."""
 
     bundle: Bundle
-    booster: NativeBooster
+    scorer: Scorer
     resolver: Resolver
+    plan: Plan
     promotion: dict[str, Any] | None
     variant: str = CHAMPION
 
@@ -51,6 +55,24 @@ class Champion:
         """Version of the model, as the promotion or the bundle tells it."""
         told = (self.promotion or {}).get("model_version") or self.bundle.facts.get("model_version")
         return str(told) if told is not None else "unversioned"
+
+    def answering(self, vector: Sequence[float]) -> str:
+        """Name of the model as a receipt tells it: of an ensemble, the members that answer this row too."""
+        if isinstance(self.scorer, Ensemble):
+            return f"{self.model}: {self.scorer.answered_by(vector)}"
+        return self.model
+
+    def unanswered(self, vector: Sequence[float]) -> Refusal:
+        """What a caller is told whose row is of a segment without a model."""
+        names = dict.fromkeys(name for member in self.members for name in member.segment or {})
+        order = self.bundle.feature_set.model_features
+        told = ", ".join(f"{name} = {vector[order.index(name)]:g}" for name in names)
+        return Refusal("no_model", f"{self.model} has no model for rows with {told or 'these values'}")
+
+    @property
+    def members(self) -> tuple[EnsembleMember, ...]:
+        """The members of an ensemble; none where one model answers."""
+        return self.scorer.members if isinstance(self.scorer, Ensemble) else ()
 
 
 def load_champion(
@@ -69,16 +91,14 @@ def load_champion(
         lacking = set(bundle.decision.inputs) - {PREDICT_AT, *bundle.feature_set.by_name}
         if lacking:
             raise BundleError(f"{bundle.decision.function} needs {sorted(lacking)}, which the feature set has not")
-    booster = booster_of(bundle)
-    names = bundle.feature_set.model_features
-    if booster.width != len(names):
-        raise BundleError(f"the model takes {booster.width} values, its feature set has {len(names)}")
+    scorer = load_scorer(bundle)
     rows = [[math.nan if value is None else value for value in row] for row in bundle.golden.rows]
-    booster.check_golden(rows, bundle.golden.raw)
+    check_golden(scorer, rows, bundle.golden.raw)
     for index, (raw, recorded) in enumerate(zip(bundle.golden.raw, bundle.golden.probability, strict=True)):
         if (answered := bundle.calibrator.apply_scalar(raw)) != recorded:
             raise BundleError(f"golden row {index} calibrates to {answered!r}, recorded {recorded!r}")
-    return Champion(bundle, booster, Resolver(bundle.feature_set), promotion)
+    resolver = Resolver(bundle.feature_set)
+    return Champion(bundle, scorer, resolver, Plan(resolver), promotion)
 
 
 def try_in_child(folder: Path, *, system: str, expected_hash: str | None) -> None:

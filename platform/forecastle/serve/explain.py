@@ -1,7 +1,7 @@
 """Explaining one answer: the features it used, their ages, and what each adds to the model's log-odds.
 
 Belongs here: the body of `explain`, finding the bundle that answered, the explanation's shape.
-Does not belong here: the contributions themselves (`learn/native_booster.py`), HTTP (`application.py`).
+Does not belong here: the contributions themselves (`learn/scorer.py`), HTTP (`application.py`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import msgspec
 
 from forecastle.contract.errors import BundleError, StoreError
 from forecastle.contract.request import Violation
+from forecastle.learn.explanation import Explanation
+from forecastle.measure.calibrators import log_odds
 from forecastle.serve.champion import Champion, load_champion
 from forecastle.serve.parse import KEYS as REQUEST_KEYS
 from forecastle.serve.parse import json_object, request_of, top_faults, word_in
@@ -96,8 +98,8 @@ class Explainer:
 
 def _told(prediction: Prediction, champion: Champion, *, logged: bool) -> bytes:
     vector = [math.nan if value is None else float(value) for value in json.loads(prediction.vector_json)]
-    explanation = champion.booster.explain_one(vector)
-    raw_score = champion.booster.predict_one(vector)
+    explanation = champion.scorer.explain_row(vector)
+    raw_score = champion.scorer.score_row(vector)
     probability = champion.bundle.calibrator.apply_scalar(raw_score)
     names = champion.bundle.feature_set.model_features
     return msgspec.json.encode(
@@ -112,15 +114,27 @@ def _told(prediction: Prediction, champion: Champion, *, logged: bool) -> bytes:
             "probability": probability,
             "same_number": probability == prediction.probability,
             "raw_score": raw_score,
-            "log_odds": explanation.log_odds,
-            "expected_log_odds": explanation.expected,
-            "contributions": _largest_first(names, vector, explanation.contributions),
-            "residual": explanation.residual,
+            **_parts(explanation, names, vector, raw_score),
             "features": msgspec.Raw(prediction.features_json.encode()),
             "degraded": msgspec.Raw(prediction.degraded_json.encode()),
             "decision": msgspec.Raw(prediction.decision_json.encode()),
         }
     )
+
+
+def _parts(
+    explanation: Explanation | None, names: Sequence[str], vector: Sequence[float], raw_score: float
+) -> dict[str, Any]:
+    """The log-odds and what makes them up; where the model does not say that, null and not a guess."""
+    if explanation is None:
+        told = {"expected_log_odds": None, "contributions": None, "residual": None}
+        return {"log_odds": float(log_odds(raw_score)), **told}
+    return {
+        "log_odds": explanation.log_odds,
+        "expected_log_odds": explanation.expected,
+        "contributions": _largest_first(names, vector, explanation.contributions),
+        "residual": explanation.residual,
+    }
 
 
 def _largest_first(names: Sequence[str], vector: Sequence[float], parts: Sequence[float]) -> list[dict[str, Any]]:

@@ -8,20 +8,17 @@ Format: https://prometheus.io/docs/instrumenting/exposition_formats/
 from __future__ import annotations
 
 import os
-from collections import Counter as tallied  # noqa: N813  the metric is a Counter too
 from functools import lru_cache
-from operator import attrgetter
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from forecastle.serve.resolve import MICROSECONDS, Resolution
+from forecastle.serve.plan import Served
+from forecastle.serve.resolve import MICROSECONDS
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _LATENCY_SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-_STATUS: Final = attrgetter("status")
-_EVENT_AT: Final = attrgetter("event_at_us")
 _AGE_SECONDS: Final = (1, 10, 60, 300, 900, 3_600, 21_600, 86_400, 259_200, 604_800, 2_592_000)
 
 
@@ -81,16 +78,15 @@ class Metrics:
         """One answer has left."""
         self._request(route, status).inc()
 
-    def predicted(self, resolution: Resolution, *, now_us: int, seconds: float) -> None:
+    def predicted(self, served: Served, *, now_us: int, seconds: float) -> None:
         """One prediction was made from these features in this time."""
         self._latency.observe(seconds)
-        features = resolution.features.values()
-        for status, count in tallied(map(_STATUS, features)).items():
-            self._feature(status).inc(count)
-        times = set(map(_EVENT_AT, features)) - {None}
-        if times:
-            self._age.observe((now_us - min(times)) / MICROSECONDS)
-        for item in resolution.degraded:
+        for status, count in served.counts.items():
+            if count:
+                self._feature(status).inc(count)
+        if served.oldest_us is not None:
+            self._age.observe((now_us - served.oldest_us) / MICROSECONDS)
+        for item in served.degraded:
             self._degraded.labels(item.feature).inc()
 
     def swapped(self, outcome: str) -> None:

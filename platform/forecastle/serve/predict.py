@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -25,9 +25,10 @@ from forecastle.serve.challenger import Challenger, Shadows
 from forecastle.serve.champion import Champion, ChampionWatch
 from forecastle.serve.metrics import Metrics
 from forecastle.serve.parse import PredictRequest, parse_request
-from forecastle.serve.receipt import degraded_json, features_json, json_text, microseconds, moment, receipt
+from forecastle.serve.plan import Served, served_of
+from forecastle.serve.receipt import degraded_json, json_text, microseconds, moment, receipt
 from forecastle.serve.refusal import Refusal, broken_contract
-from forecastle.serve.resolve import Resolution, Rows, StoredRow
+from forecastle.serve.resolve import Rows, StoredRow
 from forecastle.store.prediction_log import Prediction, WritableLog
 
 
@@ -70,7 +71,9 @@ class Predictor:
         """
         started = self.timer()
         champion = self.champion()
-        request = checked(*parse_request(body, keys=champion.resolver.feature_set.keys), champion)
+        request, faults = parse_request(body, keys=champion.resolver.feature_set.keys)
+        if faults:
+            checked(request, faults, champion)
         try:
             return await self._answer(request, champion, started)
         except Refusal as refusal:
@@ -96,19 +99,24 @@ class Predictor:
         if request.request_id and (known := await self.log.answered(request.request_id)):
             return repeated(known, digest)
         now_us = microseconds(self.clock())
-        made, resolution = self.routed(request, champion, now_us=now_us, started=started)
+        made, served = self.routed(request, champion, now_us=now_us, started=started)
         stored = await self.log.append(made)
         if stored.prediction_id != made.prediction_id:
             return repeated(stored, digest)
-        self.metrics.predicted(resolution, now_us=now_us, seconds=self.timer() - started)
+        self.metrics.predicted(served, now_us=now_us, seconds=self.timer() - started)
         challenger = self.challenger()
         if challenger is not None and challenger.is_shadow:
             self._add_shadow(request, challenger.bundle, stored, now_us)
         return receipt(stored)
 
+    def is_challengers(self, request: PredictRequest) -> bool:
+        """Whether this entity is answered by the bundle under trial."""
+        challenger = self.challenger()
+        return challenger is not None and challenger.takes(request.entity)
+
     def routed(
         self, request: PredictRequest, champion: Champion, *, now_us: int, started: float
-    ) -> tuple[Prediction, Resolution]:
+    ) -> tuple[Prediction, Served]:
         """The prediction by the bundle that this entity belongs to; the champion's where the challenger has none.
 
         Raises:
@@ -117,8 +125,7 @@ class Predictor:
         challenger = self.challenger()
         if challenger is not None and challenger.takes(request.entity):
             try:
-                asked = checked(request, [], challenger.bundle)
-                return self.made(asked, challenger.bundle, now_us=now_us, started=started)
+                return self.made(request, challenger.bundle, now_us=now_us, started=started)
             except Exception as error:  # noqa: BLE001  a bundle under trial may fail in any way
                 self.metrics.challenger_failed(type(error).__name__)
         return self.made(request, champion, now_us=now_us, started=started)
@@ -129,58 +136,77 @@ class Predictor:
 
     async def _shadowed(self, request: PredictRequest, bundle: Champion, answer: Prediction, now_us: int) -> Prediction:
         """What the challenger would have said, logged beside the answer under a request id of its own."""
-        asked = checked(PredictRequest(request.entity, request.features, None), [], bundle)
+        asked = PredictRequest(request.entity, request.features, None)
         made, _ = self.made(asked, bundle, now_us=now_us, started=self.timer())
         return await self.log.append(msgspec.structs.replace(made, request_id=f"shadow:{answer.prediction_id}"))
 
     def made(
         self, request: PredictRequest, champion: Champion, *, now_us: int, started: float
-    ) -> tuple[Prediction, Resolution]:
-        """The prediction for a checked request, not logged yet, and the features that it stands on.
+    ) -> tuple[Prediction, Served]:
+        """The prediction for a request, not logged yet, and the features that it stands on.
 
         Raises:
             Refusal: a feature is refused, or the decision rule says that it is too late.
         """
-        resolution = self.resolve(request, champion, now_us=now_us)
-        score = _score(champion, resolution)
-        prediction_id = self.new_id()
-        prediction = Prediction(
+        served = self.served(request, champion, now_us=now_us)
+        raw = champion.scorer.score_row(served.vector)
+        return self.prediction(request, champion, served, raw, now_us=now_us, started=started), served
+
+    def prediction(
+        self, request: PredictRequest, champion: Champion, served: Served, raw: float, *, now_us: int, started: float
+    ) -> Prediction:
+        """What is logged and answered of one raw score.
+
+        Raises:
+            Refusal: the bundle has no model for the row's segment, or the decision rule says that it is too late.
+        """
+        bundle = champion.bundle
+        if math.isnan(raw):
+            raise champion.unanswered(served.vector)
+        probability = float(bundle.calibrator.apply_scalar(raw))
+        if not math.isfinite(probability):
+            raise ArithmeticError(f"bundle {bundle.hash} answers {probability} for {served.vector}")
+        low, high = bundle.calibrator.interval_scalar(raw) or (None, None)
+        prediction_id, request_id = self.new_id(), request.request_id
+        return Prediction(
             prediction_id=prediction_id,
-            request_id=request.request_id or prediction_id,
-            request_sha256=request.sha256() if request.request_id else "",
-            system=champion.bundle.system,
+            request_id=request_id or prediction_id,
+            request_sha256=request.sha256() if request_id else "",
+            system=bundle.system,
             entity_json=json_text(request.entity),
             predicted_at_us=now_us,
-            raw_score=score.raw,
-            probability=score.probability,
-            interval_low=score.low,
-            interval_high=score.high,
-            model=champion.model,
+            raw_score=raw,
+            probability=probability,
+            interval_low=low,
+            interval_high=high,
+            model=champion.answering(served.vector),
             model_version=champion.model_version,
-            bundle=champion.bundle.hash,
-            feature_set=champion.bundle.feature_set.hash,
+            bundle=bundle.hash,
+            feature_set=bundle.feature_set.hash,
             variant=champion.variant,
-            features_json=features_json(resolution, now_us=now_us),
-            degraded_json=degraded_json(resolution),
-            vector_json=json_text(score.vector),
-            decision_json=json_text(_decision(champion, resolution, score.probability, now_us)),
+            features_json=served.features_json,
+            degraded_json=degraded_json(served.degraded),
+            vector_json=json_text(served.vector),
+            decision_json=_decision_json(champion, served, probability, now_us),
             latency_ms=round((self.timer() - started) * 1e3, 3),
         )
-        return prediction, resolution
 
-    def resolve(self, request: PredictRequest, champion: Champion, *, now_us: int) -> Resolution:
-        """Every feature of a checked request.
+    def served(self, request: PredictRequest, champion: Champion, *, now_us: int) -> Served:
+        """Every feature of a request.
 
         Raises:
             Refusal: naming each feature that its contract refuses.
         """
-        resolver = champion.resolver
         rows = self._rows(request.entity, champion) if request.entity is not None else {}
-        resolution = resolver.resolve(request.features, rows, now_us=now_us)
+        usual = champion.plan.usual(request.features, rows, now_us=now_us)
+        if usual is not None:
+            return usual
+        checked(request, [], champion)
+        resolution = champion.resolver.resolve(request.features, rows, now_us=now_us)
         if resolution.refused:
             code = "contract" if rows is not None else "online_store_unavailable"
             raise broken_contract(resolution.refused, code=code)
-        return resolution
+        return served_of(resolution, champion.resolver, now_us=now_us)
 
     def _rows(self, entity: Mapping[str, Any], champion: Champion) -> Rows | None:
         """Newest row of each view; a view may know an entity by fewer keys than the prediction names."""
@@ -208,37 +234,16 @@ def checked(request: PredictRequest, violations: list[Violation], champion: Cham
     return request
 
 
-class _Score(NamedTuple):
-    """What a bundle says of one vector: raw score, calibrated probability and, where there is one, its interval."""
-
-    vector: list[float]
-    raw: float
-    probability: float
-    low: float | None
-    high: float | None
-
-
-def _score(champion: Champion, resolution: Resolution) -> _Score:
-    bundle = champion.bundle
-    vector = champion.resolver.vector(resolution.features)
-    raw = champion.booster.predict_one(vector)
-    probability = bundle.calibrator.apply_scalar(raw)
-    if not math.isfinite(probability):
-        raise ArithmeticError(f"bundle {bundle.hash} answers {probability} for {vector}")
-    low, high = bundle.calibrator.interval_scalar(raw) or (None, None)
-    return _Score(vector, raw, probability, low, high)
-
-
-def _decision(champion: Champion, resolution: Resolution, probability: float, now_us: int) -> dict[str, Any] | None:
+def _decision_json(champion: Champion, served: Served, probability: float, now_us: int) -> str:
     rule = champion.bundle.decision
     if rule is None:
-        return None
-    values = {name: resolution.features[name].value for name in rule.inputs if name != PREDICT_AT}
+        return "null"
+    values = {name: served.values[name] for name in rule.inputs if name != PREDICT_AT}
     decision = rule.decide(probability, values, predict_at=moment(now_us))
     if decision["action"] == CLOSED:
         reasons = "; ".join(decision["reasons"]) or "the system's decision rule says so"
         raise Refusal("after_cutoff", f"too late to predict: {reasons}")
-    return decision
+    return json_text(decision)
 
 
 def unlogged(error: StoreError) -> Refusal:

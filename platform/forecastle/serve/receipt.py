@@ -6,13 +6,14 @@ Does not belong here: deciding anything; every value is in the record already.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 
-from forecastle.serve.resolve import MICROSECONDS, Resolution
+from forecastle.serve.resolve import MICROSECONDS, Degraded, Resolution
 from forecastle.store.prediction_log import Prediction
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -34,30 +35,17 @@ _encode: Final = msgspec.json.Encoder().encode
 
 def receipt(prediction: Prediction) -> bytes:
     """The receipt of one logged prediction, as JSON bytes; the same record gives the same bytes."""
-    has_interval = prediction.interval_low is not None and prediction.interval_high is not None
-    interval = {"low": prediction.interval_low, "high": prediction.interval_high} if has_interval else None
-    return _encode(
-        {
-            "prediction_id": prediction.prediction_id,
-            "request_id": prediction.request_id,
-            "system": prediction.system,
-            "entity": _raw(prediction.entity_json),
-            "predicted_at": iso(prediction.predicted_at_us),
-            "probability": prediction.probability,
-            "interval": interval,
-            "model": {
-                "name": prediction.model,
-                "version": prediction.model_version,
-                "bundle": prediction.bundle,
-                "feature_set": prediction.feature_set,
-            },
-            "variant": prediction.variant,
-            "features": _raw(prediction.features_json),
-            "degraded": _raw(prediction.degraded_json),
-            "decision": _raw(prediction.decision_json),
-            "latency_ms": prediction.latency_ms,
-        }
-    )
+    low, high = prediction.interval_low, prediction.interval_high
+    interval = "null" if low is None or high is None else f'{{"low":{low!r},"high":{high!r}}}'
+    model = _model(prediction.model, prediction.model_version, prediction.bundle, prediction.feature_set)
+    return (
+        f'{{"prediction_id":"{prediction.prediction_id}","request_id":{_text(prediction.request_id)},'
+        f'"system":{_name(prediction.system)},"entity":{prediction.entity_json},'
+        f'"predicted_at":"{iso(prediction.predicted_at_us)}","probability":{prediction.probability!r},'
+        f'"interval":{interval},"model":{model},"variant":{_name(prediction.variant)},'
+        f'"features":{prediction.features_json},"degraded":{prediction.degraded_json},'
+        f'"decision":{prediction.decision_json},"latency_ms":{prediction.latency_ms!r}}}'
+    ).encode()
 
 
 def features_json(resolution: Resolution, *, now_us: int) -> str:
@@ -73,9 +61,9 @@ def features_json(resolution: Resolution, *, now_us: int) -> str:
     return _encode(shown).decode()
 
 
-def degraded_json(resolution: Resolution) -> str:
+def degraded_json(degraded: Sequence[Degraded]) -> str:
     """What was degraded, as the receipt shows it."""
-    return _encode(resolution.degraded).decode() if resolution.degraded else "[]"
+    return _encode(degraded).decode() if degraded else "[]"
 
 
 def json_text(value: Any) -> str:
@@ -99,5 +87,14 @@ def iso(moment_us: int) -> str:
     return (_EPOCH + timedelta(microseconds=moment_us)).isoformat()
 
 
-def _raw(text: str) -> msgspec.Raw:
-    return msgspec.Raw(text.encode())
+@lru_cache(maxsize=64)
+def _model(name: str, version: str, bundle: str, feature_set: str) -> str:
+    return json_text({"name": name, "version": version, "bundle": bundle, "feature_set": feature_set})
+
+
+def _text(value: str) -> str:
+    """A JSON string; ids of the service's own and of callers are mostly words that need no escape."""
+    return f'"{value}"' if value.isalnum() and value.isascii() else json_text(value)
+
+
+_name = lru_cache(maxsize=64)(json_text)

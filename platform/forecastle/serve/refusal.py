@@ -27,6 +27,7 @@ STATUS_OF_CODE: Final = {
     "unsupported_media_type": 415,
     "unknown_host": 421,
     "contract": 422,
+    "no_model": 422,
     "too_busy": 429,
     "internal": 500,
     "no_champion": 503,

@@ -160,7 +160,7 @@ def _answered(prediction: Prediction, bundle: Champion) -> tuple[float, float, s
     resolution = bundle.resolver.resolve(given, {}, now_us=prediction.predicted_at_us)
     if resolution.refused:
         return "; ".join(violation.text for violation in resolution.refused)
-    raw = bundle.booster.predict_one(bundle.resolver.vector(resolution.features))
+    raw = bundle.scorer.score_row(bundle.resolver.vector(resolution.features))
     probability = bundle.bundle.calibrator.apply_scalar(raw)
     rule = bundle.bundle.decision
     if rule is None:

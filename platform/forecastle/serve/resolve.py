@@ -105,7 +105,7 @@ class Resolver:
         self._bounds = {s.name: bounds for s in feature_set.features if (bounds := bounds_of(s.contract))}
         self._givable_bounds = {name: b for name, b in self._bounds.items() if name in self._givable}
         functions = feature_set.functions()
-        self._groups = tuple((group, functions[group.name]) for group in feature_set.on_demand)
+        self.groups = tuple((group, functions[group.name]) for group in feature_set.on_demand)
 
     def check_given(self, given: Mapping[str, Any], *, complete: bool) -> list[Violation]:
         """Every rule that given features break; `complete` when there is no entity to look others up for."""
@@ -140,14 +140,14 @@ class Resolver:
         for spec in self._stored:
             name = spec.name
             if name in given:
-                features[name] = ResolvedFeature(_as_declared(given[name], spec), "REQUEST")
+                features[name] = ResolvedFeature(as_declared(given[name], spec), "REQUEST")
                 continue
             found = self._look_up(spec, rows, now_us)
             if isinstance(found, _Fault):
                 _fall_back(spec, found, features, degraded, refused)
             else:
                 features[name] = found
-        for group, function in self._groups:
+        for group, function in self.groups:
             self._compute(group, function, features, degraded, refused)
         return Resolution(features, tuple(degraded), tuple(refused))
 
@@ -180,7 +180,7 @@ class Resolver:
         fault = check_value(spec.name, value, spec.contract)
         if fault is not None:
             return _Fault(fault.rule, f"stored value breaks its contract: {fault.text}", fault.value)
-        value = _as_declared(value, spec)
+        value = as_declared(value, spec)
         if age_us < ttl_us:
             return ResolvedFeature(value, "PRESENT", row.event_at_us, row.known_at_us)
         reason = f"{age_us // MICROSECONDS} s old, at most {ttl_us // MICROSECONDS} s allowed"
@@ -202,7 +202,7 @@ class Resolver:
             spec = self.feature_set.by_name.get(name)
             if spec is None:
                 continue  # the function makes more than this model uses
-            value = _as_declared(results[name], spec)
+            value = as_declared(results[name], spec)
             certain = _certainly(value, self._bounds.get(name))
             fault = None if certain else check_value(name, value, spec.contract)
             if fault is None:
@@ -226,7 +226,7 @@ def _fall_back(
 ) -> None:
     contract = spec.contract
     if contract.missing == "default" and (contract.default is not None or contract.nullable):
-        features[spec.name] = ResolvedFeature(_as_declared(contract.default, spec), "DEFAULTED")
+        features[spec.name] = ResolvedFeature(as_declared(contract.default, spec), "DEFAULTED")
         degraded.append(Degraded(spec.name, f"{fault.rule}: {fault.reason}; the default is used"))
     elif contract.missing == "last" and fault.last is not None:
         features[spec.name] = fault.last
@@ -240,7 +240,7 @@ def _certainly(value: Any, bounds: Bounds | None) -> bool:
     return bounds is not None and type(value) is bounds.kind and bounds.low <= value <= bounds.high
 
 
-def _as_declared(value: Any, spec: FeatureSpec) -> Any:
+def as_declared(value: Any, spec: FeatureSpec) -> Any:
     """The value in the contract's Python type; NaN, which only computation makes, is None."""
     if value is None or value != value:  # noqa: PLR0124  NaN alone differs from itself
         return None

@@ -67,6 +67,7 @@ WORD: Final = {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,128}$"}
 TIME: Final = {"type": "string", "format": "date-time"}
 NUMBER: Final = {"type": "number"}
 _COUNT: Final = {"type": "integer", "minimum": 0}
+_MAYBE_NUMBER: Final = {"type": ["number", "null"]}
 _MAYBE_TEXT: Final = {"type": ["string", "null"]}
 _MAYBE_TIME: Final = {"type": ["string", "null"], "format": "date-time"}
 _SHARE: Final = {"type": "number", "minimum": 0, "maximum": 1}
@@ -131,9 +132,10 @@ SCHEMAS: Final[dict[str, Json]] = {
         same_number={"type": "boolean", "description": "Whether the bundle gives the answered probability again."},
         raw_score=NUMBER,
         log_odds=NUMBER | {"description": "The model's raw log-odds, before its calibrator."},
-        expected_log_odds=NUMBER | {"description": "The log-odds before anything is known of this row."},
-        contributions=_list(closed(feature=TEXT, value={"type": ["number", "null"]}, log_odds=NUMBER)),
-        residual=NUMBER | {"description": "What contributions and expected value miss of the log-odds: rounding."},
+        expected_log_odds=_MAYBE_NUMBER | {"description": "The log-odds before anything is known of this row."},
+        contributions=_list(closed(feature=TEXT, value=_MAYBE_NUMBER, log_odds=NUMBER))
+        | {"type": ["array", "null"], "description": "Null where the model does not say what a feature adds."},
+        residual=_MAYBE_NUMBER | {"description": "What contributions and expected value miss: rounding."},
         features=_FEATURES,
         degraded=_DEGRADED,
         decision=_DECISION,

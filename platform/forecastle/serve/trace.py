@@ -111,9 +111,9 @@ def trace_prediction(
 
 def replay(bundle: Bundle, vector: list[float | None]) -> float:
     """The probability that a bundle gives a logged vector."""
-    from forecastle.learn.native_booster import booster_of
+    from forecastle.learn.scorer import load_scorer
 
-    raw = booster_of(bundle).predict_one([float("nan") if value is None else float(value) for value in vector])
+    raw = load_scorer(bundle).score_row([float("nan") if value is None else float(value) for value in vector])
     return bundle.calibrator.apply_scalar(raw)
 
 

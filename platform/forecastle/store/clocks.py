@@ -66,7 +66,7 @@ class ClockReport:
 
 def has_clocks(source: Source) -> bool:
     """Does a declaration give two clocks to compare?"""
-    both = len(_row_clocks(source)) > 1
+    both = len(row_clocks(source)) > 1
     return both or source.closes is not None
 
 
@@ -84,7 +84,7 @@ def compare_clocks(
         warehouse.attach(connection, {"__source": version}, row_id="__number")
         step = -(-version.rows // ROWS_READ) or 1
         rows = f"(SELECT * FROM __source WHERE __number % {step} = 0)"
-        clocks = _row_clocks(source)
+        clocks = row_clocks(source)
         times = _seconds(connection, rows, {name: quote_ident(column) for name, column in clocks.items()})
         pairs = [ClockPair("event_at", name, clock_gap(times["event_at"], times[name])) for name in list(clocks)[1:]]
         if source.closes is not None:
@@ -96,7 +96,7 @@ def compare_clocks(
     return ClockReport(tuple(pairs), ahead_rows(known, limit), told)
 
 
-def _row_clocks(source: Source) -> dict[str, str]:
+def row_clocks(source: Source) -> dict[str, str]:
     """Clock → column of the table, for each of a row's clocks that shows the time of day; the event's first."""
     told = source.time_columns()
     named = {"event_at": told.get("event_at"), "known_at": told.get("known_at"), "ingested_at": source.ingested_at}

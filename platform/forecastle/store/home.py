@@ -47,6 +47,11 @@ class Home:
         return self.root / "alerts.sqlite"
 
     @property
+    def alert_targets(self) -> Path:
+        """Who is told of alerts, where somebody wrote it down."""
+        return self.root / "alerts.yaml"
+
+    @property
     def reports(self) -> Path:
         """HTML reports: <system>/<name>.html."""
         return self.root / "reports"

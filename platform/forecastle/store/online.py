@@ -19,6 +19,9 @@ from typing import Any, Final, Protocol
 from forecastle.contract.errors import CorruptionError, StoreError
 
 TIMEOUT_SECONDS: Final = 5.0
+# SQLite joins at most 64 tables and gives at most 2,000 columns.
+JOINED_VIEWS: Final = 60
+JOINED_COLUMNS: Final = 1_900
 TIMES: Final = ("event_at_us", "known_at_us")
 
 _SQLITE_TYPE: Final = {"float64": "REAL", "int64": "INTEGER", "bool": "BOOLEAN", "string": "TEXT"}
@@ -120,6 +123,7 @@ class SQLiteOnlineStore:
         self._local = threading.local()
         self._opened: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
+        self._joints: dict[tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...], _Joint] = {}
         self._plans: dict[tuple[str, tuple[str, ...], tuple[str, ...]], _Plan] = {}
         if not read_only:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -155,14 +159,39 @@ class SQLiteOnlineStore:
             StoreError: a view was pushed without a feature asked for, or the store is busy for too long.
             CorruptionError: the file is damaged.
         """
-        found: dict[str, OnlineRow | None] = {}
-        with self._told("read"):
+        try:
             connection = self._connection()
-            for view in views:
-                plan = self._plan(connection, view)
-                row = connection.execute(plan.statement, tuple(key)).fetchone() if plan else None
-                found[view.name] = _row(row, plan.booleans) if plan and row else None
-        return found
+            plans = self._joint(connection, views)
+            if plans is None:
+                return {view.name: self._read_one(connection, view, key) for view in views}
+            row = connection.execute(plans.statement, tuple(key)).fetchone()
+        except sqlite3.Error as error:
+            raise self._as_ours("read", error) from error
+        return {
+            name: _row(row[first:last], booleans) if row[first] is not None else None
+            for name, first, last, booleans in plans.parts
+        }
+
+    def _read_one(self, connection: sqlite3.Connection, view: ViewColumns, key: Key) -> OnlineRow | None:
+        plan = self._plan(connection, view)
+        row = connection.execute(plan.statement, tuple(key)).fetchone() if plan else None
+        return _row(row, plan.booleans) if plan and row else None
+
+    def _joint(self, connection: sqlite3.Connection, views: Sequence[ViewColumns]) -> _Joint | None:
+        """How several views are read by one statement; None for one view, too many, or one never pushed.
+
+        One statement sees all views at one moment, and gives the interpreter's lock away once instead of once a view.
+        """
+        if not 1 < len(views) <= JOINED_VIEWS:
+            return None
+        wanted = tuple((view.name, view.keys, view.features) for view in views)
+        joint = self._joints.get(wanted)
+        if joint is None:
+            plans = [self._plan(connection, view) for view in views]
+            if None in plans or sum(len(view.features) + 2 for view in views) > JOINED_COLUMNS:
+                return None
+            joint = self._joints[wanted] = _join(views, [plan.booleans for plan in plans if plan])
+        return joint
 
     def newest(self, view: str) -> Newest:
         """Newest event and knowledge time of a view's rows."""
@@ -265,14 +294,14 @@ class SQLiteOnlineStore:
         """SQLite's errors as ours, with what to do next."""
         try:
             yield
-        except sqlite3.OperationalError as error:
-            raise StoreError(
-                f"online store {self.path.name}: {what} failed: {error}; push the view again, or check file and disk"
-            ) from error
-        except sqlite3.DatabaseError as error:
-            raise CorruptionError(
-                f"online store {self.path.name}: {what} failed: {error}; remove the file and push the views again"
-            ) from error
+        except sqlite3.Error as error:
+            raise self._as_ours(what, error) from error
+
+    def _as_ours(self, what: str, error: sqlite3.Error) -> StoreError:
+        told = f"online store {self.path.name}: {what} failed: {error}"
+        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+            return CorruptionError(f"{told}; remove the file and push the views again")
+        return StoreError(f"{told}; push the view again, or check file and disk")
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +310,27 @@ class _Plan:
 
     statement: str
     booleans: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Joint:
+    """The statement that reads several views, and of each its name, where its columns begin and end, its booleans."""
+
+    statement: str
+    parts: tuple[tuple[str, int, int, tuple[int, ...]], ...]
+
+
+def _join(views: Sequence[ViewColumns], booleans: Sequence[tuple[int, ...]]) -> _Joint:
+    columns: list[str] = []
+    joins, parts = [], []
+    for view, flags in zip(views, booleans, strict=True):
+        table = _quote(view.name)
+        first = len(columns)
+        columns += [f"{table}.{_quote(column)}" for column in (*TIMES, *view.features)]
+        parts.append((view.name, first, len(columns), flags))
+        where = " AND ".join(f"{table}.{_quote(name)} = ?{place}" for place, name in enumerate(view.keys, start=1))
+        joins.append(f"LEFT JOIN {table} ON {where}")
+    return _Joint(f"SELECT {', '.join(columns)} FROM (SELECT 1) {' '.join(joins)}", tuple(parts))
 
 
 def _row(row: tuple[Any, ...], booleans: tuple[int, ...]) -> OnlineRow:

@@ -11,6 +11,8 @@ import sqlite3
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -22,6 +24,7 @@ from forecastle.store.group_commit import GroupCommit
 BUSY_TIMEOUT_SECONDS: Final = 5.0
 DISK_LIMIT_BYTES: Final = 64 << 30
 PAGE_BYTES: Final = 4_096
+ROWS_A_STATEMENT: Final = 64
 
 
 class Prediction(msgspec.Struct, frozen=True, gc=False):
@@ -103,10 +106,8 @@ class WritableLog(ReadableLog, Protocol):
 
 _COLUMNS: Final = Prediction.__struct_fields__
 _LIST: Final = ", ".join(_COLUMNS)
-_INSERT: Final = (
-    f"INSERT INTO predictions ({', '.join(_COLUMNS[:-1])}) VALUES ({', '.join('?' * (len(_COLUMNS) - 1))}) "
-    "ON CONFLICT (request_id) DO NOTHING"
-)
+_ROW: Final = f"({', '.join('?' * (len(_COLUMNS) - 1))})"
+_REQUEST_ID: Final = _COLUMNS.index("request_id")
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS predictions (
   sequence INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -260,20 +261,34 @@ class PredictionLog(PredictionReader):
 
     def _written(self, predictions: Sequence[Prediction]) -> list[Prediction]:
         rows = [msgspec.structs.astuple(prediction)[:-1] for prediction in predictions]
+        if len(rows) <= ROWS_A_STATEMENT:
+            return self._inserted(rows)
         self._writer.execute("BEGIN IMMEDIATE")
-        inserted = self._writer.executemany(_INSERT, rows).rowcount
-        if inserted == len(rows):
-            last = int(self._writer.execute("SELECT last_insert_rowid()").fetchone()[0])
-            numbered = enumerate(rows, start=last - len(rows) + 1)
-            stored = [Prediction(*(*row, sequence)) for sequence, row in numbered]
-        else:
-            stored = [self._stored(prediction.request_id) for prediction in predictions]
+        parts = [self._inserted(rows[i : i + ROWS_A_STATEMENT]) for i in range(0, len(rows), ROWS_A_STATEMENT)]
         self._writer.execute("COMMIT")
-        return stored
+        return list(chain.from_iterable(parts))
+
+    def _inserted(self, rows: Sequence[tuple[Any, ...]]) -> list[Prediction]:
+        """Insert by one statement, which is a transaction of its own where none was begun.
+
+        SQLite runs a statement without the interpreter's lock: one for all rows and the flush, instead of one a row,
+        keeps this thread and the event loop from taking the lock from each other.
+        """
+        done = self._writer.execute(_insert(len(rows)), tuple(chain.from_iterable(rows)))
+        if done.rowcount < len(rows):
+            return [self._stored(row[_REQUEST_ID]) for row in rows]
+        first = (done.lastrowid or 0) - len(rows) + 1
+        return [Prediction(*row, sequence) for sequence, row in enumerate(rows, start=first)]
 
     def _stored(self, request_id: str) -> Prediction:
         found = self._writer.execute(f"SELECT {_LIST} FROM predictions WHERE request_id = ?", (request_id,))
         return Prediction(*found.fetchone())
+
+
+@cache
+def _insert(rows: int) -> str:
+    values = ", ".join([_ROW] * rows)
+    return f"INSERT INTO predictions ({', '.join(_COLUMNS[:-1])}) VALUES {values} ON CONFLICT (request_id) DO NOTHING"
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -1,0 +1,102 @@
+"""`comparison`: every model of a system in one table, and the one that asks to become champion.
+
+Belongs here: the asset, which models count as made, the choice among them.
+Does not belong here: choosing (`forecastle.learn.choose`), one model's scores (`evaluation.py`), gates (`promotion.py`).
+"""
+
+import dagster as dg
+
+from assets.describe import attributes, key, told_plainly, version_metadata
+from assets.evaluation import evaluate
+from assets.matrix import groups_of
+from forecastle.contract.load import LoadedSystem
+from forecastle.draw.images import markdown_image
+from forecastle.draw.leaderboard import leaderboard_diagram
+from forecastle.draw.markdown import markdown_table
+from forecastle.learn.choose import Choice, choose
+from forecastle.learn.combine import ENSEMBLE_NAME, asks_for_ensemble
+from forecastle.learn.evaluate import Evaluation
+from forecastle.learn.leaderboard import caveat, leaderboard
+from forecastle.learn.promote import Candidate
+from forecastle.store.delta_log import TableVersion
+from resources.platform import Platform
+
+
+def build_comparison(system: LoadedSystem) -> dg.AssetsDefinition:
+    """All models of a system in one table, best Brier first."""
+
+    @dg.asset(
+        **attributes(
+            system,
+            "comparison",
+            description="Every model, the baseline and the champion in one table, best Brier first, and the models "
+            "that were chosen on held-out rows.",
+            kinds={"python"},
+            deps=evaluated_keys(system),
+        )
+    )
+    def comparison_asset(platform: Platform) -> dg.MaterializeResult:
+        with told_plainly():
+            choice, models = chosen(platform, system)
+            warehouse = platform.warehouse()
+            found = {name: warehouse.resolve(f"{system.name}/evaluation/{name}") for name in models}
+            table = leaderboard(
+                {name: warehouse.frame(version) for name, version in found.items()},
+                {name: version.facts.get("against_baseline", "null") for name, version in found.items()},
+                {name: system.declaration.models[name].segment for name in found},
+                choice,
+            )
+            version = warehouse.publish(f"{system.name}/comparison/all", table)
+        metadata = {
+            **version_metadata(version),
+            "table": dg.MetadataValue.md(markdown_table(table)),
+            "leaderboard": dg.MetadataValue.md(markdown_image(leaderboard_diagram(table), label="Leaderboard")),
+            "chosen": [member.model for member in choice.members],
+            "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in (*choice.reasons, caveat(table)))),
+        }
+        return dg.MaterializeResult(metadata=metadata)
+
+    return comparison_asset
+
+
+def evaluated_keys(system: LoadedSystem) -> list[dg.AssetKey]:
+    """The assets that evaluate models: one for each plain model, one for each matrix."""
+    plain = [name for name, model in system.declaration.models.items() if model.group is None]
+    return [
+        *(key(system, "evaluation", name) for name in plain),
+        *(group.key("factory") for group in groups_of(system)),
+    ]
+
+
+def trained_keys(system: LoadedSystem) -> list[dg.AssetKey]:
+    """What must be made before a model can be promoted, beside the comparison."""
+    plain = [name for name, model in system.declaration.models.items() if model.group is None]
+    ensemble = [key(system, "ensemble")] if asks_for_ensemble(system) else []
+    return [
+        *(key(system, kind, name) for kind in ("models", "calibration") for name in plain),
+        *(group.key("factory") for group in groups_of(system)),
+        *ensemble,
+    ]
+
+
+def chosen(platform: Platform, system: LoadedSystem) -> tuple[Choice, dict[str, TableVersion]]:
+    """The choice among all models of the newest training, and the test rows of each by name.
+
+    A model that failed in that training still has the table of an older one: it is left out.
+    """
+    warehouse = platform.warehouse()
+    versions = {name: warehouse.version(f"{system.name}/held_out/{name}") for name in system.declaration.models}
+    made = {name: version for name, version in versions.items() if version is not None}
+    if made:
+        newest = max(made.values(), key=lambda version: version.written_at).facts["training_set_hash"]
+        made = {name: version for name, version in made.items() if version.facts["training_set_hash"] == newest}
+    choice = choose(system, {name: warehouse.frame(version) for name, version in made.items()})
+    return choice, {name: warehouse.resolve(f"{system.name}/models/{name}") for name in made}
+
+
+def candidate(platform: Platform, system: LoadedSystem) -> tuple[Candidate, Evaluation]:
+    """The bundle that asks to become champion, and what it is worth on test rows beside the present one."""
+    choice, _ = chosen(platform, system)
+    name = choice.members[0].model if choice.is_one_model else ENSEMBLE_NAME
+    facts = platform.warehouse().resolve(f"{system.name}/models/{name}").facts
+    return Candidate(system.name, name, facts["bundle"], facts["model_version"]), evaluate(platform, system, name)

@@ -1,0 +1,192 @@
+"""The assets of a matrix: `models/NAME`, `evaluation/NAME` and `calibration/NAME` with a partition a model, and
+`factory/NAME`, which makes all of their partitions side by side.
+
+Belongs here: the four assets, one event for each model and stage, failures that stay one model's.
+Does not belong here: training in processes (`forecastle.learn.factory`), one model by itself (`models.py`).
+Definitions with a thousand models load as quickly as with one: models are partitions, not assets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+
+from assets.describe import attributes, key, told_plainly
+from assets.evaluation import calibrated, evaluated, measured
+from assets.models import (
+    bundle_faults,
+    bundle_loads_spec,
+    model_metadata,
+    publish_model,
+    read_training_set,
+    trained_result,
+)
+from assets.reports import miscalibration_spec
+from forecastle.contract.errors import ForecastleError
+from forecastle.contract.load import LoadedSystem
+from forecastle.learn.build import BuiltModel
+from forecastle.learn.factory import FailedModel, build_models, cores
+from resources.platform import Platform
+
+STAGES = ("models", "evaluation", "calibration")
+EVERY_MODEL_CHECK = "every_model_made"
+
+
+@dataclass(frozen=True)
+class Group:
+    """One declared matrix of a system and the names of its models."""
+
+    system: LoadedSystem
+    name: str
+    models: tuple[str, ...]
+
+    def key(self, stage: str) -> dg.AssetKey:
+        """Key of one of its assets."""
+        return key(self.system, stage, self.name)
+
+
+def groups_of(system: LoadedSystem) -> list[Group]:
+    """Every matrix of a system."""
+    return [Group(system, name, models) for name, models in system.declaration.model_groups().items()]
+
+
+def partitioned_keys(system: LoadedSystem) -> list[dg.AssetKey]:
+    """Assets with a partition a model: the refresh job makes them through `factory/NAME`, not by themselves.
+
+    One job can hold assets of one kind of partitions only, and one run of it makes all of the models.
+    """
+    return [group.key(stage) for group in groups_of(system) for stage in STAGES]
+
+
+def build_group(group: Group) -> list[dg.AssetsDefinition]:
+    """The four assets of one matrix."""
+    partitions = dg.StaticPartitionsDefinition(list(group.models))
+    return [_factory(group), *(_stage(group, stage, partitions) for stage in STAGES)]
+
+
+def _factory(group: Group) -> dg.AssetsDefinition:
+    system, asset_key = group.system, group.key("factory")
+
+    @dg.asset(
+        **attributes(
+            system,
+            "factory",
+            group.name,
+            description=f"Trains, evaluates and calibrates all {len(group.models)} models of {group.name} side by "
+            "side; each is a partition of models, evaluation and calibration.",
+            kinds={"mlflow"},
+            deps=[key(system, "training_set")],
+        ),
+        check_specs=[
+            dg.AssetCheckSpec(EVERY_MODEL_CHECK, asset=asset_key, description="Every model of the matrix was made.")
+        ],
+    )
+    def factory_asset(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+        failed = []
+        for number, made in enumerate(_made(platform, group, run_id=context.run.run_id), start=1):
+            if isinstance(made, FailedModel):
+                failed.append(made)
+                context.log.error("%s failed: %s", made.name, made.reason)
+            else:
+                for event in made:
+                    context.log_event(event)
+            context.log.info("%d of %d models are done", number, len(group.models))
+        return _told(group, failed)
+
+    return factory_asset
+
+
+def _made(
+    platform: Platform, group: Group, *, run_id: str
+) -> Iterator[FailedModel | Sequence[dg.AssetMaterialization]]:
+    """Each model trained, published, evaluated and calibrated, as it comes."""
+    system = group.system
+    with told_plainly():
+        identity, frame = read_training_set(platform, system)
+        building = build_models(
+            system, group.models, frame,
+            identity=identity, tracking=platform.tracking(), bundles=platform.layout.bundles(system.name),
+            trained_at=platform.clock(), dagster_run_id=run_id, processes=cores(),
+        )  # fmt: skip
+        for built in building:
+            if isinstance(built, FailedModel):
+                yield built
+                continue
+            try:
+                if faults := bundle_faults(platform, system, built):
+                    yield FailedModel(built.name, "; ".join(faults[:3]))
+                    continue
+                publish_model(platform, system, built, frame, identity=identity)
+                yield _events(platform, group, built)
+            except ForecastleError as error:
+                yield FailedModel(built.name, str(error))
+
+
+def _events(platform: Platform, group: Group, built: BuiltModel) -> list[dg.AssetMaterialization]:
+    """What the UI shows of one model, a materialisation for each stage."""
+    told = {
+        "models": model_metadata(built),
+        "evaluation": evaluated(platform, group.system, built.name),
+        "calibration": measured(platform, group.system, built.name),
+    }
+    return [
+        dg.AssetMaterialization(group.key(stage), partition=built.name, metadata=metadata)
+        for stage, metadata in told.items()
+    ]
+
+
+def _told(group: Group, failed: Sequence[FailedModel]) -> dg.MaterializeResult:
+    """The step's result; it fails where no model was made, and where some were it says which were not."""
+    reasons = "\n".join(f"- {model.name}: {model.reason}" for model in failed)
+    if len(failed) == len(group.models):
+        raise dg.Failure(description=f"no model of {group.name} could be made:\n{reasons}", allow_retries=False)
+    made = len(group.models) - len(failed)
+    check = dg.AssetCheckResult(
+        asset_key=group.key("factory"),
+        check_name=EVERY_MODEL_CHECK,
+        passed=not failed,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{made} of {len(group.models)} models were made" + (f":\n{reasons}" if failed else ""),
+        metadata={"failed": [model.name for model in failed]},
+    )
+    metadata = {"made": made, "failed": len(failed), "reasons": dg.MetadataValue.md(reasons or "none failed")}
+    return dg.MaterializeResult(metadata=metadata, check_results=[check])
+
+
+def _stage(group: Group, stage: str, partitions: dg.StaticPartitionsDefinition) -> dg.AssetsDefinition:
+    """One stage of one model at a time, for whoever materialises a partition by itself."""
+    system, asset_key = group.system, group.key(stage)
+    above = key(system, "training_set") if stage == "models" else group.key("models")
+    checks = {"models": [bundle_loads_spec(asset_key)], "calibration": [miscalibration_spec(system, asset_key)]}
+
+    @dg.asset(
+        **attributes(
+            system,
+            stage,
+            group.name,
+            description=f"{_DESCRIPTIONS[stage]} A partition for each model of {group.name}.",
+            kinds={"mlflow", "python"},
+            deps=[above],
+        ),
+        partitions_def=partitions,
+        check_specs=checks.get(stage),
+    )
+    def stage_asset(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+        model = context.partition_key
+        with told_plainly():
+            if stage == "models":
+                return trained_result(platform, system, model, asset_key=asset_key, run_id=context.run.run_id)
+            if stage == "evaluation":
+                return dg.MaterializeResult(metadata=evaluated(platform, system, model))
+            return calibrated(platform, system, model, asset_key=asset_key)
+
+    return stage_asset
+
+
+_DESCRIPTIONS = {
+    "models": "A model with its calibrator, bundle, card and MLflow run.",
+    "evaluation": "Scores beside the baseline and the champion, by slice, with paired intervals.",
+    "calibration": "Does the model mean what it says: the reliability diagram and its decomposition.",
+}

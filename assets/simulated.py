@@ -1,0 +1,190 @@
+"""A system's automation on an injected clock: what Dagster's daemon would do, done in this process at given instants.
+
+Belongs here: evaluating the sensors and schedules of the definitions when they are due, running what they ask for.
+Does not belong here: what they ask for and why (`automation.py`, `alerts.py`), what happens in the world
+(`forecastle.store.stories`), the days of a month (`simulated_month.py`).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from croniter import croniter
+from dagster import DagsterEventType, DagsterInstance
+
+# Not public; the same thing that Dagster's own tests move its clock with.
+from dagster._core.test_utils import freeze_time
+
+from assets.factory import build_system, shared_sensors
+from assets.run import reason
+from forecastle.contract.load import LoadedSystem
+from resources.environment import resources_from
+from resources.platform import Alerts, Platform
+
+# What a month needs none of: it is asked for by nobody but people, and takes longer than all the rest.
+LEFT_OUT = frozenset({"backtest", "bento"})
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """One run: who asked for it and why, which assets it made, what its failed steps said."""
+
+    at: datetime
+    asked_by: str
+    why: str
+    made: tuple[str, ...]
+    failed: dict[str, str]
+
+
+@dataclass
+class Automation:
+    """The sensors and schedules of one system with their cursors, and the instance that keeps their runs."""
+
+    system: LoadedSystem
+    home: Path
+    data: Path
+    instance: DagsterInstance
+    _cursors: dict[str, str | None] = field(default_factory=dict)
+    _last_looked: dict[str, datetime] = field(default_factory=dict)
+    _run_keys: set[tuple[str, str]] = field(default_factory=set)
+    _schedules_until: datetime | None = None
+
+    def __post_init__(self) -> None:
+        self._built = build_system(self.system)
+        self._sensors = shared_sensors([self.system])
+
+    def platform(self, now: datetime) -> Platform:
+        """The rooms of the simulated home at one instant."""
+        return Platform(home=str(self.home), data=str(self.data), now=now.isoformat())
+
+    def tick(self, now: datetime) -> list[Ran]:
+        """Everything that is due at `now`, once: schedules since the last tick, then sensors; what ran."""
+        with self._at(now):
+            ran = [self._run(now, *asked) for asked in self._asked_by_schedules(now)]
+            for sensor in self._due_sensors(now):
+                ran += [self._run(now, *asked) for asked in self._asked_by_sensor(sensor, now)]
+            return ran
+
+    def run(self, now: datetime, *assets: str, why: str) -> Ran:
+        """Materialise the named assets ("features/market_quotes") as a person would, or all but what is left out."""
+        with self._at(now):
+            job = self._definitions.resolve_job_def(f"{self.system.name}_refresh")
+            chosen = [dg.AssetKey([self.system.name, *asset.split("/")]) for asset in assets]
+            return self._run(now, "a person", why, dg.RunRequest(job_name=job.name, asset_selection=chosen or None))
+
+    @contextmanager
+    def _at(self, now: datetime) -> Iterator[None]:
+        """Dagster's clock and the platform's at one instant."""
+        platform = self.platform(now)
+        self._resources = {"platform": platform, "alerts": Alerts(platform=platform)}
+        shared = dg.Definitions(resources=resources_from({}) | self._resources, sensors=self._sensors)
+        self._definitions = dg.Definitions.merge(shared, self._built)
+        self._repository = self._definitions.get_repository_def()
+        with freeze_time(now), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+
+    def _asked_by_schedules(self, now: datetime) -> list[tuple[str, str, dg.RunRequest]]:
+        since, self._schedules_until = self._schedules_until or now, now
+        asked = []
+        for schedule in self._repository.schedule_defs:
+            due = croniter(str(schedule.cron_schedule), since).get_next(datetime)
+            if since < due <= now:
+                context = dg.build_schedule_context(
+                    self.instance,
+                    scheduled_execution_time=due,
+                    resources=self._resources,
+                    repository_def=self._repository,
+                )
+                tick = schedule.evaluate_tick(context)
+                asked += [(schedule.name, "it is time", r) for r in tick.run_requests or ()]
+        return asked
+
+    def _due_sensors(self, now: datetime) -> list[dg.SensorDefinition]:
+        """Sensors whose interval has passed; failed runs are told to the others' alerts at once, not here."""
+        due = []
+        for sensor in self._repository.sensor_defs:
+            if isinstance(sensor, dg.RunStatusSensorDefinition | dg.AutomationConditionSensorDefinition):
+                continue
+            last = self._last_looked.get(sensor.name)
+            if last is None or now - last >= timedelta(seconds=sensor.minimum_interval_seconds or 30):
+                due.append(sensor)
+        return due
+
+    def _asked_by_sensor(self, sensor: dg.SensorDefinition, now: datetime) -> list[tuple[str, str, dg.RunRequest]]:
+        self._last_looked[sensor.name] = now
+        wanted = sensor.required_resource_keys
+        with dg.build_sensor_context(
+            self.instance,
+            cursor=self._cursors.get(sensor.name),
+            repository_def=self._repository,
+            sensor_name=sensor.name,
+            resources={name: value for name, value in self._resources.items() if name in wanted},
+        ) as context:
+            tick = sensor.evaluate_tick(context)
+        self._cursors[sensor.name] = tick.cursor
+        asked = []
+        for request in tick.run_requests or ():
+            known = (sensor.name, request.run_key or "")
+            if request.run_key is None or known not in self._run_keys:
+                self._run_keys.add(known)
+                why = request.tags.get("forecastle/reason", tick.skip_message or "")
+                job = request.job_name or (sensor.job_name if sensor.has_jobs else None)
+                asked.append((sensor.name, why, request._replace(job_name=job)))
+        return asked
+
+    def _run(self, now: datetime, asked_by: str, why: str, request: dg.RunRequest) -> Ran:
+        job = self._definitions.resolve_job_def(str(request.job_name))
+        keys = request.asset_selection or list(job.asset_layer.executable_asset_keys)
+        chosen = [key for key in keys if key.path[1] not in LEFT_OUT]
+        result = job.execute_in_process(
+            instance=self.instance,
+            asset_selection=chosen,
+            partition_key=request.partition_key,
+            run_config=request.run_config,
+            tags=dict(request.tags),
+            raise_on_error=False,
+        )
+        if not result.success:
+            self._tell_failure(result.run_id, now)
+        return Ran(now, asked_by, why, _made(result), _failed(result, self.system.name))
+
+    def _tell_failure(self, run_id: str, now: datetime) -> None:
+        """Sensors that watch for failed runs see this one."""
+        run = self.instance.get_run_by_id(run_id)
+        failures = self.instance.all_logs(run_id, of_type=DagsterEventType.PIPELINE_FAILURE)
+        for sensor in self._repository.sensor_defs:
+            if isinstance(sensor, dg.RunStatusSensorDefinition) and run is not None and failures:
+                event = failures[-1].dagster_event
+                assert event is not None
+                context = dg.build_run_status_sensor_context(
+                    sensor.name, event, self.instance, run, resources=self._resources
+                )
+                sensor(context.for_run_failure())
+
+
+def _made(result: dg.ExecuteInProcessResult) -> tuple[str, ...]:
+    keys = (event.asset_key for event in result.get_asset_materialization_events())
+    return tuple("/".join(key.path[1:]) for key in keys if key is not None)
+
+
+def _failed(result: dg.ExecuteInProcessResult, system: str) -> dict[str, str]:
+    """What each failed step said of itself."""
+    return {
+        str(event.step_key).removeprefix(f"{system}__").replace("__", "/"): reason(event)
+        for event in result.all_events
+        if event.event_type_value == "STEP_FAILURE"
+    }
+
+
+def selection(system: LoadedSystem, kinds: Sequence[str], repository: dg.RepositoryDefinition) -> list[str]:
+    """Names of a system's assets of some kinds."""
+    keys = repository.asset_graph.get_all_asset_keys()
+    return sorted("/".join(k.path[1:]) for k in keys if k.path[0] == system.name and k.path[1] in kinds)

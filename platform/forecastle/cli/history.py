@@ -1,0 +1,147 @@
+"""The history of a system on the terminal: which bundle answered, why that one, who said so; and approving one.
+
+Belongs here: what is printed of promotions, of what waits for approval and of what was under trial.
+Does not belong here: keeping them (`learn/registry.py`, `learn/rollout.py`), approving (`learn/approval.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+
+from forecastle.cli.surroundings import Surroundings
+from forecastle.contract.errors import ForecastleError
+from forecastle.learn.approval import approve, awaiting
+from forecastle.learn.registry import Promotion, RecordedDecision
+from forecastle.learn.rollout import RolloutAct, RolloutRecord
+
+
+def moment_option(at: str | None) -> datetime | None:
+    """The instant that `--at` names.
+
+    Raises:
+        ForecastleError: it is no instant, or has no zone.
+    """
+    if at is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(at)
+    except ValueError:
+        hint = "write an instant with zone, such as 2026-11-21T14:05:00+00:00"
+        raise ForecastleError(f"--at is {at!r}; {hint}") from None
+    if moment.tzinfo is None:
+        raise ForecastleError(f"--at is {at!r}, which has no zone; write 2026-11-21T14:05:00+00:00")
+    return moment
+
+
+def print_history(
+    system: str, around: Surroundings, *, at: datetime | None, as_json: bool = False, console: Console
+) -> None:
+    """Promotions, newest first, or the one that was live at an instant, each with its reasons and who approved it."""
+    told = list(_told(system, around, at=at))
+    if as_json:
+        sys.stdout.write(json.dumps(told, indent=1) + "\n")
+        return
+    if not told:
+        console.print("No bundle was live.")
+    for promotion in told:
+        _print_promotion(promotion, console)
+    if at is None:
+        _print_waiting(system, around, console)
+    else:
+        _print_trial(system, around, at, console)
+
+
+def print_approval(
+    system: str, around: Surroundings, *, bundle: str | None, by: str, reason: str, console: Console
+) -> None:
+    """Approve the bundle that waits, and say what answers now.
+
+    Raises:
+        LearnError: nobody is named, or nothing of that kind waits.
+        BundleError: the bundle is damaged.
+        ConflictError: another promotion came first.
+    """
+    home = around.home
+    made = approve(
+        system,
+        bundle=bundle,
+        by=by,
+        reason=reason,
+        declared=around.system(system).declaration.promote,
+        registry=around.registry(),
+        tracking=around.tracking(),
+        bundles=home.bundles(system),
+        pointer=home.champion(system),
+        now=around.clock(),
+    )
+    console.print(
+        f"{system}: bundle {made.bundle[:12]} (version {made.model_version}) answers, approved by {made.approved_by}",
+        highlight=False,
+        markup=False,
+    )
+
+
+def _told(system: str, around: Surroundings, *, at: datetime | None) -> Iterator[dict[str, Any]]:
+    registry = around.registry()
+    decisions = {decision.decision_id: decision for decision in registry.decisions(system)}
+    promotions = registry.history(system, at=at)
+    for promotion in promotions[: 1 if at else None]:
+        yield _plain(promotion, decisions.get(promotion.decision_id or 0))
+
+
+def _plain(promotion: Promotion, decision: RecordedDecision | None) -> dict[str, Any]:
+    return {
+        "live_since": promotion.promoted_at.isoformat(),
+        "model": decision.model if decision else None,
+        "model_version": promotion.model_version,
+        "bundle": promotion.bundle,
+        "approved_by": promotion.approved_by,
+        "approval_reason": promotion.reason or None,
+        "reasons": list(decision.reasons) if decision else [],
+        "evidence": dict(decision.evidence) if decision else {},
+    }
+
+
+def _print_promotion(told: dict[str, Any], console: Console) -> None:
+    since = datetime.fromisoformat(told["live_since"])
+    model = f"{told['model']} " if told["model"] else ""
+    said = f": {told['approval_reason']}" if told["approval_reason"] else ""
+    line = f"{since:%Y-%m-%d %H:%M:%S} UTC  {model}version {told['model_version']}  bundle {told['bundle'][:12]}"
+    console.print(f"{line}  by {told['approved_by']}{said}", highlight=False, markup=False, soft_wrap=True)
+    for reason in told["reasons"]:
+        console.print(f"    {reason}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _print_waiting(system: str, around: Surroundings, console: Console) -> None:
+    for decision in awaiting(around.registry(), system, now=around.clock()):
+        console.print(
+            f"waits for approval until {decision.expires_at:%Y-%m-%d %H:%M} UTC: {decision.model} version "
+            f"{decision.model_version}, bundle {decision.bundle[:12]}; forecastle approve {system} --by NAME",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def _print_trial(system: str, around: Surroundings, at: datetime, console: Console) -> None:
+    trial = _trial_at(RolloutRecord(around.home.registry, clock=around.clock).history(system), at)
+    if trial is None:
+        return
+    shadow = around.system(system).declaration.rollout.shadow
+    share = "in the shadow of every answer" if shadow else f"for {trial.share:.0%} of the entities"
+    console.print(
+        f"under trial then, {share}: bundle {trial.bundle[:12]} (version {trial.model_version}) by {trial.approved_by}",
+        highlight=False,
+        markup=False,
+    )
+
+
+def _trial_at(acts: list[RolloutAct], at: datetime) -> RolloutAct | None:
+    newest = next((act for act in acts if act.at <= at), None)
+    return newest if newest is not None and newest.is_running else None

@@ -1,0 +1,158 @@
+"""Deliveries: the rows of a simulated world's files with the instant at which each reached us, and files as they stood.
+
+Belongs here: reading a whole world once, cutting it at an instant, writing the files that changed since the last cut.
+Does not belong here: worlds (a system's `simulate`), what goes wrong with deliveries (`stories.py`), reading files
+into tables (`sources.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from forecastle.contract.errors import SourceError
+from forecastle.contract.load import LoadedSystem
+from forecastle.contract.source import KnownAt, KnownFrom, Source
+from forecastle.store.source_files import source_paths
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """All rows of one source's file over the whole simulated time, as the file writes them.
+
+    `rows` has the file's columns, `delivered_at` (UTC, same index) the instant from which the file holds the row,
+    `schema` the file's column types where they are known (Parquet).
+    """
+
+    file: str
+    rows: pd.DataFrame
+    delivered_at: pd.Series
+    schema: pa.Schema | None = None
+
+
+Deliveries = Mapping[str, Delivery]
+
+
+def read_deliveries(system: LoadedSystem, data: Path) -> Deliveries:
+    """Every source's file of a whole world; a row is there from its declared knowledge time on.
+
+    Rows whose knowledge time nobody tells are never delivered. Optional sources without a file are left out.
+
+    Raises:
+        SourceError: a source is no file, or its path means several.
+    """
+    declared = system.declaration.sources
+    found: dict[str, Delivery] = {}
+    # Sources that take their knowledge time from another come after it.
+    for name in sorted(declared, key=lambda name: isinstance(declared[name].known_at, KnownFrom)):
+        source = declared[name]
+        if source.kind not in ("csv", "parquet"):
+            raise SourceError(
+                f"source {name} is of kind {source.kind}; only files can be simulated day by day, csv or parquet"
+            )
+        paths = source_paths(name, source.path, data=data)
+        if not paths and source.optional:
+            continue
+        if len(paths) != 1:
+            raise SourceError(
+                f"source {name}: {len(paths)} files match {source.path}; a simulated world has one a source"
+            )
+        found[name] = _delivery(source, paths[0], data=data, others=found)
+    return {name: found[name] for name in declared if name in found}
+
+
+def instants(rows: pd.DataFrame, source: Source, time: str) -> pd.Series:
+    """The declared `event_at` or `known_at` of a file's rows as UTC instants; NaT where none can be read.
+
+    A date is its midnight and a time without zone local to the source's `time_zone`.
+    """
+    if time == "known_at" and isinstance(source.known_at, KnownAt):
+        return instants(rows, source, "event_at") + source.known_at.delay
+    return as_instants(rows[source.time_columns()[time]], zone=source.time_zone)
+
+
+def as_instants(values: pd.Series, *, zone: str) -> pd.Series:
+    """Dates, times with or without zone, or their text as UTC instants of microseconds."""
+    if isinstance(values.dtype, pd.DatetimeTZDtype):
+        return values.dt.tz_convert("UTC").astype("datetime64[us, UTC]")
+    if values.dtype.kind == "M":
+        return _local(values, zone)
+    found = pd.to_datetime(values.astype("str").where(values.notna()), format="ISO8601", errors="coerce", utc=False)
+    if isinstance(found.dtype, pd.DatetimeTZDtype):
+        return found.dt.tz_convert("UTC").astype("datetime64[us, UTC]")
+    return _local(found, zone)
+
+
+class Upstream:
+    """Whoever delivers the files: a folder that holds at every instant what had been delivered by then."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` is the data folder that the platform reads."""
+        self._folder = folder
+        self._written: dict[str, tuple[int, int]] = {}
+
+    def deliver(self, deliveries: Deliveries, *, now: datetime) -> tuple[str, ...]:
+        """Write the files as they stand at `now`; returns the sources whose file changed, in order."""
+        changed = []
+        for name, delivery in deliveries.items():
+            here = delivery.delivered_at <= now
+            # The same rows object cut at the same rows is the same file: stories make new objects.
+            state = (id(delivery.rows), hash(tuple(delivery.rows.index[here])))
+            if self._written.get(name) != state:
+                self._written[name] = state
+                _write(self._folder / delivery.file, delivery, delivery.rows[here])
+                changed.append(name)
+        return tuple(changed)
+
+
+def _local(values: pd.Series, zone: str) -> pd.Series:
+    times = values.astype("datetime64[us]").dt
+    local = times.tz_localize(zone, ambiguous=np.ones(len(values), bool), nonexistent="shift_forward")
+    return local.dt.tz_convert("UTC").astype("datetime64[us, UTC]")
+
+
+def _delivery(source: Source, path: Path, *, data: Path, others: Deliveries) -> Delivery:
+    file = path.relative_to(data.resolve()).as_posix()
+    if source.kind == "csv":
+        rows, schema = pd.read_csv(path, dtype="str", keep_default_na=False, na_values=[""]), None
+    else:
+        table = pq.read_table(path)
+        rows, schema = table.to_pandas(date_as_object=True), table.schema.remove_metadata()
+    at = _seen(rows, source, others) if isinstance(source.known_at, KnownFrom) else instants(rows, source, "known_at")
+    kept = at.notna()
+    ordered = at[kept].sort_values(kind="stable").index
+    return Delivery(file, rows.loc[ordered].reset_index(drop=True), at[ordered].reset_index(drop=True), schema)
+
+
+def _seen(rows: pd.DataFrame, source: Source, others: Deliveries) -> pd.Series:
+    """When the source that tells a row's knowledge time first named it."""
+    assert isinstance(source.known_at, KnownFrom)
+    on = source.known_at.on
+    told = others[source.known_at.latest]
+    first = told.rows[on].assign(__at=told.delivered_at).groupby(on, as_index=False)["__at"].min()
+    seen: pd.Series = rows[on].merge(first, on=on, how="left")["__at"]
+    return seen.set_axis(rows.index)
+
+
+def _write(path: Path, delivery: Delivery, rows: pd.DataFrame) -> None:
+    """Replace a file whole: a reader finds the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(f".{path.name}.new")
+    if delivery.schema is None:
+        rows.to_csv(staged, index=False)
+    else:
+        names = {field.name: field for field in delivery.schema}
+        fields = [names.get(str(name)) for name in rows.columns]
+        arrays = [
+            pa.array(rows[name], type=field.type if field else None, from_pandas=True)
+            for name, field in zip(rows.columns, fields, strict=True)
+        ]
+        pq.write_table(pa.table(dict(zip(map(str, rows.columns), arrays, strict=True))), staged)
+    staged.replace(path)

@@ -1,0 +1,158 @@
+"""Was a story noticed, by its right name and soon, and was nothing wrong done meanwhile: one verdict a simulated month.
+
+Belongs here: from alerts, runs and promotions of a month to a verdict with its reasons.
+Does not belong here: telling stories (`stories.py`), running the month (`assets/`), printing (`cli/`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from forecastle.contract.load import LoadedSystem
+from forecastle.store.alerts import Alert
+from forecastle.store.stories import STORIES, Story, Told
+
+FALSE_ALERTS_MAX: Final = 1
+SILENCE_BAR: Final = timedelta(minutes=15)
+OPENING: Final = frozenset({"raised", "worse"})
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """What a month left behind, all instants UTC.
+
+    `alerts` are those raised in it, oldest first; `promoted_at` the promotions; `refused` the (instant, asset, sentence)
+    of each asset that was not made; `made` the (instant, asset) of each that was; `unexpected` what went wrong with
+    the simulation's own questions, such as an answer refused while a champion stood.
+    """
+
+    since: datetime
+    alerts: Sequence[Alert]
+    promoted_at: Sequence[datetime]
+    refused: Sequence[tuple[datetime, str, str]]
+    made: Sequence[tuple[datetime, str]]
+    unexpected: Sequence[str] = ()
+    overdue_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a story ended; `to_detect_seconds` counts from the first bad row (the first missing one) that could be read."""
+
+    story: str
+    since: datetime
+    detected_at: datetime | None
+    to_detect_seconds: float | None
+    past_window_seconds: float | None
+    cause: str
+    asset: str
+    message: str
+    right: bool
+    reasons: tuple[str, ...] = field(default=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data."""
+        times = {"since": self.since.isoformat(), "detected_at": self.detected_at and self.detected_at.isoformat()}
+        return {**asdict(self), **times, "reasons": list(self.reasons)}
+
+
+def judge(system: LoadedSystem, story: Story, told: Told, month: Month) -> Verdict:
+    """Apply the rules that the story's declaration asks for; every rule that is broken is a reason."""
+    raised = [a for a in month.alerts if a.kind in OPENING and a.raised_at is not None]
+    if not story.causes:
+        return _calm(story, month, [a for a in raised if a.kind == "raised"])
+    after = [a for a in raised if a.raised_at and a.raised_at >= month.since]
+    right = next((a for a in after if a.cause in story.causes and _touches(system, told, a)), None)
+    wrong = [*month.unexpected]
+    if right is None:
+        wrong.append(f"nobody was told that {told.happened}" if not after else f"{_named(after)} named another cause")
+    else:
+        wrong += _misnamed(story, after, right)
+        wrong += _late(story, month, right)
+    wrong += _promoted(story, told, month)
+    wrong += _let_through(system, story, told, month, right)
+    at = right.raised_at if right else None
+    late = at - month.overdue_at if at and month.overdue_at else None
+    return Verdict(
+        story.name,
+        month.since,
+        at,
+        (at - told.first_at).total_seconds() if at and told.first_at else None,
+        late.total_seconds() if late is not None else None,
+        right.cause if right else "",
+        right.asset if right else "",
+        right.message if right else "",
+        not wrong,
+        tuple(wrong),
+    )
+
+
+def affected(system: LoadedSystem, source: str) -> frozenset[str]:
+    """Feature views that a source's rows reach."""
+    views = system.declaration.feature_views
+    return frozenset(name for name, view in views.items() if source in system.reads(view.sql))
+
+
+def _calm(story: Story, month: Month, raised: Sequence[Alert]) -> Verdict:
+    false = [a for a in raised if a.raised_at and a.raised_at >= month.since]
+    wrong = list(month.unexpected)
+    if len(false) > FALSE_ALERTS_MAX:
+        wrong.append(f"{len(false)} false alerts, at most {FALSE_ALERTS_MAX} is allowed: {_named(false)}")
+    first = false[0] if false else None
+    at = first.raised_at if first else None
+    cause, asset, message = (first.cause, first.asset, first.message) if first else ("", "", "")
+    return Verdict(story.name, month.since, at, None, None, cause, asset, message, not wrong, tuple(wrong))
+
+
+def _touches(system: LoadedSystem, told: Told, alert: Alert) -> bool:
+    """Is the alert about the source, about what is made of it, or about the whole population?"""
+    _, _, asset = alert.asset.partition("/")
+    kind, _, name = asset.partition("/")
+    if kind == "source":
+        return name == told.source
+    return kind not in ("features", "online") or name in affected(system, told.source)
+
+
+def _misnamed(story: Story, after: Iterable[Alert], right: Alert) -> list[str]:
+    """Another story's name that came before the right one."""
+    others = frozenset(cause for other in STORIES.values() for cause in other.causes) - story.causes
+    assert right.raised_at is not None
+    before = [a for a in after if a.cause in others and a.raised_at and a.raised_at < right.raised_at]
+    return [f"{_named(before)} came first"] if before else []
+
+
+def _late(story: Story, month: Month, right: Alert) -> list[str]:
+    if story.name != "stale" or month.overdue_at is None or right.raised_at is None:
+        return []
+    late = right.raised_at - month.overdue_at
+    if late <= SILENCE_BAR:
+        return []
+    return [f"the alert came {late} after the declared window had passed, at most {SILENCE_BAR} is allowed"]
+
+
+def _promoted(story: Story, told: Told, month: Month) -> list[str]:
+    """Promotions on spoilt rows."""
+    if not story.spoils or told.first_at is None:
+        return []
+    wrong = [at for at in month.promoted_at if at >= told.first_at]
+    return [f"{len(wrong)} promotion(s) on spoilt rows, the first at {wrong[0]:%Y-%m-%d %H:%M}"] if wrong else []
+
+
+def _let_through(system: LoadedSystem, story: Story, told: Told, month: Month, right: Alert | None) -> list[str]:
+    """Assets that should have been refused and were made all the same."""
+    if story.refuses == "source":
+        made = [at for at, asset in month.made if asset == f"source/{told.source}" and at >= month.since]
+        refused = any(asset == f"source/{told.source}" for at, asset, _ in month.refused if at >= month.since)
+        return [] if refused and not made else [f"source/{told.source} was not refused"]
+    if story.refuses == "features" and right is not None and right.raised_at is not None:
+        views = {f"features/{name}" for name in affected(system, told.source)}
+        made_at = [(at, asset) for at, asset in month.made if asset in views and at >= right.raised_at]
+        return [f"{made_at[0][1]} was made of bad rows at {made_at[0][0]:%Y-%m-%d %H:%M}"] if made_at else []
+    return []
+
+
+def _named(alerts: Sequence[Alert]) -> str:
+    return ", ".join(dict.fromkeys(f"{a.cause} of {a.asset.partition('/')[2]}" for a in alerts))
