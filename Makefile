@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format lock benchmarks clean
+.PHONY: demo test conformance check format lock benchmarks clean
 .DEFAULT_GOAL := demo
 
 $(STAMP): requirements.lock pyproject.toml
@@ -21,6 +21,9 @@ demo: $(STAMP)  ## materialise, pack, serve, ask and trace prediction_markets (O
 test: check  ## lint, types, import rules, tests
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not e2e"
 	@$(BIN)/python -m pytest -m e2e
+
+conformance: $(STAMP)  ## the rules every system keeps, on ours and on those in FORECASTLE_SYSTEMS (SYSTEM=name: only that one)
+	@$(BIN)/python -m pytest tests/conformance $(if $(SYSTEM),-k "test_conformance and $(SYSTEM)")
 
 check: $(STAMP)  ## lint, types, import rules
 	@$(BIN)/ruff check .

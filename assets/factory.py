@@ -15,8 +15,8 @@ from assets.automation import build_job, build_schedule
 from assets.backtest import build_backtest
 from assets.comparison import build_comparison
 from assets.drift import build_drift
-from assets.evaluation import build_calibration, build_evaluation
 from assets.ensemble import build_ensemble
+from assets.evaluation import build_calibration, build_evaluation
 from assets.features import build_features, build_online
 from assets.live import (
     build_drift_of_predictions,
@@ -29,7 +29,10 @@ from assets.models import build_model_asset
 from assets.parity import build_parity
 from assets.predictions import build_batch_predictions, build_predictions
 from assets.promotion import build_bento_asset, build_promotion
+from assets.retrain import build_retrain_decision
+from assets.quality import build_data_quality
 from assets.rollout import build_rollout, build_shadow
+from assets.scheduled_scoring import build_scoring_sensor, has_scoring
 from assets.sources import build_source
 from assets.training_set import build_training_set
 from forecastle.contract.load import LoadedSystem
@@ -69,11 +72,13 @@ def build_system(system: LoadedSystem) -> dg.Definitions:
             build_live_performance(system),
             build_live_calibration(system),
             build_drift_of_predictions(system),
+            build_retrain_decision(system),
+            build_data_quality(system),
             build_alerts(system),
         ],
         jobs=[job],
         schedules=[build_schedule(system, job)],
-        sensors=[build_alerts_sensor(system)],
+        sensors=[build_alerts_sensor(system), *([build_scoring_sensor(system)] if has_scoring(system) else [])],
     )
 
 

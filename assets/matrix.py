@@ -6,8 +6,6 @@ Does not belong here: training in processes (`forecastle.learn.factory`), one mo
 Definitions with a thousand models load as quickly as with one: models are partitions, not assets.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 

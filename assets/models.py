@@ -16,7 +16,7 @@ from forecastle.contract.load import LoadedSystem
 from forecastle.draw.images import markdown_image
 from forecastle.draw.importance import importance_bars
 from forecastle.learn.build import BuiltModel, TrainingSetIdentity, build_model, model_rows, test_rows
-from forecastle.learn.bundle import load_bundle
+from forecastle.learn.bundle import CARD_PAGE, load_bundle
 from forecastle.learn.choose import held_out_rows
 from forecastle.learn.golden import golden_faults
 from resources.platform import Platform
@@ -61,7 +61,9 @@ def trained_result(
     check = dg.AssetCheckResult(
         asset_key=asset_key, check_name="bundle_loads", passed=not faults, metadata={"faults": list(faults)}
     )
-    return dg.MaterializeResult(metadata=model_metadata(built), check_results=[check])
+    page = platform.layout.bundles(system.name) / built.bundle / CARD_PAGE
+    metadata = model_metadata(built) | {"card_page": dg.MetadataValue.path(str(page))}
+    return dg.MaterializeResult(metadata=metadata, check_results=[check])
 
 
 def bundle_faults(platform: Platform, system: LoadedSystem, built: BuiltModel) -> tuple[str, ...]:
@@ -129,5 +131,5 @@ def model_metadata(built: BuiltModel) -> dict[str, Any]:
         "rows_trained": len(trained.split.train),
         "rows_purged": trained.split.purged,
         "importance": dg.MetadataValue.md(picture),
-        "card": dg.MetadataValue.md(built.card),
+        "card": dg.MetadataValue.md(built.card.markdown),
     }

@@ -8,7 +8,7 @@ Does not belong here: what they ask for and why (`automation.py`, `alerts.py`), 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -164,10 +164,11 @@ class Automation:
             if isinstance(sensor, dg.RunStatusSensorDefinition) and run is not None and failures:
                 event = failures[-1].dagster_event
                 assert event is not None
-                context = dg.build_run_status_sensor_context(
+                with dg.build_run_status_sensor_context(
                     sensor.name, event, self.instance, run, resources=self._resources
-                )
-                sensor(context.for_run_failure())
+                ) as context:
+                    _ = context.resources  # started here, where it can be closed
+                    sensor(context.for_run_failure())
 
 
 def _made(result: dg.ExecuteInProcessResult) -> tuple[str, ...]:
@@ -182,9 +183,3 @@ def _failed(result: dg.ExecuteInProcessResult, system: str) -> dict[str, str]:
         for event in result.all_events
         if event.event_type_value == "STEP_FAILURE"
     }
-
-
-def selection(system: LoadedSystem, kinds: Sequence[str], repository: dg.RepositoryDefinition) -> list[str]:
-    """Names of a system's assets of some kinds."""
-    keys = repository.asset_graph.get_all_asset_keys()
-    return sorted("/".join(k.path[1:]) for k in keys if k.path[0] == system.name and k.path[1] in kinds)

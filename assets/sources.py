@@ -17,6 +17,7 @@ from assets.preview import preview
 from forecastle.contract.load import LoadedSystem
 from forecastle.contract.source import KnownFrom, Source
 from forecastle.draw.markdown import markdown_table
+from forecastle.store.arrivals import Arrived, look_at_arrivals, questions
 from forecastle.store.clocks import ClockReport, compare_clocks, has_clocks
 from forecastle.store.sources import Ingested, ingest
 from forecastle.store.stream_source import ingest_stream
@@ -26,6 +27,12 @@ from resources.variables import variables
 
 TIMES = {"event_at": "timestamp", "known_at": "timestamp"}
 SHOWN_QUARANTINE = 20
+ARRIVALS = {
+    "units": "Values of the last day are of the size of those before, not of another unit.",
+    "outliers": "Few values of the last day lie beyond nearly all of those before.",
+    "replay": "The last day's rows tell of new events, not of known ones again.",
+    "restatement": "No more known values than usual were corrected in the last day.",
+}
 
 
 def build_source(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
@@ -53,8 +60,10 @@ def build_source(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
             ingested = _ingested(platform, warehouse, system, name)
             contract = _contract(warehouse, source, ingested, asset_key)
             clocks = compare_clocks(warehouse, system.name, source, ingested.source, now=now)
+            arrived = look_at_arrivals(warehouse, source, ingested.source)
         fresh = event_time_freshness(warehouse, ingested.source, source.freshness, asset_key, now=now)
         results = [contract, fresh, *([_clocks(clocks, asset_key)] if has_clocks(source) else [])]
+        results += [_arrived(found, asset_key) for found in arrived]
         rows = preview(engine, warehouse, ingested.source)
         metadata = {**version_metadata(ingested.source), **ingested.read.facts(), **rows}
         return dg.MaterializeResult(metadata=metadata, check_results=results)
@@ -80,7 +89,22 @@ def _check_specs(source: Source, asset_key: dg.AssetKey) -> list[dg.AssetCheckSp
     if has_clocks(source):
         told = "The row's clocks run in one time zone, and none is ahead of its time."
         specs.append(dg.AssetCheckSpec("clocks", asset=asset_key, description=told))
+    # What comes in another unit must reach no feature: old values are served until it is mended.
+    specs += [
+        dg.AssetCheckSpec(asked, asset=asset_key, blocking=asked == "units", description=ARRIVALS[asked])
+        for asked in questions(source)
+    ]
     return specs
+
+
+def _arrived(found: Arrived, asset_key: dg.AssetKey) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=asset_key,
+        check_name=found.question,
+        passed=found.is_well,
+        severity=dg.AssetCheckSeverity.ERROR if found.question == "units" else dg.AssetCheckSeverity.WARN,
+        description=found.sentence,
+    )
 
 
 def _contract(warehouse: Warehouse, source: Source, ingested: Ingested, asset_key: dg.AssetKey) -> dg.AssetCheckResult:

@@ -25,7 +25,7 @@ from forecastle.serve.settings import Settings
 from forecastle.store.home import Home
 from resources.environment import resources_from
 from resources.platform import Alerts, Platform
-from tests.serve.client import Client, running
+from tests.serve.client import running
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 ASKED = 200
@@ -53,7 +53,7 @@ class Materialised:
         self.system: LoadedSystem = load_system(folder)
         self.home = Home(home)
         self.platform = Platform(home=str(home), now=NOW.isoformat())
-        self._instance = instance
+        self.instance = instance
 
     @cached_property
     def definitions(self) -> dg.Definitions:
@@ -106,7 +106,7 @@ class Materialised:
         selection = [dg.AssetKey([self.system.name, *asset.split("/")]) for asset in assets] or None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return job.execute_in_process(instance=self._instance, asset_selection=selection, raise_on_error=False)
+            return job.execute_in_process(instance=self.instance, asset_selection=selection, raise_on_error=False)
 
     def frame(self, table: str) -> pd.DataFrame:
         """The newest rows of a table such as "training_set/all"."""
@@ -138,6 +138,3 @@ def made_by(result: dg.ExecuteInProcessResult) -> set[str]:
     """The assets that a run materialised, without the system's name."""
     keys = (event.asset_key for event in result.get_asset_materialization_events())
     return {"/".join(key.path[1:]) for key in keys if key is not None}
-
-
-__all__ = ["ASKED", "NOW", "SEED", "Client", "Materialised", "Served", "made_by"]

@@ -20,6 +20,7 @@ def test_conformance(made: Materialised, rule: str) -> None:
         broken = list(islice(RULES[rule](made), SHOWN))
     except ForecastleError as error:
         broken = [str(error)]
-    told = "\n  ".join(broken)
-    sentence = (RULES[rule].__doc__ or "").strip()
-    assert not broken, f"{made.system.name} breaks the rule {rule!r}: {sentence}\n  {told}"
+    if broken:
+        sentence = (RULES[rule].__doc__ or "").strip()
+        listed = "".join(f"\n  {problem}" for problem in broken)
+        pytest.fail(f"{made.system.name} breaks the rule {rule!r}: {sentence}{listed}", pytrace=False)

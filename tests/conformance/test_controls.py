@@ -12,7 +12,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import dagster as dg
 import pytest
 
 from forecastle.contract.errors import ContractError
@@ -66,7 +65,7 @@ def rewritten(made: Materialised, folder: Path, file: str, old: str, new: str) -
     text = (target / file).read_text()
     assert old in text
     (target / file).write_text(text.replace(old, new))
-    return Materialised(target, folder / "home", dg.DagsterInstance.ephemeral())
+    return Materialised(target, folder / "home", made.instance)
 
 
 def trained(made: Materialised) -> Materialised:

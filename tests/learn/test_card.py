@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import html
+import json
+import re
+
+import pytest
+
+from forecastle.contract.gates import FairnessGate
+from forecastle.contract.load import LoadedSystem
+from forecastle.contract.system import Decide
+from forecastle.learn.card import ModelCard, model_card
+from tests.learn.conftest import Built
 from tests.learn.ferries import FEATURES, NOW
 
 
@@ -9,11 +22,12 @@ def test_every_feature_stands_there_with_its_origin(built) -> None:
     """One row a feature, in the estimator's order, with unit, range, rule, share of gain and raw columns."""
     card = built.bundle.card
     table = card[card.index("## Features") : card.index("## Limits")]
-    lines = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")][1:]
+    lines = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")][2:]
     assert tuple(lines) == FEATURES
     assert "| guess | probability | 0…1 | refuse |" in table
     assert "| booked_ratio | ratio | 0…1, null | default |" in table
     assert "bookings.ratio, reports.wind |" in table
+    assert "| What the captain says. |" in table
 
 
 def test_hashes_and_runs_stand_there(built) -> None:
@@ -64,3 +78,81 @@ def test_who_and_what_for_stand_there(built) -> None:
     assert "Owner: team:tests" in card
     assert "- strain may be null." in card
     assert "guess may be null" not in card
+
+
+def test_the_page_says_what_the_markdown_says_with_the_picture(built) -> None:
+    """One standalone page: every section, the calibration picture, no script, nothing fetched."""
+    markdown, page = built.bundle.card, built.bundle.card_page
+    titles = [line.removeprefix("## ") for line in markdown.splitlines() if line.startswith("## ")]
+    assert titles == [html.unescape(found) for found in re.findall("<h2>(.*?)</h2>", page)]
+    assert {"Calibration", "Slices", "Fairness", "Limits", "Hashes"} <= set(titles)
+    assert 'aria-label="Reliability diagram of the test rows"' in page
+    assert "<script" not in page
+    assert not re.findall(r'(?:src|href)="(?!#)', page)
+    assert built.bundle.feature_set.hash in page
+
+
+def test_scores_have_intervals(built) -> None:
+    """Brier, its parts, log loss and AUC, each between its ends."""
+    card = built.bundle.card
+    lines = card[card.index("| score | estimate | low | high |") :].split("\n\n")[0].splitlines()[2:]
+    found = {cells[1].strip(): [float(c.strip()) for c in cells[2:5]] for cells in (line.split("|") for line in lines)}
+    assert {"brier", "brier miscalibration", "log_loss", "auc"} <= set(found)
+    assert all(low <= estimate <= high for estimate, low, high in found.values())
+    assert found["brier"][0] == pytest.approx(built.model.evaluation.value("model", "brier"), abs=1e-4)
+
+
+def test_model_and_calibrator_stand_there_by_hash(built) -> None:
+    """The hash of the model in the card is that of the bundle's file."""
+    assert f"Model: {built.bundle.model_sha256}" in built.bundle.card
+
+
+def test_a_changed_declaration_changes_card_and_bundle(built) -> None:
+    """Another owner, another parameter: another card, so another hash in the manifest and another bundle."""
+    assert hashlib.sha256(built.bundle.card.encode()).hexdigest() == manifest(built)["card.md"]["sha256"]
+    assert hashlib.sha256(built.bundle.card_page.encode()).hexdigest() == manifest(built)["card.html"]["sha256"]
+    cards = {card_of(built, built.system)}
+    for change in (
+        {"owner": "team:others"},
+        {"description": "Will it be early?"},
+        {"gates": built.system.declaration.gates.model_copy(update={"fairness": [FAIR]})},
+        {"decide": Decide(function="decide:go", params={"edge": 0.1})},
+    ):
+        declaration = built.system.declaration.model_copy(update=change)
+        cards.add(card_of(built, dataclasses.replace(built.system, declaration=declaration)))
+    assert len(cards) == 5
+
+
+def test_declared_groups_stand_there_with_their_intervals(built) -> None:
+    """Each group beside all others, with the limit of the gate."""
+    gates = built.system.declaration.gates.model_copy(update={"fairness": [FAIR]})
+    declaration = built.system.declaration.model_copy(update={"gates": gates})
+    card = card_of(built, dataclasses.replace(built.system, declaration=declaration)).markdown
+    assert "## Fairness: brier by route" in card
+    assert "| route=north |" in card
+    assert "a group may differ by at most 0.2" in card
+
+
+def test_the_same_build_gives_the_same_card(built) -> None:
+    """Pictures too: no dates, no random ids."""
+    assert card_of(built, built.system) == card_of(built, built.system)
+
+
+FAIR = FairnessGate(groups=["route"], measure="brier", difference_max=0.2, rows_min=20)
+
+
+def manifest(built: Built) -> dict[str, dict[str, str]]:
+    return json.loads((built.bundles / built.model.bundle / "manifest.json").read_text())["files"]
+
+
+def card_of(built: Built, system: LoadedSystem) -> ModelCard:
+    model = built.model
+    return model_card(
+        system,
+        model.trained,
+        model.evaluation,
+        test=built.frame.iloc[model.trained.split.test].reset_index(drop=True),
+        cluster="crossing_id",
+        facts=built.bundle.facts,
+        lineage={},
+    )

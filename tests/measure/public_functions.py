@@ -157,6 +157,7 @@ CALLS: dict[str, Call] = {
     "domain.domain_drift": call(FRAME, LATER, seed=1),
     "domain.density_ratios": call(FRAME, LATER, seed=1),
     "drift.drift_table": call({"x": reference(X), "side": reference(GROUP)}, {"x": X, "side": GROUP}),
+    "drift.tail_change": call(reference(X), Q),
     "drift.unit_change": call(reference(X), Q),
     "lift.aipw": call(Y, T, NUISANCE),
     "nuisance.balance_table": call(T, COVARIATES, np.full(ROWS, 0.5), ("a", "b")),

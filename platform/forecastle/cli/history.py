@@ -53,6 +53,7 @@ def print_history(
         _print_promotion(promotion, console)
     if at is None:
         _print_waiting(system, around, console)
+        _print_retraining(system, around, console)
     else:
         _print_trial(system, around, at, console)
 
@@ -127,6 +128,19 @@ def _print_waiting(system: str, around: Surroundings, console: Console) -> None:
             markup=False,
             soft_wrap=True,
         )
+
+
+def _print_retraining(system: str, around: Surroundings, console: Console) -> None:
+    """The newest retrain decision with its reasons, where the asset has made one."""
+    warehouse = around.warehouse()
+    version = warehouse.version(f"{system}/retrain_decision/all")
+    if version is None:
+        return
+    table = warehouse.frame(version)
+    at = datetime.fromisoformat(version.facts["decided_at"])
+    console.print(f"training again: {table['decision'].iloc[0]} (decided {at:%Y-%m-%d %H:%M} UTC)", highlight=False)
+    for said, reason in zip(table["says"], table["reason"], strict=True):
+        console.print(f"    {said}: {reason}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _print_trial(system: str, around: Surroundings, at: datetime, console: Console) -> None:

@@ -297,6 +297,14 @@ def history(
 
 
 @app.command()
+def schedules(system: SystemName) -> None:
+    """What runs when: training, and the scoring of each promoted version; replaced ones with when they were archived."""
+    from forecastle.cli.scheduled import print_schedules
+
+    print_schedules(system, _around(), console=console)
+
+
+@app.command()
 def backtest(
     system: SystemName,
     since: Annotated[str | None, typer.Option("--from", help="First cut: a day, or an instant with zone.")] = None,

@@ -286,7 +286,8 @@ class _Checker:
         for place, model in models_to_check(self.system):
             yield from self._names((*place, "features"), model.features or (), features, "feature")
             seen = {feature: features[feature] for feature in model.features or features if feature in features}
-            found = [problem for spot, *told in model_faults(model, seen) for problem in self.at((*place, *spot), *told)]
+            faults = model_faults(model, seen)
+            found = [problem for spot, *told in faults for problem in self.at((*place, *spot), *told)]
             yield from found
             if ":" in model.estimator:
                 yield from self._built((*place, "estimator"), model, known=not found)

@@ -58,7 +58,7 @@ _ELSEWHERE: Final = {
 
 @cache
 def estimator_class(path: str) -> tuple[type | None, Fault | None]:
-    """The class at an import path; None and what is wrong, with a hint, where there is none that gives probabilities."""
+    """The class at an import path; None, what is wrong and a hint where there is none that gives probabilities."""
     module_name, _, name = path.rpartition(".")
     top = module_name.partition(".")[0]
     if importlib.util.find_spec(top) is None:
@@ -105,7 +105,7 @@ def value_fault(path: str, params: Mapping[str, Any]) -> Fault | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            estimator = found(**params) if found is not None else None
+            estimator: Any = found(**params) if found is not None else None
             if hasattr(estimator, "_validate_params"):
                 estimator._validate_params()  # noqa: SLF001  scikit-learn asks its subclasses to call it in fit
     except Exception as error:  # noqa: BLE001  an estimator may raise anything
@@ -125,8 +125,10 @@ def instance_fault(estimator: Any, *, told: str) -> Fault | None:
 
 def takes_weights(path: str) -> bool:
     """Does `fit` of the class take sample weights?"""
-    found, _ = estimator_class(path) if path not in ESTIMATOR_PARAMS else (None, None)
-    return path in ESTIMATOR_PARAMS or (found is not None and "sample_weight" in inspect.signature(found.fit).parameters)
+    if path in ESTIMATOR_PARAMS:
+        return True
+    found: Any = estimator_class(path)[0]
+    return found is not None and "sample_weight" in inspect.signature(found.fit).parameters
 
 
 def _forecasts(found: Any) -> bool:

@@ -26,12 +26,14 @@ _NOT_OF_AN_ESTIMATOR: Final = frozenset({"matrix", "score", "features", "descrip
 
 
 def models_to_check(system: System) -> Iterator[tuple[Place, Model]]:
-    """Every model without a matrix, and of a matrix without faults one model an estimator and feature set."""
+    """Every model that has an estimator; of a matrix without faults one model an estimator and feature set."""
     for name, model in system.models.items():
         place: Place = ("models", name)
+        if any(matrix_faults(name, model, system)):
+            continue
         if model.matrix is None:
             yield place, model
-        elif not any(matrix_faults(name, model, system)):
+        else:
             for estimator in model.matrix.estimators or (None,):
                 where = place if estimator is None else (*place, "matrix", "estimators", estimator)
                 for features in model.matrix.feature_sets or (None,):

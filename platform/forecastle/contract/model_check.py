@@ -30,6 +30,8 @@ from forecastle.contract.tuning import Range
 
 # In these the first r trees are the model of r rounds, and the trees add up to log-odds from a given start.
 _ADDITIVE: Final = ("gbdt", "goss")
+CENTERED: Final = ("identity", "temperature")
+"""Calibrators that leave one half where it is, so that they cannot undo the shift of class weights."""
 
 
 def model_faults(model: Model, features: Mapping[str, Feature]) -> Iterator[PlacedFault]:
@@ -82,7 +84,9 @@ def _params(model: Model) -> Iterator[PlacedFault]:
         for fault in _word(model.estimator, param):
             wrong = True
             yield spot, *fault
-        if model.estimator in ESTIMATOR_PARAMS and (model.params[param] is None or isinstance(model.params[param], list)):
+        if model.estimator in ESTIMATOR_PARAMS and (
+            model.params[param] is None or isinstance(model.params[param], list)
+        ):
             got = "null" if model.params[param] is None else "a list"
             yield spot, f"params.{param} is {got}; a single value is required", ""
     if not wrong:
@@ -145,7 +149,11 @@ def _rounds(model: Model) -> Iterator[PlacedFault]:
         yield (chosen,), f"{model.estimator} does not add rounds one by one", hint
         return
     if model.rounds == "cross_validated" and model.early_stopping is not None:
-        yield ("early_stopping",), "early_stopping stands beside rounds: cross_validated", "both choose rounds: keep one"
+        yield (
+            ("early_stopping",),
+            "early_stopping stands beside rounds: cross_validated",
+            "both choose rounds: keep one",
+        )
     most = model.params.get("n_estimators")
     if model.search and "n_estimators" in model.search.space:
         return
@@ -181,9 +189,9 @@ def _weights(model: Model) -> Iterator[PlacedFault]:
         return
     if isinstance(model.class_weight, dict) and set(model.class_weight) != {"0", "1"}:
         yield ("class_weight",), "class_weight names one outcome", "write {0: …, 1: …}, or balanced"
-    if model.calibrate == "identity":
+    if model.calibrate in CENTERED:
         hint = "weights shift every probability: let calibrate be auto, or leave the weights out"
-        yield ("class_weight",), "class_weight stands beside calibrate: identity", hint
+        yield ("class_weight",), f"class_weight stands beside calibrate: {model.calibrate}", hint
     twice = [p for p in ("class_weight", "is_unbalance", "scale_pos_weight", "auto_class_weights") if p in model.params]
     if twice:
         yield ("class_weight",), f"class_weight stands beside params.{twice[0]}", "say it once"

@@ -115,11 +115,11 @@ class Model(Declared):
     )
     preprocess: Literal["none", "impute", "standard"] = Field(
         "none",
-        description="impute: the median in place of null, and a column that says where; standard: that, then mean 0 and "
-        "standard deviation 1.",
+        description="impute: the median in place of null, and a column that says where; standard: that, then mean 0 "
+        "and standard deviation 1.",
     )
     one_hot: list[Name] = Field(
-        default_factory=list, description="int64 features with allowed values: a column of 0 and 1 for each value."
+        default_factory=list, description="int64 features with allowed values: a column of 0 and 1 for each value seen."
     )
     class_weight: Literal["balanced"] | dict[Literal["0", "1"], PositiveFloat] | None = Field(
         None, description="Weight of the rows of each outcome; the calibrator, fitted afterwards, undoes the shift."
@@ -154,9 +154,9 @@ class Model(Declared):
 
 
 class WalkForward(Declared):
-    """The test part in several blocks of time: each is answered by a model that knew only what was known before it."""
+    """The test part in several blocks of time, each answered by a model that knew only what was known before it."""
 
-    folds: int = Field(ge=2, le=50, description="Blocks of equal numbers of rows; the bundle holds the last one's model.")
+    folds: int = Field(ge=2, le=50, description="Blocks of equal numbers of rows; the last one's model is kept.")
 
 
 class Split(Declared):

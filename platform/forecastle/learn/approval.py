@@ -35,7 +35,7 @@ def approval_deadline(declared: Promote, *, now: datetime) -> datetime | None:
 def awaiting(registry: Registry, system: str, *, now: datetime) -> list[RecordedDecision]:
     """Decisions that a person can still approve, newest first: not expired, and against the champion of now."""
     champion = registry.champion(system)
-    return [d for d in registry.decisions(system) if _fault(d, champion=champion, now=now) is None]
+    return [d for d in registry.decisions(system) if _waits(d, champion=champion, now=now)]
 
 
 def approve(
@@ -68,16 +68,17 @@ def approve(
     Raises:
         LearnError: nobody is named or they may not approve; no decision of that bundle waits, with what is wrong.
         BundleError: the bundle on disk is damaged.
-        ConflictError: another promotion came first; that is recorded, the champion stays.
+        ConflictError: another promotion came first, while it waited or just now; that is recorded, the champion stays.
     """
     person = _person(by, declared)
-    champion = registry.champion(system)
-    decision = _chosen(system, registry, bundle, champion=champion, now=now)
+    decision = _chosen(system, registry, bundle, now=now)
+    # The champion that the decision was made beside, not the one of now: whoever came in between is no secret.
+    expected = next((p for p in registry.history(system) if p.promotion_id == decision.expected_id), None)
     candidate = Candidate(system, decision.model, decision.bundle, decision.model_version)
     check_candidate(candidate, tracking=tracking, bundles=bundles)
     try:
         return promote_recorded(
-            candidate, registry, decision.decision_id, expected=champion, approved_by=person, reason=reason.strip()
+            candidate, registry, decision.decision_id, expected=expected, approved_by=person, reason=reason.strip()
         )
     finally:
         announce(system, registry=registry, tracking=tracking, pointer=pointer)
@@ -92,16 +93,14 @@ def _person(by: str, declared: Promote) -> str:
     return person
 
 
-def _chosen(
-    system: str, registry: Registry, bundle: str | None, *, champion: Promotion | None, now: datetime
-) -> RecordedDecision:
-    decisions = registry.decisions(system)
-    waiting = [d for d in decisions if _fault(d, champion=champion, now=now) is None]
+def _chosen(system: str, registry: Registry, bundle: str | None, *, now: datetime) -> RecordedDecision:
+    decisions, champion = registry.decisions(system), registry.champion(system)
+    waiting = [d for d in decisions if _waits(d, champion=champion, now=now)]
     listed = ", ".join(dict.fromkeys(d.bundle[:12] for d in waiting)) or "nothing"
     if bundle is None:
         if len({d.bundle for d in waiting}) == 1:
             return waiting[0]
-        raise LearnError(f"{system}: {listed} waits for approval; " + _next_step(waiting))
+        raise LearnError(f"{system}: {listed} waits for approval; {_next_step(waiting)}")
     if champion is not None and bundle and champion.bundle.startswith(bundle):
         raise LearnError(f"{system}: bundle {champion.bundle[:12]} is the champion already; nothing changes")
     fitting = [d for d in decisions if d.bundle.startswith(bundle)]
@@ -110,7 +109,7 @@ def _chosen(
             f"{system}: {bundle!r} names {len({d.bundle for d in fitting})} bundles that were judged; give "
             f"{PREFIX_LENGTH_MIN} digits or more of one; {listed} waits for approval"
         )
-    fault = _fault(fitting[0], champion=champion, now=now)
+    fault = _fault(fitting[0], now=now)
     if fault is not None:
         raise LearnError(f"{system}: bundle {fitting[0].bundle[:12]} cannot be approved: {fault}")
     return fitting[0]
@@ -120,17 +119,20 @@ def _next_step(waiting: Sequence[RecordedDecision]) -> str:
     return "name one of them with --bundle" if waiting else "materialise the promotion asset to have a bundle judged"
 
 
-def _fault(decision: RecordedDecision, *, champion: Promotion | None, now: datetime) -> str | None:
-    """Why a decision is nothing to approve; None where it waits."""
+def _waits(decision: RecordedDecision, *, champion: Promotion | None, now: datetime) -> bool:
+    live = champion.promotion_id if champion else None
+    return _fault(decision, now=now) is None and decision.expected_id == live
+
+
+def _fault(decision: RecordedDecision, *, now: datetime) -> str | None:
+    """Why a decision is nothing that a person could approve, whoever is champion."""
+    again = "have it judged again: materialise promotion"
     if not decision.promote:
-        return f"its gates refused it on {_moment(decision.decided_at)}: {decision.reasons[0]}"
+        return f"it was refused on {_moment(decision.decided_at)}: {decision.reasons[0]}"
     if decision.expires_at is None:
-        return "it was decided when no approval was asked for; have it judged again: materialise promotion"
+        return f"it was decided when no approval was asked for; {again}"
     if decision.expires_at <= now:
-        return f"its approval was due by {_moment(decision.expires_at)}; have it judged again: materialise promotion"
-    if decision.expected_id != (champion.promotion_id if champion else None):
-        live = champion.bundle[:12] if champion else "none"
-        return f"it was judged beside another champion than {live}; have it judged again: materialise promotion"
+        return f"its approval was due by {_moment(decision.expires_at)}; {again}"
     return None
 
 

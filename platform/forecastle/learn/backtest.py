@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from forecastle.contract.errors import LearnError
 from forecastle.contract.load import LoadedSystem
 from forecastle.contract.types import format_duration
-from forecastle.learn.build import cluster_column
+from forecastle.learn.build import cluster_column, group_columns
 from forecastle.learn.train import train_model
 from forecastle.measure.bootstrap import mean_interval
 from forecastle.measure.scores import auc, brier_scores, log_loss
@@ -171,6 +171,8 @@ def answer_cut(system: LoadedSystem, rows: pd.DataFrame, cut: Cut, *, model: str
         split=declared.evaluate.split,
         cluster=cluster_column(system),
         test_from=cut.at,
+        groups=group_columns(system),
+        code=system.function,
     )
     answers = _answer_columns(system, rows.iloc[trained.split.test]).assign(
         raw_score=trained.test_raw,

@@ -7,7 +7,7 @@ Does not belong here: any of the steps themselves, promotion (`promote.py`).
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -21,7 +21,7 @@ from forecastle.contract.errors import LearnError
 from forecastle.contract.load import LoadedSystem
 from forecastle.contract.matrix import Segment
 from forecastle.learn.bundle import BundleParts, write_bundle
-from forecastle.learn.card import model_card, started_elsewhere
+from forecastle.learn.card import ModelCard, model_card, started_elsewhere
 from forecastle.learn.evaluate import Evaluation, evaluate_model
 from forecastle.learn.scoring import LIGHTGBM
 from forecastle.learn.split import time_split
@@ -59,7 +59,7 @@ class BuiltModel:
     mlflow_run_id: str
     trained: TrainedModel
     evaluation: Evaluation
-    card: str
+    card: ModelCard
 
 
 def build_model(
@@ -103,7 +103,7 @@ def learn_model(system: LoadedSystem, name: str, frame: pd.DataFrame) -> Learned
     """
     rows = model_rows(system, name, frame)
     # Models of a segment are judged from the same instant on as all others.
-    test_from = None if rows is frame else time_split(frame, system.declaration.evaluate.split).test_from
+    test_from = None if rows is frame else time_split(frame, system.declaration.evaluate.split).cuts
     trained = _train(system, name, rows, test_from=test_from)
     return judge_model(system, trained, rows)
 
@@ -138,7 +138,11 @@ def record_model(
     tags = _tags(system, facts, start_from=trained.start_from)
     with tracking.run(system.name, name=name, tags=tags) as run:
         facts["mlflow_run_id"] = run.run_id
-        card = model_card(system, trained, evaluation, facts=facts, lineage=feature_lineage(system))
+        card = model_card(
+            system, trained, evaluation,
+            test=frame.iloc[trained.split.test].reset_index(drop=True), cluster=cluster_column(system),
+            facts=facts, lineage=feature_lineage(system),
+        )  # fmt: skip
         model_uri = _log(trained, evaluation, frame, identity=identity, tracking=tracking, run_id=run.run_id)
         parts = _parts(system, trained, card=card, references=learned.references, facts=facts)
         version, bundle = _register(parts, model_uri=model_uri, tags=tags, tracking=tracking, bundles=bundles)
@@ -202,6 +206,14 @@ def cluster_column(system: LoadedSystem) -> str:
     return system.declaration.evaluate.cluster or next(iter(system.declaration.entity_of_label().keys))
 
 
+def group_columns(system: LoadedSystem) -> tuple[str, ...]:
+    """The columns that name a row's group, which must not stand on both sides of a split; none where undeclared."""
+    group = system.declaration.evaluate.split.group
+    if group is None:
+        return ()
+    return tuple(system.declaration.entity_of_label().keys) if group == "entity" else (group,)
+
+
 def feature_lineage(system: LoadedSystem) -> dict[str, tuple[tuple[str, str], ...]]:
     """Raw columns (source, column) of every feature, through SQL and on-demand inputs."""
     declared = system.declaration
@@ -215,7 +227,9 @@ def feature_lineage(system: LoadedSystem) -> dict[str, tuple[tuple[str, str], ..
     return found
 
 
-def _train(system: LoadedSystem, name: str, frame: pd.DataFrame, *, test_from: datetime | None) -> TrainedModel:
+def _train(
+    system: LoadedSystem, name: str, frame: pd.DataFrame, *, test_from: Sequence[datetime] | None
+) -> TrainedModel:
     declared = system.declaration
     return train_model(
         frame,
@@ -225,6 +239,8 @@ def _train(system: LoadedSystem, name: str, frame: pd.DataFrame, *, test_from: d
         split=declared.evaluate.split,
         cluster=cluster_column(system),
         test_from=test_from,
+        groups=group_columns(system),
+        code=system.function,
     )
 
 
@@ -255,7 +271,12 @@ def _tags(system: LoadedSystem, facts: Mapping[str, Any], *, start_from: str | N
 
 
 def _parts(
-    system: LoadedSystem, trained: TrainedModel, *, card: str, references: Mapping[str, Any], facts: Mapping[str, Any]
+    system: LoadedSystem,
+    trained: TrainedModel,
+    *,
+    card: ModelCard,
+    references: Mapping[str, Any],
+    facts: Mapping[str, Any],
 ) -> BundleParts:
     return BundleParts(
         feature_set=system.feature_set(trained.name),
@@ -264,7 +285,8 @@ def _parts(
         calibrator=trained.calibrator,
         reference=references,
         golden=trained.golden,
-        card=card,
+        card=card.markdown,
+        card_page=card.html,
         facts=facts,
         decision=system.decision_rule(),
         views=system.push_views(),
@@ -295,7 +317,9 @@ def _log(
         },
         metrics={**evaluation.metrics(), "held_out.log_loss": trained.rounds.log_loss},
     )
-    if trained.scoring.kind != LIGHTGBM:
+    if trained.search is not None:
+        tracking.log_search(trained.search)
+    if trained.scoring.kind != LIGHTGBM or trained.scoring.preprocess is not None:
         return tracking.bundle_uri(run_id)
     rows = feature_matrix(frame.iloc[trained.split.test[:5]], trained.features)
     example = pd.DataFrame(rows, columns=list(trained.features))

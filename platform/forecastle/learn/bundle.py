@@ -33,12 +33,13 @@ REFERENCE: Final = "reference.json"
 SCORING: Final = "scoring.json"
 GOLDEN: Final = "golden.json"
 CARD: Final = "card.md"
+CARD_PAGE: Final = "card.html"
 SIGNATURE: Final = "signature"
 DECISION: Final = "decision.json"
 VIEWS: Final = "views.json"
 GOLDEN_ROWS_MIN: Final = 16
 FILES: Final = (FEATURE_SET, SCORING, CALIBRATOR, REFERENCE, GOLDEN, CARD)
-OPTIONAL: Final = (DECISION, VIEWS)
+OPTIONAL: Final = (DECISION, VIEWS, CARD_PAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,8 @@ class Bundle:
     start: int | None = None
     decision: DecisionRule | None = None
     views: tuple[PushView, ...] = ()
-    scoring: Scoring = Scoring()
+    scoring: Scoring = field(default_factory=Scoring)
+    card_page: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,8 @@ class BundleParts:
     start_from: str | None = None
     decision: DecisionRule | None = None
     views: tuple[PushView, ...] = ()
-    scoring: Scoring = Scoring()
+    scoring: Scoring = field(default_factory=Scoring)
+    card_page: str = ""
 
 
 def write_bundle(folder: Path, parts: BundleParts, *, trust: Trust | None = None) -> str:
@@ -111,6 +114,8 @@ def write_bundle(folder: Path, parts: BundleParts, *, trust: Trust | None = None
         ),
         CARD: parts.card.encode(),
     }
+    if parts.card_page:
+        contents[CARD_PAGE] = parts.card_page.encode()
     if parts.decision is not None:
         contents[DECISION] = canonical_json(parts.decision.to_json())
     if parts.views:
@@ -189,7 +194,9 @@ def _assemble(digest: str, manifest: Mapping[str, Any], contents: Mapping[str, b
     told = _json(contents[SCORING], SCORING)
     scoring = scoring_from_json(told)
     if scoring.file not in contents:
-        raise BundleError(f"bundle {digest[:12]}: {SCORING} names kind {scoring.kind!r}, and {scoring.file} is not there")
+        raise BundleError(
+            f"bundle {digest[:12]}: {SCORING} names kind {scoring.kind!r}, and {scoring.file} is not there"
+        )
     if scoring.kind == PICKLE and not trust.pickle:
         raise BundleError(
             f"bundle {digest[:12]}: {scoring.file} is a pickle, which may run any code; set FORECASTLE_TRUST=pickle "
@@ -211,6 +218,7 @@ def _assemble(digest: str, manifest: Mapping[str, Any], contents: Mapping[str, b
         reference=_json(contents[REFERENCE], REFERENCE),
         golden=golden,
         card=contents[CARD].decode(),
+        card_page=contents[CARD_PAGE].decode() if CARD_PAGE in contents else "",
         facts=manifest["facts"],
         start=_start(told["start_from"], feature_set),
         decision=DecisionRule.from_json(_json(contents[DECISION], DECISION)) if DECISION in contents else None,
@@ -227,8 +235,8 @@ def _feature_set(digest: str, manifest: Mapping[str, Any], content: bytes) -> Fe
     recorded = manifest["facts"].get("feature_set", found.hash)
     if recorded != found.hash:
         raise BundleError(
-            f"bundle {digest[:12]}: the contract in {FEATURE_SET} has hash {found.hash[:12]}, the model was trained with "
-            f"{str(recorded)[:12]}; build the bundle again"
+            f"bundle {digest[:12]}: the contract in {FEATURE_SET} has hash {found.hash[:12]}, the model was "
+            f"trained with {str(recorded)[:12]}; build the bundle again"
         )
     return found
 

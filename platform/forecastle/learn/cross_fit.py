@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from forecastle.contract.errors import LearnError, MeasureError
 from forecastle.contract.system import Model
-from forecastle.learn.fit import FloatArray, Rows, fit
+from forecastle.learn.fit import Code, FloatArray, Rows, class_weights, fit, unweighted
 from forecastle.measure.arrays import as_codes
 from forecastle.measure.calibrators import inside
 from forecastle.measure.intervals import clustered_mean
@@ -30,12 +30,12 @@ GRID: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class RoundsScore:
-    """Log loss (nats a row) of held-out rows at one number of rounds.
+    """Log loss (nats a row) of held-out rows at one number of rounds; None for an estimator that has no rounds.
 
     `excess` is what it is above the lowest, `excess_se` that difference's standard error over clusters.
     """
 
-    rounds: int
+    rounds: int | None
     log_loss: float
     excess: float
     excess_se: float
@@ -43,9 +43,12 @@ class RoundsScore:
 
 @dataclass(frozen=True, slots=True)
 class RoundsChoice:
-    """How many rounds the final model is given, every number that was scored, fewest first, and the reasons."""
+    """How many rounds the final model is given, every number that was scored, fewest first, and the reasons.
 
-    rounds: int
+    `rounds` is None for an estimator that has none.
+    """
+
+    rounds: int | None
     table: tuple[RoundsScore, ...]
     reasons: tuple[str, ...]
 
@@ -55,7 +58,7 @@ class RoundsChoice:
         return next(row.log_loss for row in self.table if row.rounds == self.rounds)
 
 
-def cross_fit(model: Model, rows: Rows, *, folds: int) -> tuple[RoundsChoice, FloatArray]:
+def cross_fit(model: Model, rows: Rows, *, folds: int, code: Code | None = None) -> tuple[RoundsChoice, FloatArray]:
     """The number of rounds, and each training row's score (n,) at it by a model fitted on the other folds.
 
     Where rounds are cross-validated, the fewest within one standard error of the lowest log loss on held-out rows are
@@ -66,16 +69,16 @@ def cross_fit(model: Model, rows: Rows, *, folds: int) -> tuple[RoundsChoice, Fl
         LearnError: there are fewer clusters than folds, the rows outside a fold have one outcome, or a fit fails.
     """
     fold = cluster_folds(rows.clusters, folds=folds, seed=model.seed)
-    scores: dict[int, FloatArray] = {}
+    scores: dict[int | None, FloatArray] = {}
     for number in range(folds):
         held_out = fold == number
         seen = rows.take(~held_out)
         _require_both(seen.outcomes, number, folds)
-        fitted = fit(model, seen)
-        for count in tried_rounds(model, most=int(fitted.params["n_estimators"])):
+        fitted = fit(model, seen, code=code)
+        for count in tried_rounds(model, most=fitted.rounds):
             part = fitted.scores(rows.matrix[held_out], rounds=count)
             scores.setdefault(count, np.empty(len(fold)))[held_out] = part
-    table = _scored(rows, scores)
+    table = _scored(model, rows, scores)
     chosen = next(row for row in table if row.excess <= row.excess_se)
     return RoundsChoice(chosen.rounds, table, _reasons(model, rows, chosen, table, folds=folds)), scores[chosen.rounds]
 
@@ -109,16 +112,17 @@ def cluster_folds(clusters: NDArray[Any], *, folds: int, seed: int) -> IntArray:
     return np.asarray(fold_of[codes])
 
 
-def tried_rounds(model: Model, *, most: int) -> tuple[int, ...]:
+def tried_rounds(model: Model, *, most: int | None) -> tuple[int | None, ...]:
     """Numbers of rounds that are scored: `most`, or up to twenty evenly spaced ones that end in it."""
-    if model.rounds == "declared":
+    if most is None or model.rounds == "declared":
         return (most,)
     return tuple(sorted({-(-most * step // GRID) for step in range(1, GRID + 1)}))
 
 
-def _scored(rows: Rows, scores: dict[int, FloatArray]) -> tuple[RoundsScore, ...]:
+def _scored(model: Model, rows: Rows, scores: dict[int | None, FloatArray]) -> tuple[RoundsScore, ...]:
     """Every number of rounds, fewest first, compared with the one of lowest log loss row by row."""
-    losses = {count: log_scores(rows.outcomes, inside(score)) for count, score in scores.items()}
+    weights = class_weights(model, rows.outcomes)
+    losses = {count: log_scores(rows.outcomes, inside(unweighted(score, weights))) for count, score in scores.items()}
     lowest = min(losses.values(), key=lambda loss: float(loss.mean()))
     found = []
     for count, loss in losses.items():
@@ -140,7 +144,9 @@ def _reasons(
 ) -> tuple[str, ...]:
     where = f"on {folds} held-out folds of {len(rows.outcomes)} rows"
     best = min(table, key=lambda row: row.log_loss)
-    if model.rounds == "declared":
+    if chosen.rounds is None:
+        reasons = [f"{model.estimator} has no rounds; its log loss {where} is {chosen.log_loss:.6f}"]
+    elif model.rounds == "declared":
         reasons = [f"{chosen.rounds} rounds are declared; their log loss {where} is {chosen.log_loss:.6f}"]
     else:
         lowest = f"{best.rounds} rounds have the lowest log loss, {best.log_loss:.6f}, {where}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -198,7 +199,10 @@ def _fit_lightgbm(estimator: Any, model: Model, rows: _Seen, watched: list[_Seen
             "eval_metric": "binary_logloss",
             "callbacks": [lightgbm.early_stopping(model.early_stopping.rounds, verbose=False)],
         }
-    estimator.fit(rows.frame, rows.outcomes, **options)
+    with warnings.catch_warnings():
+        # From 4.7 on LightGBM wants eval_X and eval_y, which 4.6 does not know.
+        warnings.filterwarnings("ignore", message=".*eval_set.*deprecated")
+        estimator.fit(rows.frame, rows.outcomes, **options)
     return int(estimator.best_iteration_ if watched else estimator.get_params()["n_estimators"])
 
 

@@ -140,7 +140,7 @@ def open_model(content: bytes, scoring: Scoring) -> SklearnModel | XGBoostModel:
 
 def untrusted_types(content: bytes) -> tuple[str, ...]:
     """Types in a skops file that skops does not trust by itself, sorted."""
-    from skops.io import get_untrusted_types
+    from skops.io import get_untrusted_types  # type: ignore[import-untyped]
 
     return tuple(sorted(get_untrusted_types(data=content)))
 
@@ -152,17 +152,14 @@ def _read_skops(content: bytes, scoring: Scoring) -> Any:
 
     try:
         found = untrusted_types(content)
-        unknown = sorted(set(found) - (TRUSTED & set(scoring.types)))
-        if unknown:
-            raise BundleError(
-                f"model.skops holds {', '.join(unknown)}, which {'this library' if set(unknown) - TRUSTED else 'the bundle'}"
-                " does not list as trusted; it is not opened"
-            )
-        return loads(content, trusted=list(found))
-    except BundleError:
-        raise
+        trusted = [name for name in found if name in TRUSTED and name in scoring.types]
+        if len(trusted) == len(found):
+            return loads(content, trusted=trusted)
     except Exception as error:  # skops may raise anything on bytes that are no file of its own
         raise BundleError(f"model.skops cannot be read: {type(error).__name__}: {error}") from error
+    unknown = [name for name in found if name not in trusted]
+    who = "this library" if set(unknown) - TRUSTED else "the bundle's scoring.json"
+    raise BundleError(f"model.skops holds {', '.join(unknown)}, which {who} does not list as trusted; it is not opened")
 
 
 def _read_pickle(content: bytes) -> Any:

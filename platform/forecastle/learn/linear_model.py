@@ -50,7 +50,7 @@ class LinearModel:
         return float(sigmoid(self._log_odds(values)))
 
     def explain_row(self, values: Sequence[float]) -> Explanation:
-        """coefficient × (value − mean) of each feature; what the mean row gets is expected."""
+        """Each coefficient × (value − mean) of each feature; what the mean row gets is expected."""
         log_odds, expected = self._log_odds(values), self._log_odds(self.means)
         each = zip(self.coefficients, values, self.means, strict=True)
         parts = tuple(coefficient * (value - mean) for coefficient, value, mean in each)

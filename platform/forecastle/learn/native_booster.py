@@ -97,7 +97,7 @@ class NativeBooster:
         if len(values) != self.width:
             raise BundleError(f"row has {len(values)} values, the model takes {self.width}")
         with self._lock:
-            self._row[:] = values  # type: ignore[assignment]  # ctypes takes floats for c_double
+            self._row[:] = values  # type: ignore[call-overload]  # ctypes takes any sequence of floats
             status = self._single(self._fast, *self._arguments)
             score = self._score.value
         self._check(status)
@@ -137,8 +137,6 @@ class NativeBooster:
         if not abs(residual) <= SUM_TOLERANCE * max(1.0, abs(log_odds)):
             raise ArithmeticError(f"contributions and expected value miss the log-odds {log_odds!r} by {residual!r}")
         return Explanation(log_odds, expected, tuple(parts), residual)
-
-    predict, predict_one, explain_one = scores, score_row, explain_row
 
     def close(self) -> None:
         """Give LightGBM's memory back; the booster answers no more."""

@@ -82,7 +82,7 @@ def _foreign(estimator: Any, preprocess: Preprocess | None, trust: str | None) -
 
 
 def _skops(estimator: Any) -> tuple[bytes, tuple[str, ...]]:
-    from skops.io import dumps
+    from skops.io import dumps  # type: ignore[import-untyped]
 
     content = bytes(dumps(estimator))
     return content, untrusted_types(content)

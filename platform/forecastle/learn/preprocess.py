@@ -98,7 +98,9 @@ def preprocess_from_json(data: Mapping[str, Any]) -> Preprocess:
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"preprocessing of a bundle cannot be read: {error!r}; build the bundle again") from error
     if any(step.kind not in KINDS or not 0 <= step.source < found.width or step.scale == 0 for step in steps):
-        raise BundleError("preprocessing of a bundle names a column or a kind that there is not; build the bundle again")
+        raise BundleError(
+            "preprocessing of a bundle names a column or a kind that there is not; build the bundle again"
+        )
     return found
 
 

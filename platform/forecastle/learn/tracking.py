@@ -20,6 +20,8 @@ from forecastle.contract.errors import LearnError
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+    from forecastle.learn.search import SearchResult
+
 ALIAS = "champion"
 BUNDLE = "bundle"
 # The tag whose text MLflow shows as a run's description: https://mlflow.org/docs/latest/ml/tracking/tracking-api/
@@ -96,6 +98,16 @@ class Tracking:
         """Where `log_files` puts a bundle: the source of a version whose model has no flavour of MLflow's own."""
         return f"{self._client().get_run(run_id).info.artifact_uri}/{BUNDLE}"
 
+    def log_search(self, search: SearchResult) -> None:
+        """Log every trial as a table and as a picture, below `search`."""
+        from forecastle.draw.images import svg_text
+        from forecastle.draw.search import trials_diagram
+
+        mlflow, table = self._mlflow(), search.table()
+        mlflow.log_text(table.to_csv(index=False), "search/trials.csv")
+        mlflow.log_text(svg_text(trials_diagram(table)), "search/trials.svg")
+        mlflow.log_metric("search.log_loss", search.log_loss)
+
     def log_files(self, folder: Path, *, under: str) -> None:
         """Log every file of a folder."""
         self._mlflow().log_artifacts(str(folder), artifact_path=under)
@@ -128,6 +140,18 @@ class Tracking:
             self._client().get_model_version(system, version)
         except MlflowException as error:
             raise LearnError(f"MLflow has no version {version} of {system}: {error}; train again") from error
+
+    def archive(self, system: str, *, version: str, archived_at: str) -> None:
+        """Record when a version was replaced; "" where it is live again. A version that was deleted is passed over."""
+        from mlflow.exceptions import MlflowException
+
+        client = self._client()
+        try:
+            client.set_model_version_tag(system, version, "state", "archived" if archived_at else "live")
+            client.set_model_version_tag(system, version, "archived_at", archived_at)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
 
     def alias(self, system: str, *, version: str) -> None:
         """Point the alias `champion` at a version."""

@@ -7,7 +7,7 @@ Does not belong here: one fit (`fit.py`), folds and rounds (`cross_fit.py`), jud
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -15,16 +15,22 @@ import numpy as np
 import pandas as pd
 
 from forecastle.contract.errors import LearnError, MeasureError
+from forecastle.contract.model_check import CENTERED
 from forecastle.contract.system import Model, Split
 from forecastle.learn.bundle import Golden
 from forecastle.learn.cross_fit import RoundsChoice, cross_fit
-from forecastle.learn.fit import FloatArray, Rows, fit
+from forecastle.learn.early_stopping import stopped
+from forecastle.learn.fit import Code, Fitted, FloatArray, Rows, fit
+from forecastle.learn.importance import importances
+from forecastle.learn.pack import with_means
 from forecastle.learn.scoring import Scoring
-from forecastle.learn.split import TimeSplit, time_split
+from forecastle.learn.search import SearchResult, search_params
+from forecastle.learn.split import TimeSplit, time_split, times_of
 from forecastle.measure.calibrators import Calibrator
-from forecastle.measure.recalibration import CandidateScore, choose_calibrator, fit_calibrator
+from forecastle.measure.recalibration import DEFAULT_CANDIDATES, CandidateScore, choose_calibrator, fit_calibrator
 
 GOLDEN_ROWS = 32
+PROBED_ROWS = 200
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ class TrainedModel:
     importances: pd.DataFrame
     held_out: FloatArray
     scoring: Scoring = field(default_factory=Scoring)
+    search: SearchResult | None = None
 
     @property
     def start_from(self) -> str | None:
@@ -67,9 +74,14 @@ def train_model(
     features: Sequence[str],
     split: Split,
     cluster: str,
-    test_from: datetime | None = None,
+    test_from: datetime | Sequence[datetime] | None = None,
+    groups: Sequence[str] = (),
+    code: Code | None = None,
 ) -> TrainedModel:
     """Fit one declared model.
+
+    Walking forward, each block of the test part is answered by a model of its own; the last one's is kept. A search
+    sees what was known before the first block, and its parameters are those of every block.
 
     Args:
         frame: the training set: features, outcome, predict_at, known_at and `cluster`, one row a label.
@@ -78,28 +90,69 @@ def train_model(
         features: column names in the order the estimator sees.
         split: the declared time split.
         cluster: column whose rows stay in one fold when rounds and calibrator are chosen.
-        test_from: where the test part begins, instead of where the split's shares put it; a row must lie there.
+        test_from: where the test part (each block) begins, instead of where the split's shares put it; a row must lie
+            there.
+        groups: columns that together name what must not stand on both sides of a split; then folds are of groups.
+        code: finds an estimator's function; needed where `model.estimator` names one.
 
     Raises:
         LearnError: the split has too few rows or clusters, a feature is missing or infinite, the start is no
             probability, the estimator refuses its parameters or rows, or learns nothing from them without a start.
     """
-    parts = time_split(frame, split, test_from=test_from)
-    matrix = feature_matrix(frame, features)
-    outcomes, clusters = frame["outcome"].to_numpy(np.float64), frame[cluster].to_numpy()
-    start = None if model.start_from is None else list(features).index(model.start_from)
-    rows = Rows(tuple(features), matrix, outcomes, clusters, start).take(parts.train)
-    rounds, held_out = cross_fit(model, rows, folds=split.folds)
-    fitted = fit(model, rows, rounds=rounds.rounds)
-    importances = _importances(fitted.booster, features)
-    _require_knowledge(model, importances, rows)
-    calibrator, reasons, table = _calibrate(model, rows, held_out, folds=split.folds)
-    test_raw = fitted.scores(matrix[parts.test])
-    golden = golden_rows(matrix[parts.test], test_raw, calibrator)
+    parts = time_split(frame, split, test_from=test_from, groups=groups)
+    rows = _rows(frame, model, features, cluster, groups)
+    first = rows.take(parts.blocks[0].train)
+    search = search_params(model, first, embargo=split.embargo, code=code)
+    if search is not None:
+        model = model.model_copy(update={"params": {**model.params, **search.params}})
+    test_raw, probability = np.full(len(frame), np.nan), np.full(len(frame), np.nan)
+    for block in parts.blocks:
+        learned = _learn(model, rows.take(block.train), split, code)
+        raw = learned.fitted.scores(rows.matrix[block.test])
+        test_raw[block.test], probability[block.test] = raw, learned.calibrator.apply(raw)
+    last = parts.blocks[-1].test
+    packed = with_means(learned.fitted.packed(), rows.matrix[parts.train])
     return TrainedModel(
-        name, rows.features, start, fitted.model_bytes(), rounds, calibrator, reasons, table, parts,
-        test_raw, calibrator.apply(test_raw), golden, fitted.params, importances, held_out,
+        name, rows.features, rows.start, packed.model_bytes, learned.rounds, learned.calibrator, learned.reasons,
+        learned.table, parts, test_raw[parts.test], probability[parts.test],
+        golden_rows(rows.matrix[last], test_raw[last], learned.calibrator), learned.fitted.params,
+        learned.importances, learned.held_out, packed.scoring, search,
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Learned:
+    """One fit with its rounds and its calibrator."""
+
+    fitted: Fitted
+    rounds: RoundsChoice
+    held_out: FloatArray
+    calibrator: Calibrator
+    reasons: tuple[str, ...]
+    table: tuple[CandidateScore, ...]
+    importances: pd.DataFrame
+
+
+def _learn(model: Model, rows: Rows, split: Split, code: Code | None) -> _Learned:
+    stop = stopped(model, rows, embargo=split.embargo, code=code)
+    if stop is not None:
+        model = model.model_copy(update={"params": {**model.params, "n_estimators": stop.rounds}})
+    rounds, held_out = cross_fit(model, rows, folds=split.folds, code=code)
+    if stop is not None:
+        told = f"their log loss on {split.folds} held-out folds of {len(rows.outcomes)} rows is {rounds.log_loss:.6f}"
+        rounds = replace(rounds, reasons=(stop.reason, told, *rounds.reasons[1:]))
+    fitted = fit(model, rows, rounds=rounds.rounds, code=code)
+    shares = importances(fitted, rows, seed=model.seed)
+    _require_knowledge(model, fitted, shares, rows)
+    return _Learned(fitted, rounds, held_out, *_calibrate(model, rows, held_out, folds=split.folds), shares)
+
+
+def _rows(frame: pd.DataFrame, model: Model, features: Sequence[str], cluster: str, groups: Sequence[str]) -> Rows:
+    times = times_of(frame, groups)
+    clusters = frame[cluster].to_numpy() if times.groups is None else times.groups
+    start = None if model.start_from is None else list(features).index(model.start_from)
+    outcomes = frame["outcome"].to_numpy(np.float64)
+    return Rows(tuple(features), feature_matrix(frame, features), outcomes, clusters, start, times)
 
 
 def feature_matrix(frame: pd.DataFrame, features: Sequence[str]) -> FloatArray:
@@ -125,18 +178,25 @@ def _calibrate(
         if model.calibrate != "auto":
             reason = f"calibrator {model.calibrate} is declared"
             return fit_calibrator(model.calibrate, rows.outcomes, scores), (reason,), ()
-        choice = choose_calibrator(rows.outcomes, scores, folds=folds, groups=rows.clusters, seed=model.seed)
+        # Weights shift the odds by one factor: a calibrator that cannot shift them back is no candidate.
+        names = [name for name in DEFAULT_CANDIDATES if model.class_weight is None or name not in CENTERED]
+        choice = choose_calibrator(
+            rows.outcomes, scores, candidates=names, folds=folds, groups=rows.clusters, seed=model.seed
+        )
     except MeasureError as error:
         raise LearnError(f"no calibrator can be fitted on {len(scores)} held-out scores: {error}") from error
     return choice.calibrator, choice.reasons, choice.table
 
 
-def _require_knowledge(model: Model, importances: pd.DataFrame, rows: Rows) -> None:
+def _require_knowledge(model: Model, fitted: Fitted, importances: pd.DataFrame, rows: Rows) -> None:
     """A model without one split says the base rate to everybody: that is a fault upstream, not a model.
 
     With a start it says the start, which is a forecast: nothing was found that the start does not know.
     """
     if rows.start is not None or importances["importance"].sum() > 0:
+        return
+    # Without trees, features may matter by less than their permutation shows: then scores differ all the same.
+    if fitted.rounds is None and np.ptp(fitted.scores(rows.matrix[:PROBED_ROWS])) > 0:
         return
     constant = [n for n, column in zip(rows.features, rows.matrix.T, strict=True) if len(np.unique(column)) == 1]
     told = f"constant or null there: {', '.join(constant)}" if constant else "no feature is constant"
@@ -152,10 +212,3 @@ def golden_rows(matrix: FloatArray, raw: FloatArray, calibrator: Calibrator) -> 
     picked = order[np.unique(np.linspace(0, len(order) - 1, GOLDEN_ROWS).round().astype(int))]
     rows = tuple(tuple(None if np.isnan(v) else float(v) for v in row) for row in matrix[picked])
     return Golden(rows, tuple(map(float, raw[picked])), tuple(map(float, calibrator.apply(raw[picked]))))
-
-
-def _importances(booster: Any, features: Sequence[str]) -> pd.DataFrame:
-    gain = np.asarray(booster.feature_importance(importance_type="gain"), dtype=np.float64)
-    total = gain.sum() or 1.0
-    table = pd.DataFrame({"feature": list(features), "importance": gain / total})
-    return table.sort_values("importance", ascending=False, kind="stable").reset_index(drop=True)

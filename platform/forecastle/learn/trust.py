@@ -66,8 +66,8 @@ def trust_from(environment: Mapping[str, str] | None = None) -> Trust:
     key, word = found.get("FORECASTLE_SIGNING_KEY", ""), found.get("FORECASTLE_TRUST", "")
     if key and len(key) < KEY_LENGTH_MIN:
         raise BundleError(
-            f"FORECASTLE_SIGNING_KEY has {len(key)} characters; at least {KEY_LENGTH_MIN} are needed, for instance from "
-            "`openssl rand -hex 32`"
+            f"FORECASTLE_SIGNING_KEY has {len(key)} characters; at least {KEY_LENGTH_MIN} are needed, for instance "
+            "from `openssl rand -hex 32`"
         )
     if word not in {"", "pickle"}:
         raise BundleError(f"FORECASTLE_TRUST is {word!r}; pickle is the only word it may be")

@@ -27,7 +27,7 @@ from forecastle.measure.distance import (
 from forecastle.measure.intervals import two_proportions
 from forecastle.measure.multiple import benjamini_hochberg
 from forecastle.measure.reference import Reference, category_counts, reference, sorted_values
-from forecastle.measure.units import suspected_factor, unit_sentence
+from forecastle.measure.units import related_factors, suspected_factor, unit_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +42,7 @@ __all__ = [
     "Tolerance",
     "drift_table",
     "reference",
+    "tail_change",
     "unit_change",
 ]
 
@@ -54,6 +55,7 @@ FEATURE_COLUMNS = (
 )  # fmt: skip
 TEST_COLUMNS = ("feature", "test", "effect_size", "tolerance", "p_value", "q_value", "alarm", "reason")
 
+_INDISTINCT_P = 0.05
 _SMALL_CELL = 5  # below this expected count the chi2 law of a cell is a poor one (Cochran 1954)
 
 
@@ -147,6 +149,25 @@ def unit_change(ref: Reference, values: Any, *, alpha: float = 0.001) -> str | N
     distance = ks_distance(np.array(ref.sample), ordered)
     numbers = {"ks": distance, "ks_p_value": ks_p_value(distance, ref.n, ordered.size)}
     found = _unit(ref, np.array(ref.sample), ordered, numbers)
+    return found.seen if found.effect_size > found.tolerance and found.p_value < alpha else None
+
+
+def tail_change(ref: Reference, values: Any, *, tolerance: float = 0.02, alpha: float = 0.001) -> str | None:
+    """What to tell a person when too many values lie beyond nearly all of the reference's, else None.
+
+    A tenth of the rows in another unit moves neither the median nor the population stability index, and shows here at
+    once: the share beyond the reference's extremes must exceed what it lets expect by `tolerance`, and be beyond
+    chance (`alpha`).
+
+    Raises:
+        MeasureError: values are not numbers.
+    """
+    as_option(alpha, name="alpha")
+    as_option(tolerance, name="tolerance")
+    ordered, _ = sorted_values(values)
+    if ref.kind != "numeric" or not ordered.size or not ref.n:
+        return None
+    found = _tails(ref, ordered, Tolerance(tail_rate=tolerance), {})
     return found.seen if found.effect_size > found.tolerance and found.p_value < alpha else None
 
 
@@ -270,12 +291,20 @@ def _unit(ref: Reference, sample: FloatArray, ordered: FloatArray, numbers: dict
     numbers["median_ratio"] = float(np.median(ordered)) / ref.median if ref.median else np.nan
     mean_ratio = float(ordered.mean()) / ref.mean if ref.mean else np.nan
     ratio = numbers["median_ratio"] if ref.median else mean_ratio
-    factor = suspected_factor(ratio, unit=ref.unit)
+    factor = suspected_factor(ratio, unit=ref.unit) or _indistinct_factor(ref, sample, ordered)
     if factor is None or ks_distance(sample, ordered / factor) > numbers["ks"] / 2:
         return _Test("unit", 1.0, 1.0, 1.0, "no known unit factor")
     # Both directions are the same size of fault, so the effect is how many times off, never less than 1.
     times_off, seen = max(factor, 1 / factor), unit_sentence(factor, unit=ref.unit)
     return _Test("unit", times_off, 1.0, numbers["ks_p_value"], seen)
+
+
+def _indistinct_factor(ref: Reference, sample: FloatArray, ordered: FloatArray) -> float | None:
+    """A factor to a relative of the unit after which chance explains all that is left: medians of few rows vary."""
+    found = {factor: ks_distance(sample, ordered / factor) for factor in related_factors(ref.unit)}
+    likely = {f: ks_p_value(d, ref.n, ordered.size) for f, d in found.items()}
+    best = max(likely, key=lambda factor: likely[factor], default=None)
+    return best if best is not None and likely[best] > _INDISTINCT_P else None
 
 
 def _nulls(ref: Reference, nulls: int, rows: int, tolerance: Tolerance) -> _Test:

@@ -26,6 +26,7 @@ from forecastle.serve.predict import Predictor
 from forecastle.serve.receipt import json_text
 from forecastle.serve.refusal import Refusal
 from forecastle.serve.settings import Settings
+from forecastle.serve.workers_state import workers_told
 from forecastle.store.prediction_log import WritableLog
 from forecastle.store.prediction_logs import open_log
 
@@ -309,6 +310,7 @@ def _health(running: _Running) -> dict[str, Any]:
         online=running.reader.available,
         pending=running.log.pending,
         events_pending=running.operations.events_pending,
+        workers=workers_told(running.settings.workers_state),
     )
 
 

@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Final
 
 from forecastle.contract.errors import BundleError
-from forecastle.learn.bundle import FILES, MANIFEST, load_bundle
+from forecastle.learn.bundle import FILES, MANIFEST, Bundle, load_bundle
+from forecastle.serve.requirements import extended_lock
 
 REQUIREMENTS: Final = "requirements-serve.lock"
+WHOLE_LOCK: Final = "requirements.lock"
 _NEEDED: Final = ("forecastle/serve/service.py", *(f"bundle/{name}" for name in (MANIFEST, *FILES)))
 _LABEL: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -60,11 +62,12 @@ def build_bento(
     bundle = load_bundle(bundle_folder, expected_hash=bundle_folder.name)
     with tempfile.TemporaryDirectory(prefix="forecastle-bento-") as folder:
         context = _stage(Path(folder) / "platform", bundle_folder=bundle_folder, source_root=source_root)
+        _lock(context / REQUIREMENTS, bundle, whole=bentofile.parent / WHOLE_LOCK)
         built_labels = {"system": bundle.system, "bundle": bundle.hash[:63], **labels}
         tag, path = _build(bentofile, version=_LABEL.sub("-", version), labels=built_labels, context=context,
                            bento_home=bento_home)  # fmt: skip
     files = tuple(sorted(str(file.relative_to(path / "src")) for file in (path / "src").rglob("*") if file.is_file()))
-    lacking = sorted(set(_NEEDED) - set(files))
+    lacking = sorted({*_NEEDED, f"bundle/{bundle.scoring.file}"} - set(files))
     if lacking:
         raise BundleError(f"Bento {tag} lacks {', '.join(lacking)}; look at include and exclude in {bentofile}")
     load_bundle(path / "src" / "bundle", expected_hash=bundle.hash)
@@ -78,6 +81,12 @@ def _stage(context: Path, *, bundle_folder: Path, source_root: Path) -> Path:
     shutil.copytree(bundle_folder, context / "bundle")
     shutil.copy2(source_root / REQUIREMENTS, context / REQUIREMENTS)
     return context
+
+
+def _lock(file: Path, bundle: Bundle, *, whole: Path) -> None:
+    """The serving requirements, with scikit-learn, skops or XGBoost only where this bundle's model needs them."""
+    serving = file.read_text(encoding="utf-8")
+    file.write_text(extended_lock(serving, bundle.scoring.requires, whole=whole), encoding="utf-8")
 
 
 def _build(

@@ -23,10 +23,15 @@ def health(
     online: bool | None,
     pending: int,
     events_pending: int,
+    workers: Json | None,
 ) -> Json:
-    """Health of the service; `degraded` while the newest champion is refused or the online store is away."""
+    """Health of the service; `degraded` while the newest champion is refused, the online store is away or workers die.
+
+    `workers` is what their parent says of them; None where one process serves.
+    """
     champion = watch.current
-    whole = champion is not None and watch.error is None and online is not False
+    steady = workers is None or not (workers["waiting"] or workers["early_deaths"])
+    whole = champion is not None and watch.error is None and online is not False and steady
     return {
         "status": "ok" if whole else "degraded" if champion is not None else "unavailable",
         "system": system,
@@ -37,6 +42,7 @@ def health(
         "online_store": {True: "available", False: "unavailable", None: "not asked yet"}[online],
         "log_pending": pending,
         "events_pending": events_pending,
+        "workers": workers,
     }
 
 

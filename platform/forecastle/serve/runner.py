@@ -11,15 +11,18 @@ import ipaddress
 import os
 import resource
 import shutil
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 
 from forecastle.contract.errors import ForecastleError
 from forecastle.serve.connection import PatientProtocol
 from forecastle.serve.settings import checked_token
+from forecastle.serve.workers import Workers
 
 OPEN_FILES: Final = 65_536
 LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
@@ -38,7 +41,8 @@ def serve(
     """Serve one system until a signal ends the process.
 
     With two workers or more, SIGHUP restarts the code without losing a request: each worker's successor starts on the
-    same socket, and once it is ready the old one stops accepting, answers what it has, and ends.
+    same socket, and once it is ready the old one stops accepting, answers what it has, and ends. A worker that dies is
+    replaced; one that dies again and again, ever more slowly.
 
     Args:
         system: the system served.
@@ -53,10 +57,12 @@ def serve(
     """
     environment = service_environment(system, home=home, host=host, environment=os.environ, waive_token=waive_token)
     raise_file_limit()
+    state = (home / "metrics" / f"{system}-{port}.workers.json").resolve()
     if workers > 1:
-        environment["PROMETHEUS_MULTIPROC_DIR"] = str(_fresh_folder(home / "metrics" / f"{system}-{port}"))
+        folder = _fresh_folder(home / "metrics" / f"{system}-{port}")
+        environment |= {"PROMETHEUS_MULTIPROC_DIR": str(folder), "FORECASTLE_WORKERS_STATE": str(state)}
     os.environ.update(environment)
-    uvicorn.run(
+    config = uvicorn.Config(
         "forecastle.serve.runner:service",
         factory=True,
         host=host,
@@ -69,6 +75,13 @@ def serve(
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
+    if workers > 1:
+        Workers(config, [config.bind_socket()], state=state).run()
+        return
+    server = uvicorn.Server(config)
+    server.run()
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
 
 
 def service() -> Callable[..., Awaitable[Any]]:

@@ -165,6 +165,10 @@ SCHEMAS: Final[dict[str, Json]] = {
         online_store={"type": "string"},
         log_pending=_COUNT,
         events_pending=_COUNT,
+        workers={
+            "type": ["object", "null"],
+            "description": "Workers running, waiting to be started again, and early deaths in a row; null for one process.",
+        },
     )
     | {"additionalProperties": True},
     "Status": closed(status=TEXT),

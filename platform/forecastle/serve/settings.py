@@ -10,6 +10,7 @@ Does not belong here: reading anything else from disk than whether a bundle is p
     FORECASTLE_ONLINE_URL  redis://… of the online store (default: a file in the home folder)
     FORECASTLE_LOG_URL  postgresql://… of the prediction log (default: a file in the home folder)
     FORECASTLE_LOG_LIMIT_BYTES  largest size of that file (default 64 GiB); beyond it nothing is predicted
+    FORECASTLE_WORKERS_STATE  file in which a parent says how its workers are (set by `forecastle serve`)
     FORECASTLE_HOSTS    comma-separated Host names that are answered; unset: all
 """
 
@@ -44,6 +45,7 @@ class Settings:
     online_url: str = field(default="", repr=False)
     log_url: str = field(default="", repr=False)
     log_limit_bytes: int = DISK_LIMIT_BYTES
+    workers_state: Path | None = None
     body_limit_bytes: int = 1 << 20
     in_flight_limit: int = 512
     deadline_seconds: float = 0.9
@@ -79,6 +81,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         online_url=environment.get("FORECASTLE_ONLINE_URL", ""),
         log_url=environment.get("FORECASTLE_LOG_URL", ""),
         log_limit_bytes=_bytes(environment.get("FORECASTLE_LOG_LIMIT_BYTES", "")),
+        workers_state=Path(state) if (state := environment.get("FORECASTLE_WORKERS_STATE")) else None,
     )
 
 

@@ -22,6 +22,7 @@ from forecastle.store.sql import column_list, quote_ident
 from forecastle.store.warehouse import Warehouse
 
 ROWS_READ: Final = 1_000_000
+LATELY_SECONDS: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +87,24 @@ def compare_clocks(
         rows = f"(SELECT * FROM __source WHERE __number % {step} = 0)"
         clocks = row_clocks(source)
         times = _seconds(connection, rows, {name: quote_ident(column) for name, column in clocks.items()})
-        pairs = [ClockPair("event_at", name, clock_gap(times["event_at"], times[name])) for name in list(clocks)[1:]]
+        known = _seconds(connection, rows, {"known_at": "known_at"})["known_at"]
+        pairs = [_pair(times["event_at"], times[name], known, name=name) for name in list(clocks)[1:]]
         if source.closes is not None:
             warehouse.attach(connection, {"__closing": TableName(system, "source", source.closes.source)})
             pairs.append(_closing(connection, source))
-        known = _seconds(connection, rows, {"known_at": "known_at"})["known_at"]
     limit = times["ingested_at"] if "ingested_at" in clocks else np.float64(now.timestamp())
     told = "they were stored" if "ingested_at" in clocks else f"{now:%Y-%m-%d %H:%M} UTC"
     return ClockReport(tuple(pairs), ahead_rows(known, limit), told)
+
+
+def _pair(
+    event: NDArray[np.float64], other: NDArray[np.float64], known: NDArray[np.float64], *, name: str
+) -> ClockPair:
+    """All rows, unless the last day's alone show a shift: a clock that was set lately is outvoted by its past."""
+    whole = ClockPair("event_at", name, clock_gap(event, other))
+    late = known > np.nanmax(known, initial=-np.inf) - LATELY_SECONDS
+    lately = ClockPair("event_at", f"{name} (last day)", clock_gap(event[late], other[late]))
+    return lately if whole.gap.shift_seconds is None and lately.gap.shift_seconds is not None else whole
 
 
 def row_clocks(source: Source) -> dict[str, str]:

@@ -19,6 +19,7 @@ from forecastle.contract.load import LoadedSystem
 from forecastle.contract.source import Source
 from forecastle.measure.units import SUSPECTED_FACTORS, related_factors
 from forecastle.store.delta_log import TableVersion
+from forecastle.store.sql import quote_ident
 from forecastle.store.warehouse import Warehouse
 
 PROFILE_COLUMNS: Final = ("table", "column", "measure", "day", "rows", "found")
@@ -71,7 +72,8 @@ def daily_profile(warehouse: Warehouse, table: ProfiledTable, version: TableVers
             [now - HISTORY, now],
         )
         connection.execute(
-            f"CREATE TEMP TABLE __fences AS SELECT {_fences(numbers)} FROM __rows WHERE __day < (SELECT max(__day) FROM __rows)"
+            f"CREATE TEMP TABLE __fences AS SELECT {_fences(numbers)} FROM __rows"
+            " WHERE __day < (SELECT max(__day) FROM __rows)"
         )
         lagged = f"SELECT *, {_lags(numbers, keys)} FROM __rows"
         tallies = _tallies(columns, numbers, table.columns, keys)
@@ -88,16 +90,16 @@ def _tallies(
     """(alias, SQL of the count, column, measure, alias of its rows)."""
     found = []
     for index, name in enumerate(columns):
-        quoted = _quoted(name)
+        quoted = quote_ident(name)
         found.append((f"__n{index}", f"count(*) FILTER (WHERE {quoted} IS NULL)", name, "null_rate", "rows"))
         if name not in numbers:
             continue
         known = (f"__k{index}", f"count({quoted})", "", "", "")
-        beyond = f"{quoted} < {_quoted('lo ' + name)} OR {quoted} > {_quoted('hi ' + name)}"
+        beyond = f"{quoted} < {quote_ident('__lo_' + name)} OR {quoted} > {quote_ident('__hi_' + name)}"
         found += [known, (f"__o{index}", f"count(*) FILTER (WHERE {beyond})", name, "outlier_rate", known[0])]
         if keys:
-            pairs = f"{quoted} > 0 AND {_quoted('was ' + name)} > 0"
-            ratio = f"abs(ln({quoted} / {_quoted('was ' + name)}))"
+            pairs = f"{quoted} > 0 AND {quote_ident('__was_' + name)} > 0"
+            ratio = f"abs(ln({quoted} / {quote_ident('__was_' + name)}))"
             near = " OR ".join(f"abs({ratio} - {size!r}) < {_JUMP_BAND}" for size in _log_factors(declared[name]))
             jumped = (f"__p{index}", f"count(*) FILTER (WHERE {pairs})", "", "", "")
             counted = f"count(*) FILTER (WHERE CASE WHEN {pairs} THEN {near} ELSE false END)"
@@ -121,7 +123,7 @@ def _tidy(table: str, frame: pd.DataFrame, tallies: Sequence[tuple[str, str, str
 def _fences(numbers: Sequence[str]) -> str:
     low, high = EXTREMES
     cuts = [
-        f"quantile_cont({_quoted(name)}, {q}) AS {_quoted(f'{side} {name}')}"
+        f"quantile_cont({quote_ident(name)}, {q}) AS {quote_ident(f'__{side}_{name}')}"
         for name in numbers
         for side, q in (("lo", low), ("hi", high))
     ]
@@ -131,8 +133,8 @@ def _fences(numbers: Sequence[str]) -> str:
 def _lags(numbers: Sequence[str], keys: Sequence[str]) -> str:
     if not keys or not numbers:
         return "1 AS __none_before"
-    window = f"PARTITION BY {', '.join(map(_quoted, keys))} ORDER BY event_at, known_at"
-    return ", ".join(f"lag({_quoted(name)}) OVER ({window}) AS {_quoted('was ' + name)}" for name in numbers)
+    window = f"PARTITION BY {', '.join(map(quote_ident, keys))} ORDER BY event_at, known_at"
+    return ", ".join(f"lag({quote_ident(name)}) OVER ({window}) AS {quote_ident('__was_' + name)}" for name in numbers)
 
 
 def _log_factors(column: Column) -> list[float]:
@@ -141,16 +143,14 @@ def _log_factors(column: Column) -> list[float]:
 
 
 def _entity_of(source: Source) -> tuple[str, ...]:
-    """What rows of a source are about: its key without times; where that names single events, its other ids."""
+    """What rows of a source are about: its key without times; where an id names single events, its other ids."""
     times = set(source.time_columns().values())
     key = tuple(name for name in source.key if name not in times)
-    others = tuple(name for name, c in source.columns.items() if c.unit == "id" and name not in source.key)
-    return others if others and set(source.key) == set(key) else key
+    others = tuple(name for name, column in source.columns.items() if column.unit == "id" and name not in source.key)
+    if not others or set(key) != set(source.key):
+        return key
+    return (*others, *(name for name in key if name in source.columns and source.columns[name].unit != "id"))
 
 
 def _is_number(column: Column) -> bool:
     return column.dtype in _TALLIED and column.unit not in _NO_NUMBERS and column.allowed is None
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

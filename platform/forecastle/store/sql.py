@@ -93,7 +93,7 @@ def connect(
         temp_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         config["temp_directory"] = str(temp_directory)
     connection = duckdb.connect(":memory:", config=config)
-    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")  # for cursors of the connection too
     return connection
 
 
