@@ -257,13 +257,13 @@ def failures_of(run: DagsterRun, instance: DagsterInstance, *, told: str) -> lis
         if entry.dagster_event
     }
     alerts = []
-    for entry in instance.all_logs(run.run_id, of_type=DagsterEventType.ASSET_FAILED_TO_MATERIALIZE):
+    for entry in instance.all_logs(run.run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION_PLANNED):
         event = entry.dagster_event
         if event is None or event.step_key not in reasons:
             continue
-        data = event.asset_failed_to_materialize_data
-        asset = data.asset_key.to_user_string() + (f"[{data.partition}]" if data.partition else "")
-        alerts.append(_run_failure(data.asset_key.path[0], asset, reasons[event.step_key], run.run_id))
+        planned = event.asset_materialization_planned_data
+        asset = planned.asset_key.to_user_string() + (f"[{planned.partition}]" if planned.partition else "")
+        alerts.append(_run_failure(planned.asset_key.path[0], asset, reasons[event.step_key], run.run_id))
     if alerts:
         return alerts
     systems = sorted({k.path[0] for k in run.asset_selection or ()}) or [_system_of(run.job_name)]

@@ -1,26 +1,60 @@
 """What happens without being asked: jobs, schedules and sensors of a system.
 
-Belongs here: when something runs, and why, in words that the UI shows.
+Belongs here: when something runs, and why, in words that the UI shows (`forecastle/reason` of the run, else the tick).
 Does not belong here: what a run computes, what is alarming (`alerts.py`).
+https://docs.dagster.io/guides/automate
 """
 
-import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+import json
+from collections.abc import Iterator, Mapping
 
+import dagster as dg
+from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
+
+from assets.describe import key
 from assets.matrix import partitioned_keys
+from forecastle.contract.errors import ForecastleError
 from forecastle.contract.load import LoadedSystem
+from forecastle.learn.retrain_budget import Attempt, may_train
+from forecastle.learn.rollout import RolloutRecord
+from forecastle.store.source_changes import source_mark
+from resources.platform import Alerts, Platform
+from resources.variables import variables
 
 MAX_RUNTIME_SECONDS = 3600
+REASON = "forecastle/reason"
+DECISION = "forecastle/decision"
+
+_INGESTED = ("source", "features", "online", "data_quality", "parity")
+_WATCHED = (
+    "drift",
+    "predictions",
+    "outcomes",
+    "live_performance",
+    "live_calibration",
+    "experiment",
+    "retrain_decision",
+)
+_TRAINED = (
+    "training_set", "models", "factory", "evaluation", "calibration", "comparison", "ensemble", "parity", "promotion",
+    "bento", "batch_predictions", *_WATCHED,
+)  # fmt: skip
+_ADVANCED = ("predictions", "outcomes", "shadow", "rollout", "experiment")
+# Assets whose trouble makes training pointless: a model of wrong rows is worse than an older one.
+_IN_DOUBT = ("source", "features", "data_quality")
+
+Asked = Iterator[dg.RunRequest | dg.SkipReason]
 
 
 def build_job(system: LoadedSystem) -> UnresolvedAssetJobDefinition:
     """One job for the whole graph of a system, in one process: empty steps cost milliseconds there, not seconds."""
-    return dg.define_asset_job(
-        f"{system.name}_refresh",
-        selection=dg.AssetSelection.groups(system.name) - dg.AssetSelection.assets(*partitioned_keys(system)),
-        executor_def=dg.in_process_executor,
-        tags={"dagster/max_runtime": str(MAX_RUNTIME_SECONDS)},
-        description=f"From sources to a packed champion: everything of {system.name}.",
+    return _job(
+        system,
+        "refresh",
+        dg.AssetSelection.groups(system.name),
+        f"All of {system.name}: from sources to a packed champion.",
     )
 
 
@@ -31,5 +65,224 @@ def build_schedule(system: LoadedSystem, job: UnresolvedAssetJobDefinition) -> d
         job=job,
         cron_schedule=system.declaration.retrain.schedule,
         execution_timezone="UTC",
+        tags={REASON: f"the declared time {system.declaration.retrain.schedule} UTC has come"},
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
+
+
+def build_source_sensor(system: LoadedSystem) -> dg.SensorDefinition:
+    """New data: its sources, the features that read them, online rows and what watches them are made again."""
+    job = _job(
+        system, "ingest", _of_kinds(system, *_INGESTED, *_WATCHED), "New rows, up to online features and watchers."
+    )
+
+    @dg.sensor(
+        name=f"{system.name}_sources",
+        job=job,
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Looks at names, sizes and times of files, watermarks of databases and what streams took in.",
+    )
+    def source_sensor(context: dg.SensorEvaluationContext, platform: Platform) -> Asked:
+        if busy := running(context.instance, system):
+            yield dg.SkipReason(f"Run {busy[:8]} is at work; changes are looked at when it is done.")
+            return
+        before: dict[str, str] = json.loads(context.cursor or "{}")
+        marks, troubles = source_marks(platform, system)
+        changed = [name for name, mark in marks.items() if _is_new(platform, system, name, mark, before.get(name))]
+        context.update_cursor(json.dumps(before | marks))
+        if not changed:
+            yield dg.SkipReason("; ".join(troubles) or f"None of {len(marks)} sources has changed.")
+            return
+        has_champion = platform.registry().champion(system.name) is not None
+        reason = f"{', '.join(changed)} changed" + ("" if has_champion else "; there is no champion to watch yet")
+        yield dg.RunRequest(
+            run_key=f"{context.sensor_name}:{json.dumps([(n, marks[n]) for n in changed])}",
+            asset_selection=downstream(context, system, changed, kinds=_INGESTED + (_WATCHED if has_champion else ())),
+            tags={REASON: reason},
+        )
+
+    return source_sensor
+
+
+def build_retrain_sensor(system: LoadedSystem) -> dg.SensorDefinition:
+    """`retrain_decision` says retrain: train, judge, decide, pack; the service swaps by itself."""
+    job = _job(system, "train", _of_kinds(system, *_TRAINED), "From the training set to a packed champion.")
+
+    @dg.sensor(
+        name=f"{system.name}_retraining",
+        job=job,
+        minimum_interval_seconds=60,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Starts the training that retrain_decision asks for, within its budget, later after failures, not "
+        "while its rows are in doubt.",
+    )
+    def retrain_sensor(context: dg.SensorEvaluationContext, platform: Platform, alerts: Alerts) -> Asked:
+        version = platform.warehouse().version(f"{system.name}/retrain_decision/all")
+        if version is None:
+            yield dg.SkipReason("retrain_decision was not made yet.")
+            return
+        table = platform.warehouse().frame(version)
+        decision = str(table["decision"].iloc[0]) if len(table) else "wait"
+        why = "; ".join(table.loc[table["says"] == decision, "reason"]) if "says" in table else ""
+        if decision != "retrain":
+            yield dg.SkipReason(f"{decision}: {why or 'nothing speaks for a new model'}")
+            return
+        if doubts := in_doubt(alerts, system):
+            yield dg.SkipReason(f"A new model is due ({why}), but its rows are in doubt: {'; '.join(doubts)}")
+            return
+        permission = may_train(
+            attempts(context.instance, job.name),
+            decision=version.version,
+            now=platform.clock(),
+            max_per_day=system.declaration.retrain.max_per_day,
+        )
+        if not permission.granted:
+            yield dg.SkipReason(f"A new model is due ({why}), but {permission.reason}.")
+            return
+        tags = {REASON: f"{why}; {permission.reason}", DECISION: str(version.version)}
+        yield dg.RunRequest(run_key=f"decision {version.version}, attempt {permission.number}", tags=tags)
+
+    return retrain_sensor
+
+
+def build_rollout_sensor(system: LoadedSystem) -> dg.SensorDefinition:
+    """While a bundle is under trial: its phase is looked at again whenever there are new answers or outcomes."""
+    job = _job(system, "rollout", _of_kinds(system, *_ADVANCED), "The next step of a running trial.")
+
+    @dg.sensor(
+        name=f"{system.name}_trial",
+        job=job,
+        minimum_interval_seconds=300,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Advances, holds or stops the canary when there is new evidence.",
+    )
+    def rollout_sensor(context: dg.SensorEvaluationContext, platform: Platform) -> Asked:
+        trial = RolloutRecord(platform.layout.registry, clock=platform.clock).running(system.name)
+        if trial is None:
+            yield dg.SkipReason("No bundle is under trial.")
+            return
+        if busy := running(context.instance, system):
+            yield dg.SkipReason(f"Run {busy[:8]} is at work.")
+            return
+        seen = json.dumps({"bundle": trial.bundle, "phase": trial.phase, **evidence_marks(platform, system)})
+        if seen == context.cursor:
+            yield dg.SkipReason(f"{trial.bundle[:12]} is in phase {trial.phase + 1}; no answer or outcome since.")
+            return
+        context.update_cursor(seen)
+        yield dg.RunRequest(
+            tags={REASON: f"{trial.bundle[:12]} is in phase {trial.phase + 1} and there is new evidence"}
+        )
+
+    return rollout_sensor
+
+
+def build_conditions_sensor() -> dg.AutomationConditionSensorDefinition:
+    """Assets with an automation condition (`describe.py`) are made again when what they are made of was."""
+    return dg.AutomationConditionSensorDefinition(
+        "conditions",
+        target=dg.AssetSelection.all(),
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        run_tags={REASON: "its automation condition came true: what it is made of is newer, or its hour has come"},
+        description="Features follow sources, online rows follow features, watchers follow what they watch.",
+    )
+
+
+def running(instance: DagsterInstance, system: LoadedSystem) -> str | None:
+    """Id of a run of the system's jobs that has not ended."""
+    for job in ("refresh", "ingest", "train", "rollout"):
+        wanted = RunsFilter(job_name=f"{system.name}_{job}", statuses=IN_PROGRESS_RUN_STATUSES)
+        found = instance.get_runs(wanted, limit=1)
+        if found:
+            return found[0].run_id
+    return None
+
+
+def source_marks(platform: Platform, system: LoadedSystem) -> tuple[dict[str, str], list[str]]:
+    """The mark of each source that can be looked at, and why others cannot."""
+    marks, troubles = {}, []
+    data, streams = platform.data_folder(system), platform.layout.streams(system.name)
+    for name in system.declaration.sources:
+        try:
+            marks[name] = source_mark(system, name, data=data, variables=variables(), streams=streams)
+        except ForecastleError as error:
+            troubles.append(str(error))
+    return marks, troubles
+
+
+def downstream(
+    context: dg.SensorEvaluationContext, system: LoadedSystem, sources: list[str], *, kinds: tuple[str, ...]
+) -> list[dg.AssetKey]:
+    """The sources, the sources that wait for them, and everything of `kinds` that follows from them."""
+    assert context.repository_def is not None
+    graph = context.repository_def.asset_graph
+    reached = [key(system, "source", name) for name in sources]
+    reached += [key(system, "predictions")] if "predictions" in kinds else []
+    for found in reached:  # grows while it is walked
+        children = sorted(graph.get(found).child_keys)
+        reached += [c for c in children if c not in reached and c.path[0] == system.name and c.path[1] in kinds]
+    return reached
+
+
+def attempts(instance: DagsterInstance, job_name: str) -> list[Attempt]:
+    """Trainings that decisions started, newest hundred."""
+    found = []
+    for record in instance.get_run_records(RunsFilter(job_name=job_name), limit=100):
+        run, status = record.dagster_run, "failed"
+        if run.status in IN_PROGRESS_RUN_STATUSES:
+            status = "running"
+        elif run.status == DagsterRunStatus.SUCCESS:
+            status = "succeeded"
+        decision = run.tags.get(DECISION, "")
+        if decision.isdigit():
+            found.append(Attempt(record.create_timestamp, int(decision), status))
+    return found
+
+
+def in_doubt(alerts: Alerts, system: LoadedSystem) -> list[str]:
+    """Open errors of sources and features: a model that is trained now would learn from them."""
+    return [
+        f"{incident.asset} {incident.cause} since {incident.opened_at:%Y-%m-%d %H:%M} UTC"
+        for incident in alerts.log().open(system.name)
+        if incident.severity == "error" and incident.asset.split("/")[1:2][0] in _IN_DOUBT
+    ]
+
+
+def evidence_marks(platform: Platform, system: LoadedSystem) -> Mapping[str, int | str]:
+    """How many answers there are, and how far outcomes were told or came in by sources."""
+    log = platform.prediction_log(system.name)
+    try:
+        answers = log.count() if log.exists() else 0
+    finally:
+        log.close()
+    path = platform.layout.outcome_log(system.name)
+    told = path.stat().st_size if path.exists() else 0
+    labels = [
+        platform.warehouse().version(f"{system.name}/source/{name}")
+        for name in system.reads(system.declaration.label.sql)
+    ]
+    return {"answers": answers, "told": told, "labels": ",".join(str(v.version) for v in labels if v)}
+
+
+def _is_new(platform: Platform, system: LoadedSystem, name: str, mark: str, before: str | None) -> bool:
+    """A first look starts nothing where the table is there already: whoever made it read the source."""
+    if before is not None or mark == "absent":
+        return mark not in (before, "absent")
+    return platform.warehouse().version(f"{system.name}/source/{name}") is None
+
+
+def _job(
+    system: LoadedSystem, name: str, selection: dg.AssetSelection, description: str
+) -> UnresolvedAssetJobDefinition:
+    return dg.define_asset_job(
+        f"{system.name}_{name}",
+        selection=selection - dg.AssetSelection.assets(*partitioned_keys(system)),
+        executor_def=dg.in_process_executor,
+        tags={"dagster/max_runtime": str(MAX_RUNTIME_SECONDS)},
+        description=description,
+    )
+
+
+def _of_kinds(system: LoadedSystem, *kinds: str) -> dg.AssetSelection:
+    return dg.AssetSelection.key_prefixes(*([system.name, kind] for kind in dict.fromkeys(kinds)))

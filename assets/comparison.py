@@ -1,13 +1,15 @@
 """`comparison`: every model of a system in one table, and the one that asks to become champion.
 
 Belongs here: the asset, which models count as made, the choice among them.
-Does not belong here: choosing (`forecastle.learn.choose`), one model's scores (`evaluation.py`), gates (`promotion.py`).
+Does not belong here: choosing (`forecastle.learn.choose`), one model's scores (`evaluation.py`), promoting.
 """
 
 import dagster as dg
+from dagster import DagsterInstance
 
 from assets.describe import attributes, key, told_plainly, version_metadata
 from assets.evaluation import evaluate
+from assets.gates import evidence_for
 from assets.matrix import groups_of
 from forecastle.contract.load import LoadedSystem
 from forecastle.draw.images import markdown_image
@@ -16,6 +18,7 @@ from forecastle.draw.markdown import markdown_table
 from forecastle.learn.choose import Choice, choose
 from forecastle.learn.combine import ENSEMBLE_NAME, asks_for_ensemble
 from forecastle.learn.evaluate import Evaluation
+from forecastle.learn.gates import Decision, decide
 from forecastle.learn.leaderboard import caveat, leaderboard
 from forecastle.learn.promote import Candidate
 from forecastle.store.delta_log import TableVersion
@@ -35,7 +38,7 @@ def build_comparison(system: LoadedSystem) -> dg.AssetsDefinition:
             deps=evaluated_keys(system),
         )
     )
-    def comparison_asset(platform: Platform) -> dg.MaterializeResult:
+    def comparison_asset(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
         with told_plainly():
             choice, models = chosen(platform, system)
             warehouse = platform.warehouse()
@@ -44,6 +47,7 @@ def build_comparison(system: LoadedSystem) -> dg.AssetsDefinition:
                 {name: warehouse.frame(version) for name, version in found.items()},
                 {name: version.facts.get("against_baseline", "null") for name, version in found.items()},
                 {name: system.declaration.models[name].segment for name in found},
+                {name: judged(platform, system, name, instance=context.instance) for name in found},
                 choice,
             )
             version = warehouse.publish(f"{system.name}/comparison/all", table)
@@ -92,6 +96,15 @@ def chosen(platform: Platform, system: LoadedSystem) -> tuple[Choice, dict[str, 
         made = {name: version for name, version in made.items() if version.facts["training_set_hash"] == newest}
     choice = choose(system, {name: warehouse.frame(version) for name, version in made.items()})
     return choice, {name: warehouse.resolve(f"{system.name}/models/{name}") for name in made}
+
+
+def judged(platform: Platform, system: LoadedSystem, name: str, *, instance: DagsterInstance) -> Decision:
+    """What the gates say of one model by itself; only the candidate's decision is recorded and can promote."""
+    version = platform.warehouse().resolve(f"{system.name}/models/{name}")
+    asked = Candidate(system.name, name, version.facts["bundle"], version.facts["model_version"])
+    rows = platform.warehouse().frame(version)
+    measured = evidence_for(asked, rows, platform=platform, system=system, instance=instance)
+    return decide(evaluate(platform, system, name), system.declaration.gates, measured=measured)
 
 
 def candidate(platform: Platform, system: LoadedSystem) -> tuple[Candidate, Evaluation]:

@@ -19,6 +19,11 @@ from forecastle.contract.load import LoadedSystem
 from forecastle.contract.source import Freshness
 from forecastle.store.delta_log import TableVersion
 
+_FOLLOWING = frozenset({
+    "features", "online", "parity", "data_quality", "drift", "outcomes", "live_performance", "live_calibration",
+    "experiment", "retrain_decision",
+})  # fmt: skip
+
 Lineage = Mapping[str, Sequence[tuple[str, str]]]
 
 
@@ -53,7 +58,15 @@ def attributes(
         "deps": list(deps),
         "metadata": dict(metadata or {}),
         "freshness_policy": policy(window),
+        **_automation(kind),
     }
+
+
+def _automation(kind: str) -> dict[str, Any]:
+    """When an asset is made without being asked: after what it is made of, or hourly; training only by decision."""
+    if kind in _FOLLOWING:
+        return {"automation_condition": dg.AutomationCondition.eager()}
+    return {"automation_condition": dg.AutomationCondition.on_cron("0 * * * *")} if kind == "predictions" else {}
 
 
 def policy(freshness: Freshness) -> dg.FreshnessPolicy:

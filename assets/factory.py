@@ -11,12 +11,20 @@ from collections.abc import Sequence
 import dagster as dg
 
 from assets.alerts import build_alerts, build_alerts_sensor, build_delivery, build_run_failures
-from assets.automation import build_job, build_schedule
-from assets.backtest import build_backtest
+from assets.automation import (
+    build_conditions_sensor,
+    build_job,
+    build_retrain_sensor,
+    build_rollout_sensor,
+    build_schedule,
+    build_source_sensor,
+)
+from assets.backtest import build_backtest, build_backtest_cut
 from assets.comparison import build_comparison
 from assets.drift import build_drift
 from assets.ensemble import build_ensemble
 from assets.evaluation import build_calibration, build_evaluation
+from assets.experiment import build_experiment
 from assets.features import build_features, build_online
 from assets.live import (
     build_drift_of_predictions,
@@ -29,8 +37,8 @@ from assets.models import build_model_asset
 from assets.parity import build_parity
 from assets.predictions import build_batch_predictions, build_predictions
 from assets.promotion import build_bento_asset, build_promotion
-from assets.retrain import build_retrain_decision
 from assets.quality import build_data_quality
+from assets.retrain import build_retrain_decision
 from assets.rollout import build_rollout, build_shadow
 from assets.scheduled_scoring import build_scoring_sensor, has_scoring
 from assets.sources import build_source
@@ -67,21 +75,29 @@ def build_system(system: LoadedSystem) -> dg.Definitions:
             build_predictions(system),
             build_shadow(system),
             build_backtest(system),
+            build_backtest_cut(system),
             build_outcomes(system),
             build_rollout(system),
             build_live_performance(system),
             build_live_calibration(system),
             build_drift_of_predictions(system),
             build_retrain_decision(system),
+            build_experiment(system),
             build_data_quality(system),
             build_alerts(system),
         ],
         jobs=[job],
         schedules=[build_schedule(system, job)],
-        sensors=[build_alerts_sensor(system), *([build_scoring_sensor(system)] if has_scoring(system) else [])],
+        sensors=[
+            build_alerts_sensor(system),
+            build_source_sensor(system),
+            build_retrain_sensor(system),
+            build_rollout_sensor(system),
+            *([build_scoring_sensor(system)] if has_scoring(system) else []),
+        ],
     )
 
 
 def shared_sensors(systems: Sequence[LoadedSystem]) -> list[dg.SensorDefinition]:
     """Sensors that look after all systems at once."""
-    return [build_run_failures(systems), build_delivery()]
+    return [build_conditions_sensor(), build_run_failures(systems), build_delivery()]

@@ -112,7 +112,10 @@ def build_online(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
     )
     def online_asset(platform: Platform) -> dg.MaterializeResult:
         with told_plainly():
-            pushed = push_view(platform.warehouse(), platform.online(system.name), system, name, now=platform.clock())
-        return dg.MaterializeResult(metadata=pushed.metadata())
+            now, store = platform.clock(), platform.online(system.name)
+            pushed = push_view(platform.warehouse(), store, system, name, now=now)
+            newest = store.newest(name).event_at_us
+        age = "no rows" if newest is None else round(now.timestamp() - newest / 1e6)
+        return dg.MaterializeResult(metadata={**pushed.metadata(), "newest_row_age_seconds": age})
 
     return online_asset

@@ -14,9 +14,9 @@ import dagster as dg
 from assets.describe import attributes, key, told_plainly
 from assets.evaluation import calibrated, evaluated, measured
 from assets.models import (
+    brief_metadata,
     bundle_faults,
     bundle_loads_spec,
-    model_metadata,
     publish_model,
     read_training_set,
     trained_result,
@@ -51,11 +51,13 @@ def groups_of(system: LoadedSystem) -> list[Group]:
 
 
 def partitioned_keys(system: LoadedSystem) -> list[dg.AssetKey]:
-    """Assets with a partition a model: the refresh job makes them through `factory/NAME`, not by themselves.
+    """Assets with a partition a model, or a cut of the backtest: the refresh job makes them through `factory/NAME` and
+    `backtest`, not by themselves.
 
     One job can hold assets of one kind of partitions only, and one run of it makes all of the models.
     """
-    return [group.key(stage) for group in groups_of(system) for stage in STAGES]
+    cuts = key(system, "backtest_cut")
+    return [*(group.key(stage) for group in groups_of(system) for stage in STAGES), cuts]
 
 
 def build_group(group: Group) -> list[dg.AssetsDefinition]:
@@ -125,7 +127,7 @@ def _made(
 def _events(platform: Platform, group: Group, built: BuiltModel) -> list[dg.AssetMaterialization]:
     """What the UI shows of one model, a materialisation for each stage."""
     told = {
-        "models": model_metadata(built),
+        "models": brief_metadata(built),
         "evaluation": evaluated(platform, group.system, built.name),
         "calibration": measured(platform, group.system, built.name),
     }

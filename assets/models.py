@@ -15,6 +15,7 @@ from assets.describe import attributes, key, told_plainly
 from forecastle.contract.load import LoadedSystem
 from forecastle.draw.images import markdown_image
 from forecastle.draw.importance import importance_bars
+from forecastle.draw.markdown import markdown_table
 from forecastle.learn.build import BuiltModel, TrainingSetIdentity, build_model, model_rows, test_rows
 from forecastle.learn.bundle import CARD_PAGE, load_bundle
 from forecastle.learn.choose import held_out_rows
@@ -118,8 +119,13 @@ def read_training_set(platform: Platform, system: LoadedSystem) -> tuple[Trainin
 
 def model_metadata(built: BuiltModel) -> dict[str, Any]:
     """What the UI shows of a model: its bundle, how it was made, what it looks at, its card."""
+    picture = markdown_image(importance_bars(built.trained.importances), label="Share of gain")
+    return brief_metadata(built) | {"importance": dg.MetadataValue.md(picture)}
+
+
+def brief_metadata(built: BuiltModel) -> dict[str, Any]:
+    """The same without a picture, for one model of many."""
     trained = built.trained
-    picture = markdown_image(importance_bars(trained.importances), label="Share of gain")
     return {
         "bundle": built.bundle,
         "model_version": built.model_version,
@@ -130,6 +136,6 @@ def model_metadata(built: BuiltModel) -> dict[str, Any]:
         "held_out_log_loss": trained.rounds.log_loss,
         "rows_trained": len(trained.split.train),
         "rows_purged": trained.split.purged,
-        "importance": dg.MetadataValue.md(picture),
+        "importance": dg.MetadataValue.md(markdown_table(trained.importances.head(10))),
         "card": dg.MetadataValue.md(built.card.markdown),
     }

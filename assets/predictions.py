@@ -9,7 +9,7 @@ import dagster as dg
 from assets.champion import required_champion
 from assets.describe import attributes, key, told_plainly, version_metadata
 from forecastle.contract.load import LoadedSystem
-from forecastle.learn.score import decide_rows, score_rows
+from forecastle.learn.score import decide_rows, score_answerable
 from forecastle.store.logged import ingest_predictions
 from forecastle.store.population import population
 from resources.platform import Platform
@@ -33,8 +33,8 @@ def build_batch_predictions(system: LoadedSystem) -> dg.AssetsDefinition:
     def batch_predictions_asset(platform: Platform) -> dg.MaterializeResult:
         with told_plainly():
             bundle = required_champion(platform, system)
-            rows = population(platform.warehouse(), system, now=platform.clock())
-            scores = score_rows(bundle, rows)
+            everybody = population(platform.warehouse(), system, now=platform.clock())
+            rows, scores = score_answerable(bundle, everybody)
             decided = decide_rows(bundle, scores, rows["predict_at"])
             scored = rows.assign(
                 raw_score=scores.raw,
@@ -45,7 +45,8 @@ def build_batch_predictions(system: LoadedSystem) -> dg.AssetsDefinition:
             )[decided.is_open].reset_index(drop=True)
             version = platform.warehouse().publish(f"{system.name}/batch_predictions/all", scored)
         too_late = int((~decided.is_open).sum())
-        return dg.MaterializeResult(metadata={**version_metadata(version), "rows_after_cutoff": too_late})
+        left_out = {"rows_after_cutoff": too_late, "rows_without_a_model": len(everybody) - len(rows)}
+        return dg.MaterializeResult(metadata={**version_metadata(version), **left_out})
 
     return batch_predictions_asset
 

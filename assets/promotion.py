@@ -12,9 +12,9 @@ from dagster import DagsterInstance
 from pydantic import Field
 
 from assets.champion import required_champion
-from assets.describe import attributes, key, told_plainly
 from assets.comparison import candidate as chosen_candidate
 from assets.comparison import trained_keys
+from assets.describe import attributes, key, told_plainly
 from assets.gates import evidence_for
 from forecastle.contract.load import LoadedSystem
 from forecastle.draw.markdown import markdown_table

@@ -12,7 +12,7 @@ import dagster as dg
 
 from forecastle.contract.load import LoadedSystem
 from forecastle.draw.images import markdown_image
-from forecastle.draw.report import calibration_pictures
+from forecastle.draw.report import reliability_picture
 from forecastle.measure.calibration_report import CalibrationReport
 
 MISCALIBRATION_CHECK = "miscalibration"
@@ -45,7 +45,7 @@ def report_metadata(report: CalibrationReport | None) -> dict[str, Any]:
     if report is None:
         return {}
     brier = report.scores.decompositions[0]
-    picture = calibration_pictures(report)["reliability"]
+    picture = reliability_picture(report)
     return {
         "verdict": report.verdict.sentence,
         "reliability": dg.MetadataValue.md(markdown_image(picture, label="Reliability")),

@@ -29,6 +29,7 @@ from forecastle.serve.challenger import SHADOW
 from forecastle.serve.champion import Champion, load_champion
 from forecastle.serve.receipt import microseconds
 from forecastle.serve.replay import paired_answers, shadow, shadowed_id, summary
+from forecastle.store.logged import streamed
 from forecastle.store.prediction_log import Prediction
 from resources.platform import Platform
 
@@ -110,10 +111,10 @@ def candidate_of(platform: Platform, system: LoadedSystem) -> str | None:
     return next((b for b in judged if (champion is None or b != champion.bundle) and (bundles / b).is_dir()), None)
 
 
-def recent_answers(platform: Platform, system: LoadedSystem) -> list[Prediction]:
+def recent_answers(platform: Platform, system: LoadedSystem) -> Iterator[Prediction]:
     """Answers of the drift window, in commit order; shadows are no answers."""
     since_us = microseconds(platform.clock() - system.declaration.drift.window)
-    return [p for p in _logged(platform, system) if p.predicted_at_us >= since_us and p.variant != SHADOW]
+    return (p for p in _logged(platform, system, since_us=since_us) if p.variant != SHADOW)
 
 
 def evidence_of(platform: Platform, system: LoadedSystem, trial: RolloutAct, *, champion: Promotion) -> Evidence:
@@ -127,7 +128,7 @@ def evidence_of(platform: Platform, system: LoadedSystem, trial: RolloutAct, *, 
     asked = outcomes[outcomes["predicted_at"] > since]
     judged = set(judged_answers(asked)["prediction_id"])
     pairs = paired_answers(
-        [p for p in _logged(platform, system) if shadowed_id(p) in judged],
+        (p for p in _logged(platform, system, since_us=microseconds(since)) if shadowed_id(p) in judged),
         champion=_loaded(platform, system, champion.bundle),
         challenger=_loaded(platform, system, trial.bundle),
     )
@@ -189,10 +190,8 @@ def _loaded(platform: Platform, system: LoadedSystem, bundle: str) -> Champion:
     return load_champion(platform.layout.bundles(system.name) / bundle, system=system.name, expected_hash=bundle)
 
 
-def _logged(platform: Platform, system: LoadedSystem) -> Iterator[Prediction]:
-    """Every prediction in the log, shadows too, in commit order."""
-    log, cursor = platform.prediction_log(system.name), 0
-    while log.exists() and (batch := log.since(cursor)):
-        yield from batch
-        cursor = batch[-1].sequence
+def _logged(platform: Platform, system: LoadedSystem, *, since_us: int) -> Iterator[Prediction]:
+    """Every prediction in the log from a moment on, shadows too, in commit order."""
+    log = platform.prediction_log(system.name)
+    yield from streamed(log, since_us=since_us)
     log.close()

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 from croniter import croniter
@@ -22,6 +21,7 @@ from dagster import DagsterEventType, DagsterInstance
 # Not public; the same thing that Dagster's own tests move its clock with.
 from dagster._core.test_utils import freeze_time
 
+from assets.automation import REASON
 from assets.factory import build_system, shared_sensors
 from assets.run import reason
 from forecastle.contract.load import LoadedSystem
@@ -45,12 +45,16 @@ class Ran:
 
 @dataclass
 class Automation:
-    """The sensors and schedules of one system with their cursors, and the instance that keeps their runs."""
+    """The sensors and schedules of one system with their cursors, and the instance that keeps their runs.
+
+    `waits` is why no training was started at the last tick.
+    """
 
     system: LoadedSystem
     home: Path
     data: Path
     instance: DagsterInstance
+    waits: str = ""
     _cursors: dict[str, str | None] = field(default_factory=dict)
     _last_looked: dict[str, datetime] = field(default_factory=dict)
     _run_keys: set[tuple[str, str]] = field(default_factory=set)
@@ -104,11 +108,16 @@ class Automation:
                     repository_def=self._repository,
                 )
                 tick = schedule.evaluate_tick(context)
-                asked += [(schedule.name, "it is time", r) for r in tick.run_requests or ()]
+                for request in tick.run_requests or ():
+                    why = request.tags.get(REASON, "it is time")
+                    asked.append((schedule.name, why, request._replace(job_name=schedule.job_name)))
         return asked
 
     def _due_sensors(self, now: datetime) -> list[dg.SensorDefinition]:
-        """Sensors whose interval has passed; failed runs are told to the others' alerts at once, not here."""
+        """Sensors whose interval has passed, those that may start something first, those that tell of it last.
+
+        Sensors of failed runs are not among them: they are told of each at once.
+        """
         due = []
         for sensor in self._repository.sensor_defs:
             if isinstance(sensor, dg.RunStatusSensorDefinition | dg.AutomationConditionSensorDefinition):
@@ -116,7 +125,7 @@ class Automation:
             last = self._last_looked.get(sensor.name)
             if last is None or now - last >= timedelta(seconds=sensor.minimum_interval_seconds or 30):
                 due.append(sensor)
-        return due
+        return sorted(due, key=lambda sensor: not sensor.has_jobs)
 
     def _asked_by_sensor(self, sensor: dg.SensorDefinition, now: datetime) -> list[tuple[str, str, dg.RunRequest]]:
         self._last_looked[sensor.name] = now
@@ -130,12 +139,14 @@ class Automation:
         ) as context:
             tick = sensor.evaluate_tick(context)
         self._cursors[sensor.name] = tick.cursor
+        if sensor.name == f"{self.system.name}_retraining":
+            self.waits = tick.skip_message or ""
         asked = []
         for request in tick.run_requests or ():
             known = (sensor.name, request.run_key or "")
             if request.run_key is None or known not in self._run_keys:
                 self._run_keys.add(known)
-                why = request.tags.get("forecastle/reason", tick.skip_message or "")
+                why = request.tags.get(REASON, tick.skip_message or "")
                 job = request.job_name or (sensor.job_name if sensor.has_jobs else None)
                 asked.append((sensor.name, why, request._replace(job_name=job)))
         return asked
@@ -153,10 +164,10 @@ class Automation:
             raise_on_error=False,
         )
         if not result.success:
-            self._tell_failure(result.run_id, now)
+            self._tell_failure(result.run_id)
         return Ran(now, asked_by, why, _made(result), _failed(result, self.system.name))
 
-    def _tell_failure(self, run_id: str, now: datetime) -> None:
+    def _tell_failure(self, run_id: str) -> None:
         """Sensors that watch for failed runs see this one."""
         run = self.instance.get_run_by_id(run_id)
         failures = self.instance.all_logs(run_id, of_type=DagsterEventType.PIPELINE_FAILURE)

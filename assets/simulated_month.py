@@ -7,7 +7,6 @@ Does not belong here: automation (`simulated.py` does what the definitions ask f
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -72,25 +71,21 @@ class SimulatedMonth:
 
     def __init__(self, system: LoadedSystem, folder: Path, plan: Plan, *, say: Say) -> None:
         """`say` is told what happens, in keyword arguments that JSON can hold."""
-        self.system, self.plan, self._say = system, plan, say
+        self.system, self.plan, self.say = system, plan, say
         self._folder = folder
-        self._home, self._data = folder / "home", folder / "data"
-        self._random = np.random.default_rng(plan.seed)
-        self._calm = self._make_world()
-        self._known: dict[str, int] = {}
+        self.calm = self._make_world()
 
     def live(self, story: Story) -> Verdict:
-        """The month with one story, from the first training on.
+        """The month with one story, in a folder of its own, from the first training on.
 
         Raises:
             ForecastleError: the gates refused the first model: nothing could be served.
         """
-        for folder in (self._home, self._data):
-            shutil.rmtree(folder, ignore_errors=True)
-        told = story.tell(self.system, self._calm, self.plan.since, np.random.default_rng(self.plan.seed))
+        folder = self._folder / story.name
+        told = story.tell(self.system, self.calm, self.plan.since, np.random.default_rng(self.plan.seed))
         with dg.DagsterInstance.ephemeral() as instance:
-            life = _Life(self, Automation(self.system, self._home, self._data, instance), story, told)
-            return life.live()
+            automation = Automation(self.system, folder / "home", folder / "data", instance)
+            return _Life(self, automation, story, told).live()
 
     def _make_world(self) -> Deliveries:
         declared = self.system.declaration.simulate
@@ -110,7 +105,7 @@ class _Life:
         self.system, self.plan = month.system, month.plan
         self.now = BEGIN
         self.upstream = Upstream(automation.data)
-        self.before = month._calm
+        self.before = month.calm
         self.random = np.random.default_rng(self.plan.seed)
         self.ran: list[Ran] = []
         self.alerts_seen = 0
@@ -120,11 +115,11 @@ class _Life:
         self.overdue_at: datetime | None = None
 
     def live(self) -> Verdict:
-        say = self.month._say
+        say = self.month.say
         say(event="month", system=self.system.name, story=self.story.name, days=self.plan.days, seed=self.plan.seed)
         self.deliver()
         first = self.automation.run(self.now, why="the first training")
-        self.note([first])
+        self.note([first, *self.automation.tick(self.now)])
         self.look()
         if not self.promotions:
             reasons = self.platform.registry().decisions(self.system.name)
@@ -158,9 +153,12 @@ class _Life:
         """One look of the automation: new files, what is due, questions to the service, what was said."""
         self.now = instant
         if self.story.causes and instant >= self.plan.since > instant - self.plan.every:
-            self.month._say(event="story", at=self.plan.since.isoformat(), message=self.told.happened)
+            self.month.say(event="story", at=self.plan.since.isoformat(), message=self.told.happened)
         self.deliver()
+        waited = self.automation.waits
         self.note(self.automation.tick(instant))
+        if self.automation.waits and self.automation.waits.split("(")[0] != waited.split("(")[0]:
+            self.month.say(event="skipped", at=instant.isoformat(), message=self.automation.waits)
         self.ask()
         self.look()
 
@@ -174,7 +172,7 @@ class _Life:
         for run in ran:
             made = sorted(asset for asset in run.made if asset != "alerts")
             trained = [asset for asset in made if asset.startswith("models/")]
-            self.month._say(
+            self.month.say(
                 event="ran", at=run.at.isoformat(), by=run.asked_by, why=run.why, made=made, trained=trained,
                 failed=run.failed,
             )  # fmt: skip
@@ -188,7 +186,7 @@ class _Life:
         body = {"requests": [{"entity": entity} for entity in chosen.to_dict(orient="records")]}
         answered = self.service.post("/predict_batch", body)
         results = [row.get("receipt", row.get("error")) for row in answered.body.get("answers", [])]
-        self.month._say(event="asked", at=self.now.isoformat(), **_tally(answered.status, results))
+        self.month.say(event="asked", at=self.now.isoformat(), **_tally(answered.status, results))
         if answered.status != 200:
             self.unexpected.append(f"the service answered {answered.status} at {self.now:%Y-%m-%d %H:%M}")
 
@@ -198,7 +196,7 @@ class _Life:
         entries = log.newest(ALERTS_READ, system=self.system.name)[::-1]
         for alert in entries[self.alerts_seen :]:
             self.alerts.append(alert)
-            self.month._say(
+            self.month.say(
                 event="alert", at=str(alert.raised_at), kind=alert.kind, severity=alert.severity, cause=alert.cause,
                 asset=alert.asset, message=alert.message,
             )  # fmt: skip
@@ -207,7 +205,7 @@ class _Life:
         reasons = {d.decision_id: d.reasons for d in self.platform.registry().decisions(self.system.name)}
         for promotion in history[len(self.promotions) :]:
             self.promotions.append(promotion)
-            self.month._say(
+            self.month.say(
                 event="promoted", at=promotion.promoted_at.isoformat(), version=promotion.model_version,
                 reasons=list(reasons.get(promotion.decision_id or 0, ())),
             )  # fmt: skip

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from assets.definitions import defs
+from forecastle.contract.load import discover
 from forecastle.draw.graph import asset_graph
 from forecastle.draw.images import svg_text
+from resources.environment import system_folders
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
@@ -20,9 +22,8 @@ IMAGES = ROOT / "docs" / "images"
 
 def main() -> None:
     """Write every picture."""
-    (IMAGES / "prediction_markets.svg").write_text(
-        svg_text(asset_graph(assets_of("prediction_markets"))), encoding="utf-8"
-    )
+    for system in discover(system_folders({})):
+        (IMAGES / f"{system}.svg").write_text(svg_text(asset_graph(assets_of(system))), encoding="utf-8")
     (IMAGES / "rooms.svg").write_text(
         svg_text(asset_graph(rooms(), groups=dict.fromkeys(rooms(), "room"))), encoding="utf-8"
     )

@@ -2,13 +2,15 @@
 
     python -m benchmarks.learning.l1_factory --models 50
 
-Target: five minutes on two cores, and of our own (all but the estimators' fits) less than 1.5 s a model. The fits are
-timed in a second pass in one process; overhead is core seconds of the first pass less these, over the models.
+Target: five minutes on two cores, and of our own (all but the estimators' fits) less than 1.5 s a model. Core seconds are
+those of this process and its children, so that other work on the machine does not count; the fits' are taken in a second
+pass in one process, and what is left of the first pass, imports included, is ours.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import tempfile
 import time
 import warnings
@@ -43,15 +45,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         system = write_plant(Path(folder) / "systems", models=models)
         frame = plant_rows(options.rows)
-        seconds, made = materialised(system, Path(folder) / "home", frame)
+        seconds, core_seconds, made = materialised(system, Path(folder) / "home", frame)
         fits = fit_seconds(system, frame)
-    overhead = (seconds * cores() - fits) / options.models
+    overhead = (core_seconds - fits) / options.models
     rows = [
         {
             "models": options.models,
             "made": made,
             "wall, s": seconds,
             "target, s": TARGET_SECONDS,
+            "all, core s": core_seconds,
             "fits alone, core s": fits,
             "own core s a model": overhead,
             "target, s a model": OVERHEAD_SECONDS,
@@ -61,8 +64,8 @@ def main() -> None:
     print_table("L1: the factory", rows, packages=("lightgbm", "scikit-learn", "mlflow", "dagster"))
 
 
-def materialised(system: LoadedSystem, home: Path, frame: Any) -> tuple[float, int]:
-    """Seconds of one run of `factory/many` and `comparison`, and how many models it made."""
+def materialised(system: LoadedSystem, home: Path, frame: Any) -> tuple[float, float, int]:
+    """Wall and core seconds of one run of `factory/many` and `comparison`, and how many models it made."""
     platform = Platform(home=str(home), now=NOW.isoformat())
     platform.warehouse().publish(f"{NAME}/training_set/all", frame, facts={"knowledge_until": NOW.isoformat()})
     resources = resources_from({}) | {"platform": platform, "alerts": Alerts(platform=platform)}
@@ -70,11 +73,17 @@ def materialised(system: LoadedSystem, home: Path, frame: Any) -> tuple[float, i
     job = definitions.resolve_job_def(f"{NAME}_refresh")
     keys = [dg.AssetKey([NAME, "factory", "many"]), dg.AssetKey([NAME, "comparison"])]
     with dg.DagsterInstance.ephemeral() as instance:
-        began = time.perf_counter()
+        began, cores_began = time.perf_counter(), core_seconds()
         result = job.execute_in_process(instance=instance, asset_selection=keys)
-        seconds = time.perf_counter() - began
+        seconds, spent = time.perf_counter() - began, core_seconds() - cores_began
     events = [event for event in result.all_events if event.is_step_materialization]
-    return seconds, sum(event.asset_key == dg.AssetKey([NAME, "models", "many"]) for event in events)
+    return seconds, spent, sum(event.asset_key == dg.AssetKey([NAME, "models", "many"]) for event in events)
+
+
+def core_seconds() -> float:
+    """Spent so far by this process and by its children that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def fit_seconds(system: LoadedSystem, frame: Any) -> float:
@@ -84,9 +93,9 @@ def fit_seconds(system: LoadedSystem, frame: Any) -> float:
     def timed(function: Callable[..., Any]) -> Callable[..., Any]:
         def inner(*given: Any, **named: Any) -> Any:
             nonlocal total
-            began = time.perf_counter()
+            began = time.process_time()
             found = function(*given, **named)
-            total += time.perf_counter() - began
+            total += time.process_time() - began
             return found
 
         return inner

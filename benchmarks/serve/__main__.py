@@ -1,9 +1,9 @@
 """Requests a second and latency of our service beside its peers (PERFORMANCE rows V1 to V7).
 
-    python -m benchmarks.serve [--seconds 5] [--concurrency 1 16 64]
+    python -m benchmarks.serve [--seconds 5] [--concurrency 1 16 64] [--mlserver-python PATH]
 
-Needs wrk and FastAPI. One worker each, on loopback. Ours checks the contract, reads the online store, logs
-durably and counts. Ratios are against the usual FastAPI design at the same concurrency, in the same run.
+Needs wrk and FastAPI; PATH is the Python of an environment with mlserver and mlserver-lightgbm. One worker each, on
+loopback. Ours checks the contract, reads the online store, logs durably and counts. Ratios are within one run.
 """
 
 from __future__ import annotations
@@ -16,19 +16,30 @@ import shutil
 import sys
 import tempfile
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 import joblib
+import lightgbm
 import numpy as np
 import pandas as pd
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks.serve.load import Measured, free_port, load, served
-from benchmarks.serve.world import ENTITIES, STORED, World, add_bundle, explicit_body, make_home, make_world, promote
+from benchmarks.serve.load import Measured, free_port, load, served, steady
+from benchmarks.serve.others import MLSERVER_PATH, bento, mlserver, mlserver_body
+from benchmarks.serve.world import (
+    ENTITIES,
+    NAMES,
+    World,
+    add_bundle,
+    explicit_body,
+    make_home,
+    make_world,
+    promote,
+)
 from benchmarks.table import measure_seconds, print_table
 from forecastle.learn.native_booster import NativeBooster
 from forecastle.store.home import Home
@@ -38,12 +49,15 @@ SERVERS = (
     ("ours, 24 features given", "ours", "given"),
     ("ours, 24 features given, log off", "unlogged", "given"),
     ("bare uvicorn, same model, no checks", "bare", "given"),
-    ("FastAPI + pandas + Pipeline", "usual", "given"),
+    ("FastAPI + pandas + Pipeline", "usual", "row"),
 )
 USUAL = SERVERS[-1][0]
+UNLOGGED = SERVERS[2][0]
+MLSERVER = "MLServer, LightGBM runtime"
 BATCH_ROWS = 256
 RATE = 1_000
 PACED_CONNECTIONS = 16
+STARTS = 3
 PACKAGES = ("bentoml", "uvicorn", "lightgbm", "fastapi")
 ENTITY_LUA = """
 local n = 0
@@ -56,8 +70,15 @@ end
 GIVEN_LUA = """
 wrk.method = "POST"; wrk.body = '{body}'; wrk.headers["Content-Type"] = "application/json"
 """
-# Each connection waits before it asks again, so that all together ask RATE times a second while answers are quick.
-PACED_LUA = GIVEN_LUA + "delay = function() return {delay_ms} end\n"
+
+
+@dataclass(frozen=True)
+class _Rate:
+    """What one server answered at one concurrency."""
+
+    server: str
+    concurrency: int
+    found: Measured
 
 
 def main() -> None:
@@ -65,6 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 16, 64])
+    parser.add_argument("--mlserver-python")
     options = parser.parse_args()
     if shutil.which("wrk") is None:
         sys.exit("wrk is not installed: apt-get install wrk")
@@ -74,47 +96,86 @@ def main() -> None:
         home = make_home(Path(folder) / "home", world)
         joblib.dump(_usual_pipeline(world), home.root / "usual.joblib")
         scripts = _scripts(Path(folder), world)
-        _rates(home, scripts, options.concurrency, options.seconds)
-        _paced(home, scripts, options.seconds)
+        measured = _rates(home, scripts, options.concurrency, options.seconds)
+        measured += _mlserver(world, Path(folder), scripts, options)
+        _compared(measured)
+        _paced(home, Path(folder), options.seconds)
         _batches(home, scripts, options.seconds)
         _swaps(home, world, scripts, options.seconds)
+        _starts(home)
 
 
-def _rates(home: Home, scripts: dict[str, Path], levels: list[int], seconds: int) -> None:
-    """V1, V5, V7: how much each server answers, what the log costs, how soon the first answer comes."""
-    measured: list[tuple[str, int, float, Measured]] = []
+def _rates(home: Home, scripts: dict[str, Path], levels: list[int], seconds: int) -> list[_Rate]:
+    """How much each server answers."""
+    measured = []
     for name, factory, ask in SERVERS:
         port = free_port()
-        with served(factory, home.root, port) as start_seconds:
+        with served(factory, home.root, port) as started:
             for level in levels:
-                found = load(port, scripts[ask], concurrency=level, seconds=seconds)
-                measured.append((name, level, start_seconds, found))
-    usual = {level: found.rate for name, level, _, found in measured if name == USUAL}
+                found = load(port, scripts[ask], concurrency=level, seconds=seconds, pid=started.pid)
+                measured.append(_Rate(name, level, found))
+    return measured
+
+
+def _mlserver(world: World, folder: Path, scripts: dict[str, Path], options: argparse.Namespace) -> list[_Rate]:
+    if not options.mlserver_python:
+        print("\nMLServer: not measured; name a Python that has it with --mlserver-python")
+        return []
+    port = free_port()
+    with mlserver(options.mlserver_python, folder / "mlserver", world, port) as started:
+        ask = {"seconds": options.seconds, "path": MLSERVER_PATH, "pid": started.pid}
+        return [
+            _Rate(MLSERVER, level, load(port, scripts["v2"], concurrency=level, **ask)) for level in options.concurrency
+        ]
+
+
+def _compared(measured: list[_Rate]) -> None:
+    """V1 and V5: ratios to the usual design and to MLServer, and what the log costs."""
+    rate = {(one.server, one.concurrency): one.found.rate for one in measured}
+    cpu_us = {(one.server, one.concurrency): one.found.cpu_us for one in measured}
     rows = [
         {
-            "server": name, "concurrency": level, "requests/s": found.rate, "p50 ms": found.p50_ms,
-            "p99 ms": found.p99_ms, "× usual design": found.rate / usual[level], "start s": start,
+            "server": one.server, "concurrency": one.concurrency, "requests/s": one.found.rate,
+            "p50 ms": one.found.p50_ms, "p99 ms": one.found.p99_ms,
+            "× usual design": one.found.rate / rate[USUAL, one.concurrency],
+            "CPU µs a request": one.found.cpu_us,
+            "CPU × usual": cpu_us[USUAL, one.concurrency] / one.found.cpu_us,
+            "× MLServer": one.found.rate / rate.get((MLSERVER, one.concurrency), np.nan),
         }
-        for name, level, start, found in measured
+        for one in measured
     ]  # fmt: skip
-    print_table("V1, V5, V7: one worker under wrk", rows, packages=PACKAGES)
+    print_table("V1: one worker under wrk", rows, packages=PACKAGES)
+    costs = [
+        {"concurrency": level, "log off /s": off, "log on /s": rate[SERVERS[1][0], level],
+         "cost of the log %": 100.0 * (1.0 - rate[SERVERS[1][0], level] / off),
+         "its CPU µs": cpu_us[SERVERS[1][0], level] - cpu_us[UNLOGGED, level]}
+        for (name, level), off in rate.items() if name == UNLOGGED
+    ]  # fmt: skip
+    print_table("V5: what the durable log costs, features given", costs, packages=PACKAGES)
 
 
-def _paced(home: Home, scripts: dict[str, Path], seconds: int) -> None:
-    """V2: latency while about RATE requests a second are asked."""
+def _paced(home: Home, folder: Path, seconds: int) -> None:
+    """V2: how late answers are while RATE requests a second are due, asked whatever the answers take."""
     rows = []
-    for name, factory, _ in (SERVERS[1], SERVERS[-1]):
-        port = free_port()
-        with served(factory, home.root, port):
-            found = load(port, scripts["paced"], concurrency=PACED_CONNECTIONS, seconds=seconds)
-        rows.append({"server": name, "requests/s": found.rate, "p50 ms": found.p50_ms, "p99 ms": found.p99_ms})
-    print_table(f"V2: latency at {RATE:,} requests a second asked", rows, packages=PACKAGES)
+    body = folder / "entity.json"
+    body.write_text('{"entity": {"entity_id": 7}}')
+    port = free_port()
+    with served("ours", home.root, port):
+        steady(port, body, rate=RATE, connections=PACED_CONNECTIONS, seconds=1)
+        found = steady(port, body, rate=RATE, connections=PACED_CONNECTIONS, seconds=seconds)
+    rows.append({"server": SERVERS[0][0], "requests/s": found.rate, "p50 ms": found.p50_ms, "p99 ms": found.p99_ms})
+    print_table(f"V2: latency at {RATE:,} requests a second, open loop", rows, packages=PACKAGES)
 
 
 def _batches(home: Home, scripts: dict[str, Path], seconds: int) -> None:
     """V4: batches of BATCH_ROWS rows."""
     rows = []
-    for name, factory, ask in (("ours, predict_batch", "ours", "batch"), ("FastAPI, one frame", "usual", "frame")):
+    for name, factory, ask in (
+        ("ours, predict_batch: receipts, log", "ours", "batch"),
+        ("ours, predict_batch, log off", "unlogged", "batch"),
+        ("BentoML mount: probabilities only", "mounted", "frame"),
+        ("FastAPI, one frame, log lines", "usual", "frame"),
+    ):
         port = free_port()
         with served(factory, home.root, port):
             found = load(port, scripts[ask], concurrency=4, seconds=seconds, path="/predict_batch")
@@ -145,10 +206,24 @@ def _swaps(home: Home, world: World, scripts: dict[str, Path], seconds: int) -> 
             over.set()
             swapping.join()
     rows = [
-        {"champion": name, "answered": found.answered, "failed": 0, "p50 ms": found.p50_ms, "p99 ms": found.p99_ms}
+        {"champion": name, "answered": found.answered, "failed": 0, "p50 ms": found.p50_ms, "p99 ms": found.p99_ms,
+         "× p99 of stays": found.p99_ms / quiet.p99_ms}
         for name, found in (("stays", quiet), (f"pointed elsewhere {next(swaps)} times", busy))
-    ]
+    ]  # fmt: skip
     print_table("V6: hot swap under load", rows, packages=PACKAGES)
+
+
+def _starts(home: Home) -> None:
+    """V7: seconds from the command to the first answer, three times each."""
+    rows = []
+    for name, start in (("our uvicorn", lambda port: served("ours", home.root, port)),
+                        ("bentoml serve of the Bento", lambda port: bento(home, port))):  # fmt: skip
+        seconds = []
+        for _ in range(STARTS):
+            with start(free_port()) as started:
+                seconds.append(started.seconds)
+        rows.append({"server": name, "median s": float(np.median(seconds)), "slowest s": max(seconds)})
+    print_table("V7: start to first answer", rows, packages=PACKAGES)
 
 
 def _model_call(world: World) -> None:
@@ -170,21 +245,24 @@ def _model_call(world: World) -> None:
 
 
 def _usual_pipeline(world: World) -> object:
-    boosting = GradientBoostingClassifier(random_state=0)
-    pipeline = make_pipeline(SimpleImputer(), StandardScaler(), CalibratedClassifierCV(boosting, cv=5))
-    frame = pd.DataFrame(world.rows[:4_000, : len(STORED)], columns=list(STORED))
-    return pipeline.fit(frame, np.asarray(world.outcome[:4_000]))
+    """Imputer, scaler and five folds of what ours serves: 300 trees and an isotonic calibrator each."""
+    boosting = lightgbm.LGBMClassifier(n_estimators=300, n_jobs=1, random_state=0, verbose=-1)
+    calibrated = CalibratedClassifierCV(boosting, cv=5, method="isotonic")
+    frame = pd.DataFrame(world.rows, columns=list(NAMES))
+    return make_pipeline(SimpleImputer(), StandardScaler(), calibrated).fit(frame, np.asarray(world.outcome))
 
 
 def _scripts(folder: Path, world: World) -> dict[str, Path]:
     given = explicit_body(world).decode()
     features = json.loads(given)["features"]
+    row = dict(zip(NAMES, map(float, world.rows[0]), strict=True))
     texts = {
         "entity": ENTITY_LUA.format(entities=ENTITIES),
         "given": GIVEN_LUA.format(body=given),
-        "paced": PACED_LUA.format(body=given, delay_ms=PACED_CONNECTIONS * 1_000 // RATE),
+        "row": GIVEN_LUA.format(body=json.dumps(row)),
+        "v2": GIVEN_LUA.format(body=mlserver_body(world).decode()),
         "batch": GIVEN_LUA.format(body=json.dumps({"requests": [{"features": features}] * BATCH_ROWS})),
-        "frame": GIVEN_LUA.format(body=json.dumps({"rows": [features] * BATCH_ROWS})),
+        "frame": GIVEN_LUA.format(body=json.dumps({"rows": [row] * BATCH_ROWS})),
     }
     for name, text in texts.items():
         (folder / f"{name}.lua").write_text(text)

@@ -51,8 +51,12 @@ class Log:
     def exists(self) -> bool:
         return True
 
-    def since(self, sequence: int) -> Sequence[Prediction]:
-        return [row for row in self.rows if row.sequence > sequence][:1000]
+    def since(self, sequence: int, *, limit: int) -> Sequence[Prediction]:
+        return [row for row in self.rows if row.sequence > sequence][:limit]
+
+    def before(self, moment_us: int) -> int:
+        later = [row.sequence for row in self.rows if row.predicted_at_us >= moment_us]
+        return min(later, default=len(self.rows) + 1) - 1
 
     def close(self) -> None:
         """Nothing is open."""

@@ -65,9 +65,9 @@ def test_a_bundle_that_is_gone_is_not_compared(served, tmp_path):
 
 def test_answers_of_the_window_are_taken(served):
     """Three answers of now lie in a week's window; with a clock eight days on, none does."""
-    assert len(recent_answers(served.platform, a_system())) == 3
+    assert len(list(recent_answers(served.platform, a_system()))) == 3
     served.platform.clock = lambda: toy.NOW + timedelta(days=8)
-    assert recent_answers(served.platform, a_system()) == []
+    assert list(recent_answers(served.platform, a_system())) == []
 
 
 def test_the_asset_stands_behind_promotion_and_predictions():

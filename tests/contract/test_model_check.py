@@ -29,7 +29,7 @@ MODELS: dict[str, tuple[str, str, str]] = {
     "no probabilities with these": (
         "sklearn.linear_model.SGDClassifier", "gives a SGDClassifier without predict_proba",
         "some have it only with certain parameters"),
-    "parameter": (f"{LINEAR}\n    params: {{c: 1.0}}", "has no parameter 'c'", "did you mean 'C'?"),
+    "parameter": (f"{LINEAR}\n    params: {{c: 1.0}}", "has no parameter 'c'", "allowed: C, class_weight"),
     "value": (f"{LINEAR}\n    params: {{C: -1.0}}", "refuses its parameters: The 'C' parameter", ""),
     "seed elsewhere": (f"{LINEAR}\n    params: {{random_state: 1}}", "has no parameter 'random_state'", "own seed says it"),
     "xgboost": ("xgboost.XGBClassifier\n    params: {n_estimator: 5}", "no parameter 'n_estimator'", "'n_estimators'?"),
@@ -64,7 +64,7 @@ MODELS: dict[str, tuple[str, str, str]] = {
         "sklearn.neighbors.KNeighborsClassifier\n    class_weight: balanced", "takes no weights", "leave class_weight out"),
     "one-hot of a number": (f"{TREES}\n    one_hot: [pressure_mean]", "'pressure_mean' has no allowed values", "allowed:"),
     "one-hot of nothing": (f"{TREES}\n    one_hot: [presure]", "'presure' is none of the model's features", ""),
-    "no such function": ("features:linear", "features.py has no function 'linear'", "did you mean"),
+    "no such function": ("features:linear", "features.py has no function 'linear'", "allowed: signals"),
 }  # fmt: skip
 
 

@@ -80,7 +80,7 @@ def test_the_same_parts_give_the_same_bytes(parts: BundleParts, tmp_path: Path) 
     """Two writings give one hash and equal files; writing again where it stands changes nothing."""
     one, other = write_bundle(tmp_path / "a", parts), write_bundle(tmp_path / "b", parts)
     assert one == other == write_bundle(tmp_path / "a", parts)
-    for name in (*FILES, MANIFEST):
+    for name in (*FILES, "model.txt", MANIFEST):
         assert (tmp_path / "a" / one / name).read_bytes() == (tmp_path / "b" / one / name).read_bytes()
     assert [p.name for p in (tmp_path / "a").iterdir()] == [one]
 
@@ -132,7 +132,7 @@ def flip(content: bytes) -> bytes:
     return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
 
-@pytest.mark.parametrize("name", [*FILES, MANIFEST])
+@pytest.mark.parametrize("name", [*FILES, "model.txt", MANIFEST])
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "remove", "append"])
 def test_damage_is_named_before_lightgbm(written: Path, lightgbm_calls, name: str, damage: str) -> None:
     """A flipped, cut, emptied, removed or lengthened file is refused by name; LightGBM is never asked for."""
@@ -148,7 +148,7 @@ def test_damage_is_named_before_lightgbm(written: Path, lightgbm_calls, name: st
     assert lightgbm_calls == []
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [*FILES, "model.txt"])
 def test_a_file_of_another_bundle_is_refused(
     parts: BundleParts, written: Path, tmp_path: Path, lightgbm_calls, name: str
 ) -> None:
@@ -181,7 +181,7 @@ def test_a_whole_other_bundle_is_refused(parts: BundleParts, written: Path, tmp_
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(name=st.sampled_from(FILES), place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@given(name=st.sampled_from([*FILES, "model.txt"]), place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_no_single_bit_goes_unseen(written: Path, name: str, place: float, bit: int) -> None:
     """Any one bit of any file, anywhere, refuses the bundle."""
     file = written / name

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from forecastle.contract.errors import LearnError
 from forecastle.contract.system import Split
-from forecastle.learn.split import time_split
+from forecastle.learn.split import inner_folds, newest_part, time_split, times_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -97,3 +97,84 @@ def test_rows_that_cannot_be_split_say_why(frame: pd.DataFrame, told: str) -> No
     """No rows, few rows, one outcome, late, simultaneous or broken labels are refused with the reason."""
     with pytest.raises(LearnError, match=told):
         time_split(frame, Split(embargo=DAY))
+
+
+def many(ask_days: list[float], known_days: list[float], who: list[int]) -> pd.DataFrame:
+    """Rows of given days, settled after given days, of given entities; outcomes alternate."""
+    at = pd.DatetimeIndex([START + day * DAY for day in ask_days])
+    known = at + pd.to_timedelta(known_days, unit="D")
+    outcome = np.arange(len(ask_days)) % 2
+    return pd.DataFrame({"predict_at": at, "known_at": known, "outcome": outcome, "who": who})
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    days=st.lists(st.floats(0, 300), min_size=200, max_size=260),
+    settle=st.integers(0, 40),
+    embargo=st.integers(0, 10),
+    folds=st.integers(1, 4),
+    people=st.sampled_from([0, 120, 4000]),
+    seed=st.integers(0, 99),
+)
+def test_walking_forward_nothing_is_learned_early(days, settle, embargo, folds, people, seed) -> None:
+    """In each block no outcome was known after its beginning less the embargo, and no group stands on both sides."""
+    generator = np.random.default_rng(seed)
+    known = generator.random(len(days)) * settle
+    who = generator.integers(0, people, len(days)) if people else np.zeros(len(days), int)
+    frame = many(days, known.tolist(), who.tolist())
+    walk = {"folds": folds} if folds > 1 else None
+    declared = Split.model_validate({"test": 0.4, "embargo": embargo * DAY, "walk_forward": walk})
+    try:
+        split = time_split(frame, declared, groups=("who",) if people else ())
+    except LearnError:
+        return
+    at, known_at = frame["predict_at"], frame["known_at"]
+    ends = [*split.cuts[1:], at.max() + DAY]
+    assert list(split.cuts) == sorted(split.cuts)
+    assert sorted(np.concatenate([block.test for block in split.blocks])) == split.test.tolist()
+    for block, end in zip(split.blocks, ends, strict=True):
+        cut = pd.Timestamp(block.test_from)
+        assert (known_at.iloc[block.train] <= cut - embargo * DAY).all()
+        assert (at.iloc[block.train] < cut).all()
+        assert ((at.iloc[block.test] >= cut) & (at.iloc[block.test] < end)).all()
+        if people:
+            assert set(frame["who"].iloc[block.train]).isdisjoint(frame["who"].iloc[block.test])
+    assert (split.train == split.blocks[-1].train).all()
+    assert split.test_from == split.cuts[-1]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    rows=st.integers(30, 80), settle=st.integers(0, 20), embargo=st.integers(0, 5), folds=st.integers(1, 5),
+    people=st.sampled_from([0, 30]), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_inner_folds_keep_the_same_rule(rows, settle, embargo, folds, people, seed) -> None:
+    """A search and early stopping see no outcome before it was known, and no group on both sides."""
+    generator = np.random.default_rng(seed)
+    who = generator.integers(0, people or 1, rows)
+    frame = many((generator.random(rows) * 90).tolist(), (generator.random(rows) * settle).tolist(), who.tolist())
+    times = times_of(frame, ("who",) if people else ())
+    pairs = list(inner_folds(times, folds=folds, embargo=embargo * DAY))
+    pairs.append(newest_part(times, fraction=0.25, embargo=embargo * DAY))
+    for learned, asked in pairs:
+        cut = frame["predict_at"][asked].min()
+        assert (frame["predict_at"][learned] < cut).all()
+        assert (frame["known_at"][learned] <= cut - embargo * DAY).all()
+        assert not people or set(who[learned]).isdisjoint(who[asked])
+    assert pairs[-1][1].sum() >= rows * 0.25
+
+
+def test_walking_forward_cuts_equal_blocks() -> None:
+    """200 days, 40 % of them in 4 blocks of 20; the embargo of two days leaves days 0 to 116 to the first."""
+    declared = Split.model_validate({"test": 0.4, "embargo": 2 * DAY, "walk_forward": {"folds": 4}})
+    split = time_split(rows([float(day) for day in range(200)]), declared)
+    assert [cut - START for cut in split.cuts] == [120 * DAY, 140 * DAY, 160 * DAY, 180 * DAY]
+    assert [len(block.test) for block in split.blocks] == [20, 20, 20, 20]
+    assert split.blocks[0].train.max() < 120
+
+
+def test_a_group_that_is_always_asked_again_leaves_nothing_to_learn() -> None:
+    """One customer asked every day: the error names the group."""
+    frame = many(list(map(float, range(200))), [0.5] * 200, [1] * 200)
+    with pytest.raises(LearnError, match=r"evaluate\.split\.group \(entity\) leaves too few"):
+        time_split(frame, Split.model_validate({"embargo": DAY, "group": "entity"}), groups=("who",))

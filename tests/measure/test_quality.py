@@ -113,11 +113,11 @@ def test_volumes_are_of_days_that_are_over() -> None:
 
 
 def test_usual_days_stay_quiet() -> None:
-    """Fifty tables of two months with clustered rows and weekly rhythm: no alarm on any of their last fourteen days."""
+    """Twenty tables of two months with clustered rows and weekly rhythm: no alarm on any of their last fourteen days."""
     random = np.random.default_rng(7)
     alarms = 0
-    for _ in range(50):
-        rates = random.beta(2, 40, size=63)
+    for _ in range(20):
+        rates = random.beta(8, 160, size=63)
         rows = random.poisson(150, size=63) + 1
         found = random.binomial(rows, rates)
         days = [TODAY - timedelta(days=62 - index) for index in range(63)]

@@ -75,6 +75,8 @@ def backtest_system(system: str, asked: Span, around: Surroundings, *, console: 
     )
     console.print(f"{backtest.computed} cuts computed, {backtest.kept} kept from before", highlight=False)
     console.print(report.calibration.verdict.sentence, highlight=False)
+    if report.bets is not None:
+        console.print(report.bets.sentence, highlight=False, markup=False, soft_wrap=True)
     console.print(f"report  {page}", highlight=False, soft_wrap=True)
 
 

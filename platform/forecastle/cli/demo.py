@@ -99,7 +99,7 @@ def _newest_known(system: LoadedSystem, around: Surroundings) -> datetime | None
 
 def _make(system: str, around: Surroundings, *, console: Console) -> None:
     """Materialise everything; what is half made, from whichever data, does not count as made afterwards."""
-    marker = _marker(around)
+    marker = _marker(system, around)
     marker.unlink(missing_ok=True)
     if not materialise(system, environment=around.of_children(), logs=around.logs, console=console):
         raise ForecastleError(f"{system} could not be made; nothing was started")
@@ -109,14 +109,14 @@ def _make(system: str, around: Surroundings, *, console: Console) -> None:
 def _is_made(system: str, around: Surroundings) -> bool:
     """Whether a champion was promoted from the kind of data that is asked for now, and packed."""
     try:
-        made = json.loads(_marker(around).read_text()) == _wanted(system, around)
+        made = json.loads(_marker(system, around).read_text()) == _wanted(system, around)
     except (OSError, ValueError):
         return False
     return made and around.home.champion(system).exists()
 
 
-def _marker(around: Surroundings) -> Path:
-    return around.home.root / "demo.json"
+def _marker(system: str, around: Surroundings) -> Path:
+    return around.home.root / f"demo-{system}.json"
 
 
 def _wanted(system: str, around: Surroundings) -> dict[str, str]:

@@ -184,7 +184,7 @@ def health(
 @app.command()
 def trace(
     prediction_id: Annotated[str, typer.Argument(help="The receipt's prediction_id.")],
-    system: Annotated[str, typer.Option(help="System that gave the answer.")] = "prediction_markets",
+    system: Annotated[str | None, typer.Option(help="System that gave the answer; looked up when left out.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print plain data.")] = False,
 ) -> None:
     """Walk one answer back: bundle, promotion, MLflow run, training set, features, source rows."""
@@ -192,6 +192,7 @@ def trace(
     from forecastle.serve.trace import trace_prediction
 
     around = _around()
+    system = system or around.answered_by(prediction_id)
     found = trace_prediction(
         prediction_id,
         system=around.system(system),
@@ -247,7 +248,7 @@ def challenge(
 @app.command()
 def replay(
     subject: Annotated[str, typer.Argument(help="A prediction_id; with --candidate a system.")],
-    system: Annotated[str, typer.Option(help="System that gave the answer.")] = "prediction_markets",
+    system: Annotated[str | None, typer.Option(help="System that gave the answer; looked up when left out.")] = None,
     candidate: Annotated[
         str | None, typer.Option(help="Bundle hash that answers instead, as an offline shadow.")
     ] = None,
@@ -257,10 +258,13 @@ def replay(
     from forecastle.cli.operated import replay_candidate, replay_one
 
     around = _around()
-    around.system(subject if candidate else system)
     if candidate:
+        around.system(subject)
         replay_candidate(subject, around, candidate=candidate, last=last, console=console)
-    elif not replay_one(system, subject, around, console=console):
+        return
+    system = system or around.answered_by(subject)
+    around.system(system)
+    if not replay_one(system, subject, around, console=console):
         raise typer.Exit(1)
 
 
@@ -315,6 +319,26 @@ def backtest(
     from forecastle.cli.backtested import backtest_system, span
 
     backtest_system(system, span(since, until, every), _around(), console=console)
+
+
+@app.command()
+def simulate(
+    system: SystemName,
+    *,
+    story: Annotated[str, typer.Option(help="What happens: stale, unit, drift, …, calm; all of them one by one.")],
+    days: Annotated[int, typer.Option(min=1, help="Length of the month.")] = 30,
+    seed: Annotated[int, typer.Option(help="Of the world.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="How many worlds, from that seed on.")] = 1,
+    every: Annotated[str, typer.Option(help="Time from one look of the automation to the next.")] = "1d",
+    world: Annotated[list[str] | None, typer.Option(help="NAME=NUMBER for the simulator, as markets=600.")] = None,
+    keep: Annotated[Path | None, typer.Option(help="Leave homes and data there.")] = None,
+) -> None:
+    """Live through a month in which something goes wrong; exit status 1 when it was not noticed and handled."""
+    from forecastle.cli.simulated import plan, simulate_system
+
+    asked = plan(system, story, days=days, seed=seed, seeds=seeds, every=every, world=world or [], folder=keep)
+    if not simulate_system(asked, _around(), console=console):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -23,6 +23,7 @@ from forecastle.learn.rollout import RolloutRecord, RolloutStep, publish_challen
 from forecastle.serve.champion import load_champion
 from forecastle.serve.receipt import microseconds
 from forecastle.serve.replay import ShadowSummary, replay_prediction, shadow, summary
+from forecastle.store.logged import streamed
 
 
 def roll_back(system: str, around: Surroundings, *, to: str | None, reason: str, console: Console) -> Promotion:
@@ -126,12 +127,8 @@ def replay_candidate(
     folder = _bundle(around.home.bundles(system), candidate)
     loaded = load_champion(folder, system=system, expected_hash=folder.name)
     log = around.prediction_log(system)
-    given, cursor = [], 0
-    while batch := log.since(cursor):
-        given += [prediction for prediction in batch if prediction.predicted_at_us >= since_us]
-        cursor = batch[-1].sequence
+    found = summary(shadow(streamed(log, since_us=since_us), loaded))
     log.close()
-    found = summary(shadow(given, loaded))
     console.print(
         f"{found.answers} answers since {last} ago; candidate {folder.name[:12]} answers {found.answered} of them\n"
         f"candidate minus answer: mean {found.mean_difference:+.5f}, mean absolute "

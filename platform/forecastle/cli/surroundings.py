@@ -61,6 +61,25 @@ class Surroundings:
             raise ForecastleError(f"there is no system {name!r}; {did_you_mean(name, found)}")
         return load_system(found[name])
 
+    def answered_by(self, prediction_id: str) -> str:
+        """The system whose prediction log holds an answer.
+
+        Raises:
+            ForecastleError: none of them does.
+        """
+        from forecastle.contract.load import discover
+
+        names = sorted(discover(self.systems))
+        for name in names:
+            log = self.prediction_log(name)
+            try:
+                if log.exists() and log.get(prediction_id) is not None:
+                    return name
+            finally:
+                log.close()
+        looked = f"looked in the logs of {', '.join(names)} of {self.home.root}"
+        raise ForecastleError(f"no system has given the answer {prediction_id!r}; {looked}")
+
     def at(self, now: str) -> Surroundings:
         """The same, with a clock that replays from an instant."""
         return replace(self, now=now)

@@ -30,6 +30,7 @@ from forecastle.contract.source_check import TIME_COLUMNS, name_faults, source_f
 from forecastle.contract.sql import ParsedSql, output_line, parse_select
 from forecastle.contract.stream_check import stream_faults
 from forecastle.contract.system import Entity, Model, OnDemand, System
+from forecastle.contract.types import NUMERIC_DTYPES
 
 LABEL_COLUMNS: Final = ("predict_at", "outcome", "known_at")
 
@@ -311,6 +312,9 @@ class _Checker:
             yield from self.at(("evaluate", "baseline"), text, "a baseline is itself a probability")
         rows = {*self.system.entity_of_label().keys, *self.system.label.columns}
         yield from self._names(("evaluate", "slices"), evaluate.slices, rows, "label column")
+        numeric = [name for name, column in self.system.label.columns.items() if column.dtype in NUMERIC_DTYPES]
+        metric = [self.system.rollout.metric] if self.system.rollout.metric else []
+        yield from self._names(("rollout", "metric"), metric, numeric, "numeric label column")
         cluster = [evaluate.cluster] if evaluate.cluster else []
         yield from self._names(("evaluate", "cluster"), cluster, rows, "label column")
         group = [name for name in (evaluate.split.group,) if name is not None and name != "entity"]

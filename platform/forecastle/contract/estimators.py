@@ -106,7 +106,7 @@ def value_fault(path: str, params: Mapping[str, Any]) -> Fault | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             estimator: Any = found(**params) if found is not None else None
-            if hasattr(estimator, "_validate_params"):
+            if hasattr(estimator, "_parameter_constraints"):
                 estimator._validate_params()  # noqa: SLF001  scikit-learn asks its subclasses to call it in fit
     except Exception as error:  # noqa: BLE001  an estimator may raise anything
         return f"{path} refuses its parameters: {error}", ""

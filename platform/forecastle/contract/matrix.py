@@ -72,12 +72,29 @@ def expand(models: Mapping[str, Model]) -> dict[str, Model]:
 
 def variants(name: str, model: Model, matrix: Matrix) -> Iterator[tuple[str, Model]]:
     """The concrete models of one matrix with their names; two may have one name where labels meet."""
-    for segment in segments(matrix):
-        for estimator in matrix.estimators or (None,):
-            for features in matrix.feature_sets or (None,):
-                parts = [name, segment_label(segment) if segment else None, estimator, features]
-                concrete = concrete_model(model, matrix, estimator=estimator, features=features)
-                yield SEPARATOR.join(filter(None, parts)), concrete.of_group(name, segment)
+    concrete = {
+        (estimator, features): concrete_model(model, matrix, estimator=estimator, features=features)
+        for estimator in matrix.estimators or (None,)
+        for features in matrix.feature_sets or (None,)
+    }
+    for segment, *chosen in itertools.product(segments(matrix), *_short_names(matrix)):
+        found = concrete[(chosen[0], chosen[1])].of_group(name, segment)
+        yield _name(name, segment, chosen), found
+
+
+def variant_names(name: str, matrix: Matrix) -> Iterator[str]:
+    """The names of the concrete models of one matrix."""
+    for segment, *chosen in itertools.product(segments(matrix), *_short_names(matrix)):
+        yield _name(name, segment, chosen)
+
+
+def _short_names(matrix: Matrix) -> tuple[Sequence[str | None], Sequence[str | None]]:
+    """Short names of estimators and of feature sets; one None where there are none."""
+    return tuple(matrix.estimators) or (None,), tuple(matrix.feature_sets) or (None,)
+
+
+def _name(name: str, segment: Segment | None, chosen: Sequence[str | None]) -> str:
+    return SEPARATOR.join(filter(None, [name, segment_label(segment) if segment else None, *chosen]))
 
 
 def segments(matrix: Matrix) -> list[Segment | None]:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from forecastle.contract.column import Feature
 from forecastle.contract.document import Place
 from forecastle.contract.errors import did_you_mean
-from forecastle.contract.matrix import Matrix, MatrixEstimator, SegmentValue, concrete_model, expand, variants
+from forecastle.contract.matrix import Matrix, MatrixEstimator, SegmentValue, concrete_model, variant_names
 from forecastle.contract.source_check import PlacedFault, name_faults
 from forecastle.contract.system import Model, System
 from forecastle.contract.types import NUMERIC_DTYPES
@@ -43,7 +43,7 @@ def models_to_check(system: System) -> Iterator[tuple[Place, Model]]:
 def concrete_names(system: System) -> list[str]:
     """Names of all concrete models; a matrix with faults gives none."""
     whole = {n: m for n, m in system.models.items() if not any(matrix_faults(n, m, system))}
-    return list(expand(whole))
+    return [name for n, m in whole.items() for name in ([n] if m.matrix is None else variant_names(n, m.matrix))]
 
 
 def matrix_faults(name: str, model: Model, system: System) -> Iterator[PlacedFault]:
@@ -67,7 +67,7 @@ def matrix_faults(name: str, model: Model, system: System) -> Iterator[PlacedFau
     ]
     yield from found
     if not found:
-        yield from _names(name, model, matrix, system)
+        yield from _names(name, matrix, system)
 
 
 def _segments(matrix: Matrix, system: System) -> Iterator[PlacedFault]:
@@ -144,9 +144,9 @@ def _feature_sets(matrix: Matrix, system: System) -> Iterator[PlacedFault]:
         yield from name_faults(spot, names, system.features(), "feature")
 
 
-def _names(name: str, model: Model, matrix: Matrix, system: System) -> Iterator[PlacedFault]:
+def _names(name: str, matrix: Matrix, system: System) -> Iterator[PlacedFault]:
     taken = {other for other, declared in system.models.items() if declared.matrix is None}
-    names = Counter(concrete for concrete, _ in variants(name, model, matrix))
+    names = Counter(variant_names(name, matrix))
     for concrete, times in names.items():
         if times > 1 or concrete in taken:
             yield ("matrix",), f"gives {concrete!r} to two models", "use other values or short names"

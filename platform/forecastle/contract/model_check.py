@@ -90,9 +90,9 @@ def _params(model: Model) -> Iterator[PlacedFault]:
             got = "null" if model.params[param] is None else "a list"
             yield spot, f"params.{param} is {got}; a single value is required", ""
     if not wrong:
-        fault_of_values = value_fault(model.estimator, {**searched_sample(model), **model.params})
+        fault_of_values = value_fault(model.estimator, model.params)
         if fault_of_values is not None:
-            yield ("params",), *fault_of_values
+            yield ("params",) if model.params else ("estimator",), *fault_of_values
 
 
 def _word(estimator: str, param: str) -> Iterator[Fault]:
@@ -130,11 +130,10 @@ def _ends(model: Model, param: str, values: Range | list[Any]) -> Iterator[Place
     """Each choice, or both ends of a range, must be a value that the estimator takes."""
     if ":" in model.estimator or model.estimator in ESTIMATOR_PARAMS:
         return
-    others = {**searched_sample(model), **model.params}
-    if value_fault(model.estimator, others) is not None:
+    if value_fault(model.estimator, model.params) is not None:
         return
     for value in (values.low, values.high) if isinstance(values, Range) else values:
-        fault = value_fault(model.estimator, {**others, param: value})
+        fault = value_fault(model.estimator, {**model.params, param: value})
         if fault is not None:
             yield ("search", "space", param), *fault
             return

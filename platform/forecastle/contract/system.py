@@ -294,6 +294,9 @@ class Rollout(Declared):
     salt: str = Field("rollout", min_length=1, pattern=r"^[^|]+$", description="Another salt is another split.")
     shadow: bool = Field(False, description="The challenger answers nobody; what it would say is logged.")
     canary: Canary = Canary()
+    metric: Name | None = Field(
+        None, description="Numeric label column that an experiment compares beside the Brier score, such as revenue."
+    )
 
 
 class System(Declared):

@@ -78,6 +78,16 @@ def calibration_page(report: CalibrationReport, *, title: str, facts: Mapping[st
     )
 
 
+def reliability_picture(report: CalibrationReport) -> Figure:
+    """The first picture of the report alone, where all of them would take too long."""
+    return reliability_diagram(
+        report.curves.reliability,
+        report.curves.histogram,
+        consistency=report.consistency_band,
+        honest=report.honest_band,
+    )
+
+
 def calibration_pictures(report: CalibrationReport) -> dict[str, Figure]:
     """Every picture of the report by name, in reading order; what the report does not hold is left out.
 
@@ -85,12 +95,7 @@ def calibration_pictures(report: CalibrationReport) -> dict[str, Figure]:
     """
     curves = report.curves
     pictures = {
-        "reliability": reliability_diagram(
-            curves.reliability,
-            curves.histogram,
-            consistency=report.consistency_band,
-            honest=report.honest_band,
-        ),
+        "reliability": reliability_picture(report),
         "cumulative": cumulative_diagram(curves.cumulative, report.numbers.cumulative),
         "murphy": murphy_diagram(curves.murphy),
     }

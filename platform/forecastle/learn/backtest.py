@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from forecastle.contract.errors import LearnError
 from forecastle.contract.load import LoadedSystem
 from forecastle.contract.types import format_duration
-from forecastle.learn.build import cluster_column, group_columns
+from forecastle.learn.build import cluster_column, group_columns, model_rows
+from forecastle.learn.settled_bets import answered_columns
 from forecastle.learn.train import train_model
 from forecastle.measure.bootstrap import mean_interval
 from forecastle.measure.scores import auc, brier_scores, log_loss
@@ -60,10 +61,10 @@ class KeptCuts(Protocol):
 class Backtest:
     """Out-of-time answers of one declared model.
 
-    `predictions` has entity keys, predict_at, outcome, known_at (of the outcome), slices, cluster, baseline,
-    raw_score, probability, cut and trained_rows, by cut in the order of the training set. `skipped` (cut, reason)
-    are cuts without a model. `computed` cuts were made by this run, `kept` ones by an earlier run. The newest cuts
-    hold only rows whose outcome is known by now: those quick to come, which are no fair sample.
+    `predictions` has entity keys, predict_at, outcome, known_at (of the outcome), slices, cluster, baseline, what a
+    declared profit reads, raw_score, probability, cut and trained_rows, by cut in the order of the training set.
+    `skipped` (cut, reason) are cuts without a model. `computed` cuts were made by this run, `kept` ones by an earlier
+    run. The newest cuts hold only rows whose outcome is known by now: those quick to come, which are no fair sample.
     """
 
     model: str
@@ -121,8 +122,9 @@ def run_backtest(
     """
     answered, skipped = [], []
     computed = 0
+    about = model_rows(system, model, frame)
     for cut in cuts:
-        seen = visible_rows(frame, cut, embargo=system.declaration.evaluate.split.embargo)
+        seen = visible_rows(about, cut, embargo=system.declaration.evaluate.split.embargo)
         inputs = _digest(system, seen, cut, model=model)
         rows = kept.read(cut, model=model, inputs=inputs)
         if rows is None:
@@ -231,6 +233,7 @@ def _answer_columns(system: LoadedSystem, rows: pd.DataFrame) -> pd.DataFrame:
     keys = declared.entity_of_label().keys
     evaluate = declared.evaluate
     named = [*keys, "predict_at", "outcome", "known_at", *evaluate.slices, cluster_column(system), evaluate.baseline]
+    named += answered_columns(system)
     return rows[list(dict.fromkeys(named))]
 
 
@@ -251,6 +254,8 @@ def _digest(system: LoadedSystem, rows: pd.DataFrame, cut: Cut, *, model: str) -
         "feature_set": system.feature_set(model).hash,
         "evaluate": declared.evaluate.model_dump(mode="json"),
         "window": [cut.at.isoformat(), format_duration(cut.until - cut.at)],
+        "answered": answered_columns(system),
+        "code": system.code.get(declared.models[model].estimator.partition(":")[0]),
         "columns": [f"{name}:{dtype}" for name, dtype in rows.dtypes.items()],
     }
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())

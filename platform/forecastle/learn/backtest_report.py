@@ -17,10 +17,12 @@ import pandas as pd
 from forecastle.contract.load import LoadedSystem
 from forecastle.draw.history import score_history
 from forecastle.draw.images import png_bytes
+from forecastle.draw.profit import profit_diagram
 from forecastle.learn.backtest import Backtest, cut_scores
 from forecastle.learn.build import TrainingSetIdentity, evaluate_test
 from forecastle.learn.calibration import calibration_of, write_report
 from forecastle.learn.evaluate import Evaluation
+from forecastle.learn.settled_bets import SettledBets, settle_bets
 from forecastle.learn.tracking import Tracking
 from forecastle.measure.calibration_report import CalibrationReport
 
@@ -30,11 +32,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BacktestReport:
-    """What all cuts together are worth beside the baseline, each cut's scores, and how calibrated they were."""
+    """What all cuts together are worth beside the baseline, each cut's scores, how calibrated they were, and the bets.
+
+    `bets` is None where no profit is declared, or nothing was bet on.
+    """
 
     evaluation: Evaluation
     scores: pd.DataFrame
     calibration: CalibrationReport
+    bets: SettledBets | None
 
 
 def report_backtest(system: LoadedSystem, backtest: Backtest) -> BacktestReport | None:
@@ -42,12 +48,14 @@ def report_backtest(system: LoadedSystem, backtest: Backtest) -> BacktestReport 
 
     Raises:
         MeasureError: answers that are no probabilities.
+        DecisionError: the decision rule fails for an answer.
+        LearnError: the rule's bets have no stake.
     """
     rows = backtest.predictions
     if len(rows) < 2:
         return None
     evaluation = evaluate_test(system, rows, rows["probability"].to_numpy(np.float64), champion=None)
-    return BacktestReport(evaluation, cut_scores(system, rows), calibration_of(system, rows))
+    return BacktestReport(evaluation, cut_scores(system, rows), calibration_of(system, rows), settle_bets(system, rows))
 
 
 def history_picture(report: BacktestReport) -> Figure:
@@ -68,11 +76,25 @@ def history_picture(report: BacktestReport) -> Figure:
     )
 
 
+def profit_picture(bets: SettledBets) -> Figure:
+    """Bankroll and drawdown of the bets, with what they came to."""
+    return profit_diagram(
+        bets.bets, bankroll_usd=bets.bankroll_usd, title="Backtest: what its decisions earned", subtitle=bets.sentence
+    )
+
+
 def write_backtest(report: BacktestReport, folder: Path, *, title: str, facts: Mapping[str, Any]) -> Path:
-    """Leave the calibration report, `history.png` and `cuts.csv` in `folder`; returns the report's page."""
+    """Leave the calibration report, `history.png` and `cuts.csv` in `folder`; returns the report's page.
+
+    Where there were bets, `bets.csv`, `profit.csv` (by cut) and `profit.png` are left as well.
+    """
     page = write_report(report.calibration, folder, title=title, facts=facts)
     (folder / "history.png").write_bytes(png_bytes(history_picture(report)))
     report.scores.to_csv(folder / "cuts.csv", index=False, lineterminator="\n")
+    if report.bets is not None:
+        (folder / "profit.png").write_bytes(png_bytes(profit_picture(report.bets)))
+        report.bets.bets.to_csv(folder / "bets.csv", index=False, lineterminator="\n")
+        report.bets.by_cut().to_csv(folder / "profit.csv", index=False, lineterminator="\n")
     return page
 
 
@@ -109,7 +131,7 @@ def log_backtest(
             digest=identity.content_hash,
             source=identity.path.as_uri(),
             params={"model": backtest.model, "estimator": model.estimator, **model.params, **cuts},
-            metrics=report.evaluation.metrics(),
+            metrics=report.evaluation.metrics() | (report.bets.metrics() if report.bets else {}),
         )
         tracking.log_files(folder, under=folder.name)
     return run.run_id

@@ -98,7 +98,7 @@ def write_bundle(folder: Path, parts: BundleParts, *, trust: Trust | None = None
     """Write a bundle below `folder` under its hash and return the hash; the same parts give the same bytes.
 
     The folder appears whole or not at all (temporary folder, fsync, rename); an equal bundle is left as it is. Where
-    `trust` (by default what the environment says) has a key, the file `signature` stands beside the manifest.
+    `trust` (by default what the environment says) has a key, its `signature` stands beside the manifest.
 
     Raises:
         BundleError: a number of the parts is not finite, so that JSON cannot hold it.
@@ -135,6 +135,8 @@ def write_bundle(folder: Path, parts: BundleParts, *, trust: Trust | None = None
     target = folder / digest
     if not target.exists():
         _write_whole(folder, target, {**contents, MANIFEST: manifest, **signed})
+    elif signature is not None and _signature(target) != signature:
+        (target / SIGNATURE).write_bytes(signature)
     return digest
 
 

@@ -174,10 +174,9 @@ def _read_pickle(content: bytes) -> Any:
 
 def _on_one_thread(estimator: Any) -> Any:
     """Threads add trees in the order in which they finish; one thread always gives the same bits."""
-    if hasattr(estimator, "get_params"):
-        jobs = [name for name in estimator.get_params() if name == "n_jobs" or name.endswith("__n_jobs")]
-        estimator.set_params(**dict.fromkeys(jobs, 1))
-    return estimator
+    params = estimator.get_params() if hasattr(estimator, "get_params") else ()
+    jobs = [name for name in params if name == "n_jobs" or name.endswith("__n_jobs")]
+    return estimator.set_params(**dict.fromkeys(jobs, 1)) if jobs else estimator
 
 
 def _require(package: str) -> None:

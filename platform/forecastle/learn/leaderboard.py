@@ -16,10 +16,11 @@ import pandas as pd
 from forecastle.contract.matrix import Segment
 from forecastle.learn.choose import Choice, segment_text
 from forecastle.learn.evaluate import BASELINE, MODEL, Evaluation
+from forecastle.learn.gates import Decision
 from forecastle.measure.multiple import holm
 
 BOARD_COLUMNS: Final = (
-    "segment", "held_out_log_loss", "chosen", "difference", "difference_low", "difference_high", "p_adjusted",
+    "segment", "held_out_log_loss", "chosen", "difference", "difference_low", "difference_high", "p_adjusted", "gates",
 )  # fmt: skip
 # Half of a 95 % interval in standard errors.
 _HALF: Final = 1.959963984540054
@@ -37,6 +38,7 @@ def leaderboard(
     scores: Mapping[str, pd.DataFrame],
     differences: Mapping[str, str],
     segments: Mapping[str, Segment | None],
+    decisions: Mapping[str, Decision],
     choice: Choice,
 ) -> pd.DataFrame:
     """One row a forecaster, lowest Brier first: each model under its name; baseline and champion once a segment.
@@ -45,12 +47,14 @@ def leaderboard(
         scores: of each model, as `Evaluation.scores`.
         differences: of each model, as `against_baseline` gives it.
         segments: of each model.
+        decisions: what the gates say of each model.
         choice: which were chosen on held-out rows.
 
     Returns:
         The columns of the scores and `BOARD_COLUMNS`: `difference` is Brier minus the baseline's on the same rows with
         its 95 % interval, `p_adjusted` the p-value of no difference (normal, from the interval's width) by Holm over
-        all models: of fifty worthless models two or three would pass 5 % unadjusted.
+        all models: of fifty worthless models two or three would pass 5 % unadjusted; `gates` is "passed" or the first
+        refusal, empty where there is no decision.
     """
     rows = [row for name in scores for row in _rows(name, scores[name], differences[name], segments[name])]
     table = pd.DataFrame(rows).drop_duplicates("forecaster").sort_values("brier", kind="stable", ignore_index=True)
@@ -59,6 +63,8 @@ def leaderboard(
     table["chosen"] = table["forecaster"].isin(held_out.index[held_out["chosen"]])
     error = (table["difference_high"] - table["difference_low"]) / (2 * _HALF)
     known = error.notna() & (error > 0)
+    told = {name: "passed" if d.promote else f"refused: {d.reasons[0]}" for name, d in decisions.items()}
+    table["gates"] = table["forecaster"].map(told).fillna("")
     table["p_adjusted"] = np.nan
     table.loc[known, "p_adjusted"] = holm(_p_values((table["difference"] / error)[known].to_numpy(np.float64)))
     first = [column for column in table if column not in BOARD_COLUMNS]

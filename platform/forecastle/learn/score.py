@@ -69,6 +69,15 @@ def score_rows(bundle: Bundle, frame: pd.DataFrame) -> Scores:
     return Scores(raw, probability, columns)
 
 
+def score_answerable(bundle: Bundle, frame: pd.DataFrame) -> tuple[pd.DataFrame, Scores]:
+    """Rows, numbered anew, that the bundle has a model for, and their scores."""
+    scores = score_rows(bundle, frame)
+    answered = ~np.isnan(scores.raw)
+    columns = {name: values[answered] for name, values in scores.columns.items()}
+    rows = frame[answered].reset_index(drop=True)
+    return rows, Scores(scores.raw[answered], scores.probability[answered], columns)
+
+
 def decide_rows(bundle: Bundle, scores: Scores, predict_at: pd.Series) -> Decisions:
     """The bundle's decision rule over scored rows: what one request about each of them would be told.
 

@@ -6,6 +6,7 @@ Does not belong here: loading models for serving (`bundle.py` does, by hash), de
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -70,14 +71,31 @@ class Tracking:
         """Log the training set as a data set input, the parameters and every finite metric."""
         mlflow = self._mlflow()
         from mlflow.data.sources import LocalArtifactDatasetSource
+        from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+        from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+        from mlflow.utils.time import get_current_time_millis
 
-        # Named by its class, for MLflow finds two classes that fit the text; as floats, for integers cannot be null.
+        # Named by its class, for MLflow finds two classes that fit the text. The types are known: inferring them
+        # would read every value of every model's rows.
         told = LocalArtifactDatasetSource(source)
-        rows = frame.astype("float64")
-        dataset = mlflow.data.from_pandas(rows, source=told, targets="outcome", name=name, digest=digest[:36])
-        mlflow.log_input(dataset, context="training")
-        mlflow.log_params({k: str(v) for k, v in params.items()})
-        mlflow.log_metrics({k: float(v) for k, v in metrics.items() if v is not None and math.isfinite(v)})
+        columns = [{"type": "double", "name": column, "required": False} for column in frame]
+        dataset = Dataset(
+            name=name,
+            digest=digest[:36],
+            source_type=told._get_source_type(),  # noqa: SLF001  what `from_pandas` does; there is no public name
+            source=told.to_json(),
+            schema=json.dumps({"mlflow_colspec": columns}),
+            profile=json.dumps({"num_rows": len(frame), "num_elements": int(frame.size)}),
+        )
+        run_id, client = mlflow.active_run().info.run_id, self._client()
+        client.log_inputs(run_id, [DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, "training")])])
+        finite = {k: float(v) for k, v in metrics.items() if v is not None and math.isfinite(v)}
+        now = get_current_time_millis()
+        client.log_batch(
+            run_id,
+            metrics=[Metric(key, value, now, 0) for key, value in finite.items()],
+            params=[Param(key, str(value)) for key, value in params.items()],
+        )
 
     def log_model(self, model_bytes: bytes, *, example: pd.DataFrame) -> str:
         """Log the booster in MLflow's LightGBM flavour and return the logged model's URI."""

@@ -55,7 +55,7 @@ FEATURE_COLUMNS = (
 )  # fmt: skip
 TEST_COLUMNS = ("feature", "test", "effect_size", "tolerance", "p_value", "q_value", "alarm", "reason")
 
-_INDISTINCT_P = 0.05
+_LEFT_SHARE = 0.25
 _SMALL_CELL = 5  # below this expected count the chi2 law of a cell is a poor one (Cochran 1954)
 
 
@@ -291,7 +291,7 @@ def _unit(ref: Reference, sample: FloatArray, ordered: FloatArray, numbers: dict
     numbers["median_ratio"] = float(np.median(ordered)) / ref.median if ref.median else np.nan
     mean_ratio = float(ordered.mean()) / ref.mean if ref.mean else np.nan
     ratio = numbers["median_ratio"] if ref.median else mean_ratio
-    factor = suspected_factor(ratio, unit=ref.unit) or _indistinct_factor(ref, sample, ordered)
+    factor = suspected_factor(ratio, unit=ref.unit) or _explaining_factor(ref, sample, ordered)
     if factor is None or ks_distance(sample, ordered / factor) > numbers["ks"] / 2:
         return _Test("unit", 1.0, 1.0, 1.0, "no known unit factor")
     # Both directions are the same size of fault, so the effect is how many times off, never less than 1.
@@ -299,12 +299,11 @@ def _unit(ref: Reference, sample: FloatArray, ordered: FloatArray, numbers: dict
     return _Test("unit", times_off, 1.0, numbers["ks_p_value"], seen)
 
 
-def _indistinct_factor(ref: Reference, sample: FloatArray, ordered: FloatArray) -> float | None:
-    """A factor to a relative of the unit after which chance explains all that is left: medians of few rows vary."""
-    found = {factor: ks_distance(sample, ordered / factor) for factor in related_factors(ref.unit)}
-    likely = {f: ks_p_value(d, ref.n, ordered.size) for f, d in found.items()}
-    best = max(likely, key=lambda factor: likely[factor], default=None)
-    return best if best is not None and likely[best] > _INDISTINCT_P else None
+def _explaining_factor(ref: Reference, sample: FloatArray, ordered: FloatArray) -> float | None:
+    """A factor to a relative of the unit that leaves a quarter of the distance at most: medians of few rows vary."""
+    left = {factor: ks_distance(sample, ordered / factor) for factor in related_factors(ref.unit)}
+    best = min(left, key=lambda factor: left[factor], default=None)
+    return best if best is not None and left[best] <= _LEFT_SHARE * ks_distance(sample, ordered) else None
 
 
 def _nulls(ref: Reference, nulls: int, rows: int, tolerance: Tolerance) -> _Test:

@@ -47,13 +47,15 @@ def profit_curve(
     won: Any,
     *,
     bankroll: float,
+    costs: Any | None = None,
     clusters: Any | None = None,
     level: float = 0.95,
     seed: int,
 ) -> ProfitCurve:
     """Bankroll after each of n bets, in the order given: a win adds stake (odds - 1), a loss takes the stake.
 
-    `won` is 0/1; a returned stake (push) is a bet at stake 0. The interval of the return resamples bets, or
+    `won` is 0/1; a returned stake (push) is a bet at stake 0. `costs` (n, at least 0) are paid for each bet, won or
+    lost: fees are costs, a commission on winnings lowers the odds. The interval of the return resamples bets, or
     whole `clusters` (days, games) of them.
 
     Raises:
@@ -61,6 +63,7 @@ def profit_curve(
             not above 0.
     """
     stake, profit = _settled(stakes, decimal_odds, won)
+    profit -= _paid(costs, stake)
     if not 0 < bankroll < np.inf:
         raise MeasureError(f"bankroll: got {bankroll:g}; more than 0 is allowed; drawdowns are shares of it")
     after = bankroll + np.cumsum(profit)
@@ -88,6 +91,16 @@ def _settled(stakes: Any, decimal_odds: Any, won: Any) -> tuple[FloatArray, Floa
             "stakes >= 0 and decimal odds > 1 are allowed"
         )
     return stake, stake * np.where(result == 1, odds - 1, -1.0)
+
+
+def _paid(costs: Any | None, stake: FloatArray) -> FloatArray:
+    if costs is None:
+        return np.zeros_like(stake)
+    paid = as_finite(costs, name="costs")
+    same_length(stake=stake, costs=paid)
+    if paid.min() < 0:
+        raise MeasureError(f"costs: got {paid.min():g}; 0 or more is allowed; a rebate is a better price")
+    return paid
 
 
 def _return(profit: FloatArray, stake: FloatArray, clusters: Any | None, level: float, seed: int) -> Interval | None:

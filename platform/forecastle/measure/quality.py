@@ -4,7 +4,7 @@ Belongs here: expectations and tests of volumes, null rates, outlier rates and j
 Does not belong here: counting rows (`store/quality.py`), drift from a training reference (`drift.py`).
 
 A rate alarms when it is above what its history lets expect by more than a tolerance, above the worst of that history by
-half of it, and a binomial test says that this is no chance (one-sided, level `alpha`). Rows of one day are not
+as much, and a binomial test says that this is no chance (one-sided, level `alpha`). Rows of one day are not
 independent draws, so the test counts them as that many fewer as days differ more than chance lets them: quasi-binomial
 dispersion, McCullagh & Nelder 1989, 4.5. Rows of a wrong unit among right ones move no quantile and no PSI, but
 their values lie beyond the extremes or jump by exactly that factor.
@@ -115,7 +115,7 @@ def _window(
     chance = (before["found"].sum() + 1) / (before["rows"].sum() + 1)
     spread = _dispersion(before, width, expected)
     p_value = float(binom.sf(math.ceil(found / spread) - 1, math.ceil(rows / spread), min(chance, 1.0)))
-    alarm = p_value <= limits.alpha and value - expected > tolerance and value - worst > tolerance / 2
+    alarm = p_value <= limits.alpha and value - expected > tolerance and value - worst > tolerance
     sentence = _SENTENCES[measure].format(value=value, rows=rows, expected=expected, worst=worst)
     return _row(
         newest, rows, found, value, expected=expected, worst=worst, p_value=p_value, alarm=alarm,

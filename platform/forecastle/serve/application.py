@@ -18,15 +18,19 @@ from typing import Any, Final
 from forecastle.serve.challenger import ChallengerWatch
 from forecastle.serve.champion import ChampionWatch
 from forecastle.serve.metrics import CONTENT_TYPE, Metrics, shared_folder
+from forecastle.serve.online_ages import OnlineAges
 from forecastle.serve.online_reader import OnlineReader
 from forecastle.serve.openapi import openapi
 from forecastle.serve.operations import Operation, Operations
 from forecastle.serve.pages import docs_page, health, model_card
+from forecastle.serve.pointer import follow
 from forecastle.serve.predict import Predictor
 from forecastle.serve.receipt import json_text
 from forecastle.serve.refusal import Refusal
 from forecastle.serve.settings import Settings
 from forecastle.serve.workers_state import workers_told
+from forecastle.store.online import OnlineStore
+from forecastle.store.online_stores import open_online
 from forecastle.store.prediction_log import WritableLog
 from forecastle.store.prediction_logs import open_log
 
@@ -107,9 +111,10 @@ class Application:
         if watch.error:
             logger.error("no champion serves: %s", watch.error)
         running.followers = [
-            asyncio.create_task(followed.follow(poll_seconds=settings.poll_seconds))
+            asyncio.create_task(follow(followed.check, poll_seconds=settings.poll_seconds))
             for followed in (watch, challengers)
         ]
+        running.followers.append(asyncio.create_task(_ages(settings, watch, metrics).follow()))
         operations.start()
         self._running = running
         gc.collect()
@@ -284,6 +289,17 @@ def _swapped(running: _Running, outcome: str) -> None:
     elif champion is not None:
         running.metrics.champion(bundle=champion.bundle.hash, model_version=champion.model_version)
         logger.info("champion is %s", champion.bundle.hash)
+
+
+def _ages(settings: Settings, watch: ChampionWatch, metrics: Metrics) -> OnlineAges:
+    def opened() -> OnlineStore:
+        path = settings.home.online(settings.system)
+        return open_online(settings.online_url, path=path, system=settings.system, read_only=True)
+
+    def views() -> list[str]:
+        return [view.name for view in watch.current.bundle.feature_set.views] if watch.current else []
+
+    return OnlineAges(metrics, views=views, open_store=opened, clock=settings.clock)
 
 
 def _ready(running: _Running) -> _Answer:

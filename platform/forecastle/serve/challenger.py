@@ -17,6 +17,7 @@ from typing import Any, Final
 from forecastle.contract.errors import BundleError, ForecastleError
 from forecastle.measure.assignment import assignment_value
 from forecastle.serve.champion import CHALLENGER, Champion, load_champion, try_in_child
+from forecastle.serve.pointer import Signature, signature
 from forecastle.store.home import Home
 
 SHADOW: Final = "shadow"
@@ -50,13 +51,13 @@ class ChallengerWatch:
     def __init__(self, system: str, *, home: Home, trial: Callable[..., None] = try_in_child) -> None:
         """Nothing is loaded before `check`."""
         self._system, self._home, self._trial = system, home, trial
-        self._seen: tuple[int, ...] | None = None
+        self._seen: Signature | None = None
         self.current: Challenger | None = None
         self.error: str | None = None
 
     def check(self) -> None:
         """Load what the pointer names if it has changed."""
-        seen = self._signature()
+        seen = signature(self._home.challenger(self._system))
         if seen == self._seen:
             return
         self._seen = seen
@@ -66,19 +67,6 @@ class ChallengerWatch:
         except (ForecastleError, OSError, ValueError, KeyError, TypeError) as error:
             self.current, self.error = None, str(error)
             logger.error("no challenger serves: %s", error)  # noqa: TRY400  expected: no trace
-
-    async def follow(self, *, poll_seconds: float) -> None:
-        """Check for ever; the checks run in a thread, so that requests go on."""
-        while True:
-            await asyncio.sleep(poll_seconds)
-            await asyncio.to_thread(self.check)
-
-    def _signature(self) -> tuple[int, ...]:
-        try:
-            found = self._home.challenger(self._system).stat()
-        except OSError:
-            return ()
-        return (found.st_ino, found.st_mtime_ns, found.st_size)
 
     def _load(self) -> Challenger:
         pointer = json.loads(self._home.challenger(self._system).read_bytes())

@@ -6,7 +6,6 @@ Does not belong here: promotion (`learn/registry.py`), bundle files (`learn/bund
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 import os
@@ -24,6 +23,7 @@ from forecastle.learn.bundle import Bundle, load_bundle
 from forecastle.learn.ensemble import Ensemble, EnsembleMember
 from forecastle.learn.scorer import Scorer, check_golden, load_scorer
 from forecastle.serve.plan import Plan
+from forecastle.serve.pointer import Signature, signature
 from forecastle.serve.refusal import Refusal
 from forecastle.serve.resolve import Resolver
 from forecastle.store.home import Home
@@ -138,7 +138,7 @@ class ChampionWatch:
         """Nothing is loaded before `check`."""
         self._system, self._home, self._packed, self._trial = system, home, packed, trial
         self._on_swap: Callable[[str], None] = lambda _: None
-        self._seen: tuple[int, ...] | None = None
+        self._seen: Signature | None = None
         self._polls_left = 0
         self.current: Champion | None = None
         self.error: str | None = None
@@ -153,7 +153,7 @@ class ChampionWatch:
         A bundle that fails leaves `current` as it is and its reason in `error`; it is tried again after
         `POLLS_UNTIL_RETRY` checks, or when the pointer changes.
         """
-        seen = self._signature()
+        seen = signature(self._home.champion(self._system))
         self._polls_left -= 1
         if seen == self._seen and (self.error is None or self._polls_left > 0):
             return False
@@ -171,19 +171,6 @@ class ChampionWatch:
         self.current = champion
         self._on_swap("swapped")
         return True
-
-    async def follow(self, *, poll_seconds: float) -> None:
-        """Check for ever; the checks run in a thread, so that requests go on."""
-        while True:
-            await asyncio.sleep(poll_seconds)
-            await asyncio.to_thread(self.check)
-
-    def _signature(self) -> tuple[int, ...]:
-        try:
-            found = self._home.champion(self._system).stat()
-        except OSError:
-            return ()
-        return (found.st_ino, found.st_mtime_ns, found.st_size)
 
     def _load(self) -> Champion:
         pointer = self._home.champion(self._system)

@@ -8,6 +8,7 @@ Format: https://prometheus.io/docs/instrumenting/exposition_formats/
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -62,6 +63,13 @@ class Metrics:
             multiprocess_mode="livesum",
             **known,
         )
+        self._online_age = Gauge(
+            "forecastle_online_newest_age_seconds",
+            "Age of the newest row of each view in the online store, by event time.",
+            ["view"],
+            multiprocess_mode="livemin",
+            **known,
+        )
         self._failures = Counter(
             "forecastle_challenger_failures_total",
             "Answers by the champion because the challenger failed.",
@@ -99,6 +107,11 @@ class Metrics:
             self._champion.labels(*self._bundle).set(0)
         self._bundle = (bundle, model_version)
         self._champion.labels(*self._bundle).set(1)
+
+    def online_ages(self, seconds: Mapping[str, float]) -> None:
+        """How old the newest online row of each view is; a view that cannot be read keeps what it said last."""
+        for view, age in seconds.items():
+            self._online_age.labels(view).set(age)
 
     def challenger_failed(self, error: str) -> None:
         """The challenger could not answer an entity of its own; the champion did."""

@@ -7,7 +7,7 @@ Does not belong here: reading the log, outcomes (`learn/live.py`), drawing. Not 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -99,23 +99,25 @@ def summary(table: pd.DataFrame) -> ShadowSummary:
     )
 
 
-def paired_answers(predictions: Sequence[Prediction], *, champion: Champion, challenger: Champion) -> pd.DataFrame:
+def paired_answers(predictions: Iterable[Prediction], *, champion: Champion, challenger: Champion) -> pd.DataFrame:
     """What two bundles say to the same requests: one row a logged answer, columns `PAIR_COLUMNS`.
 
     Where a bundle answered, or spoke in the shadow of an answer, that number is taken; else it is asked afterwards,
     with the logged features. `is_said`: the challenger spoke then. Answers that one of them cannot give are left out.
     """
     ours = challenger.bundle.hash
-    said = {shadowed_id(p): p.probability for p in predictions if p.variant == SHADOW and p.bundle == ours}
+    said: dict[str, float] = {}
     rows = []
-    for p in predictions:
+    for p in predictions:  # once: a log is longer than memory
         if p.variant == SHADOW:
+            if p.bundle == ours:
+                said[shadowed_id(p)] = p.probability
             continue
         first = p.probability if p.bundle == champion.bundle.hash else _probability(p, champion)
-        spoke = p.probability if p.bundle == ours else said.get(p.prediction_id)
-        second = _probability(p, challenger) if spoke is None else spoke
-        rows.append((p.prediction_id, first, second, spoke is not None))
-    pairs = pd.DataFrame(rows, columns=list(PAIR_COLUMNS)).astype(PAIR_COLUMNS)
+        is_said = p.bundle == ours
+        rows.append((p.prediction_id, first, p.probability if is_said else _probability(p, challenger), is_said))
+    whole = [(key, first, said.get(key, second), is_said or key in said) for key, first, second, is_said in rows]
+    pairs = pd.DataFrame(whole, columns=list(PAIR_COLUMNS)).astype(PAIR_COLUMNS)
     return pairs.dropna().reset_index(drop=True)
 
 

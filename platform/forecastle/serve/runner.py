@@ -13,6 +13,7 @@ import resource
 import shutil
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,7 +80,8 @@ def serve(
         Workers(config, [config.bind_socket()], state=state).run()
         return
     server = uvicorn.Server(config)
-    server.run()
+    with suppress(KeyboardInterrupt):
+        server.run()
     if not server.started:
         sys.exit(STARTUP_FAILURE)
 

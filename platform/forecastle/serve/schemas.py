@@ -167,7 +167,7 @@ SCHEMAS: Final[dict[str, Json]] = {
         events_pending=_COUNT,
         workers={
             "type": ["object", "null"],
-            "description": "Workers running, waiting to be started again, and early deaths in a row; null for one process.",
+            "description": "Workers running, waiting to start again, early deaths in a row; null for one process.",
         },
     )
     | {"additionalProperties": True},

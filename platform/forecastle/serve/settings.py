@@ -11,6 +11,7 @@ Does not belong here: reading anything else from disk than whether a bundle is p
     FORECASTLE_LOG_URL  postgresql://… of the prediction log (default: a file in the home folder)
     FORECASTLE_LOG_LIMIT_BYTES  largest size of that file (default 64 GiB); beyond it nothing is predicted
     FORECASTLE_WORKERS_STATE  file in which a parent says how its workers are (set by `forecastle serve`)
+    FORECASTLE_SIGNING_KEY  bundles must be signed with it; FORECASTLE_TRUST=pickle opens pickles (learn/trust.py)
     FORECASTLE_HOSTS    comma-separated Host names that are answered; unset: all
 """
 

@@ -22,7 +22,9 @@ from forecastle.store.sql import column_list, quote_ident
 from forecastle.store.warehouse import Warehouse
 
 LATELY: Final = timedelta(days=1)
-HISTORY_DAYS: Final = 28
+JUST_NOW: Final = timedelta(hours=6)
+SETTLED: Final = timedelta(weeks=4)
+"""Values are compared with rows known this long before: a fault that lasts must not become its own measure."""
 ROWS_MIN: Final = 10
 ROWS_READ: Final = 20_000
 REPEATED_TOLERANCE: Final = 0.1
@@ -63,17 +65,22 @@ def look_at_arrivals(warehouse: Warehouse, source: Source, version: TableVersion
 
 
 def _values(warehouse: Warehouse, source: Source, version: TableVersion) -> list[Arrived]:
-    """Numbers of the last day beside a sample of all numbers before it."""
+    """Numbers of the last day beside a sample of all numbers of the settled past."""
     names = _numbers(source)
-    late, before = _late_and_before(warehouse, version, names)
-    if len(late) < ROWS_MIN or len(before) < 10 * ROWS_MIN:
-        few = f"{len(late)} rows of the last day and {len(before)} before are too few to compare."
+    late, settled = _late_and_settled(warehouse, version, names)
+    if len(late) < ROWS_MIN or len(settled) < 10 * ROWS_MIN:
+        few = f"{len(late)} rows of the last day and {len(settled)} settled ones are too few to compare."
         return [Arrived("units", True, few), Arrived("outliers", True, few)]
-    references = {name: reference(before[name], unit=source.columns[name].unit or "") for name in names}
-    units = {name: unit_change(references[name], late[name]) for name in names}
+    references = {name: reference(settled[name], unit=source.columns[name].unit or "") for name in names}
+    just_now = late[late["__is_new"]]
+    # A unit that changed in the middle of the day shows in the newest rows alone.
+    looks = [rows for rows in (just_now, late) if len(rows) >= ROWS_MIN]
+    units = {
+        name: next(filter(None, (unit_change(references[name], rows[name]) for rows in looks)), None) for name in names
+    }
     # Values of another unit lie outside as well: one name is enough, and it is the nearer one.
     outside = {name: tail_change(references[name], late[name], alpha=ALPHA) for name in names if not units[name]}
-    well = f"{len(late):,} rows of the last day are of the size of those before."
+    well = f"{len(late):,} rows of the last day are of the size of the settled ones."
     return [_told("units", units, well), _told("outliers", outside, well)]
 
 
@@ -82,19 +89,18 @@ def _told(question: Finding, found: dict[str, str | None], well: str) -> Arrived
     return Arrived(question, not said, said or well)
 
 
-def _late_and_before(
+def _late_and_settled(
     warehouse: Warehouse, version: TableVersion, names: tuple[str, ...]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     columns = column_list(names)
+    before = "(SELECT max(known_at) FROM __rows) - INTERVAL {} SECOND"
+    late, new, settled = (before.format(int(span.total_seconds())) for span in (LATELY, JUST_NOW, SETTLED))
     with warehouse.connect() as connection:
         warehouse.attach(connection, {"__rows": version}, row_id="__number")
-        border = f"(SELECT max(known_at) FROM __rows) - INTERVAL {int(LATELY.total_seconds())} SECOND"
         step = -(-version.rows // ROWS_READ) or 1
-        late = connection.sql(f"SELECT {columns} FROM __rows WHERE known_at > {border}").to_arrow_table()
-        before = connection.sql(
-            f"SELECT {columns} FROM __rows WHERE known_at <= {border} AND __number % {step} = 0"
-        ).to_arrow_table()
-    return late.to_pandas(), before.to_pandas()
+        chosen = f"SELECT {columns}, known_at > {new} AS __is_new FROM __rows WHERE known_at > {late}"
+        sampled = f"SELECT {columns} FROM __rows WHERE known_at <= {settled} AND __number % {step} = 0"
+        return tuple(connection.sql(query).to_arrow_table().to_pandas() for query in (chosen, sampled))
 
 
 def _repeats(warehouse: Warehouse, source: Source, version: TableVersion) -> list[Arrived]:
@@ -132,7 +138,7 @@ def _repeats_by_day(warehouse: Warehouse, source: Source, version: TableVersion)
             f" SELECT (epoch(newest) - epoch(known_at)) // {int(LATELY.total_seconds())} AS days_ago, count(*) AS n,"
             " count(*) FILTER (WHERE again AND told = told_before) AS same,"
             " count(*) FILTER (WHERE again AND told <> told_before) AS other"
-            f" FROM versions WHERE known_at > newest - INTERVAL {HISTORY_DAYS} DAY GROUP BY 1"
+            " FROM versions GROUP BY 1"
         ).to_arrow_table()
     frame: pd.DataFrame = found.to_pandas()
     return frame

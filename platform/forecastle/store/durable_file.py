@@ -17,18 +17,22 @@ from typing import Any, Final
 from forecastle.contract.errors import StoreError
 
 BUSY_TIMEOUT_SECONDS: Final = 5.0
+DISK_LIMIT_BYTES: Final = 16 << 30
 
 
 class DurableFile:
     """One file, one connection that threads take turns with; other processes may have it open too."""
 
-    def __init__(self, path: Path, *, what: str, schema: Sequence[str]) -> None:
+    def __init__(
+        self, path: Path, *, what: str, schema: Sequence[str], disk_limit_bytes: int = DISK_LIMIT_BYTES
+    ) -> None:
         """Open or create the file, its folder 0700, itself 0600.
 
         Args:
             path: the SQLite file.
             what: what it is, for messages: "event queue".
             schema: statements that make its tables where they are not there yet.
+            disk_limit_bytes: beyond this size every write is refused, and what is there stays readable.
 
         Raises:
             StoreError: the file cannot be made or is no such file.
@@ -42,6 +46,8 @@ class DurableFile:
             )
             for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", *schema):
                 self._connection.execute(statement)
+            (page_bytes,) = self._connection.execute("PRAGMA page_size").fetchone()
+            self._connection.execute(f"PRAGMA max_page_count={max(1, disk_limit_bytes // page_bytes)}")
             path.chmod(0o600)
         except (OSError, sqlite3.Error) as error:
             raise StoreError(
@@ -84,6 +90,11 @@ class DurableFile:
         try:
             yield
         except sqlite3.Error as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                raise StoreError(
+                    f"{self.what} {self.path} is full: {self.path.stat().st_size:,} bytes, or the disk has no space; "
+                    "nothing of this write was stored; free space, or move the file away once its rows are not needed"
+                ) from error
             raise StoreError(
                 f"{self.what} {self.path} cannot be {done}: {error}; look at the file and the disk"
             ) from error

@@ -6,12 +6,16 @@ Does not belong here: writing the log (`prediction_log.py`), which log is used (
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Final
+
 import pandas as pd
 
 from forecastle.store.delta_log import TableVersion
 from forecastle.store.prediction_log import Prediction, ReadableLog
 from forecastle.store.warehouse import Warehouse
 
+STREAMED_ROWS: Final = 2_000
 _INTEGERS = ("sequence", "predicted_at_us")
 _SHADOW = "shadow"
 _FLOATS = ("raw_score", "probability", "interval_low", "interval_high", "latency_ms")
@@ -32,6 +36,19 @@ def logged_predictions(log: ReadableLog, *, after: int = 0) -> pd.DataFrame:
     frame = pd.DataFrame(columns, columns=names).astype(types)
     at = pd.to_datetime(frame["predicted_at_us"], unit="us", utc=True).astype("datetime64[us, UTC]")
     return frame.drop(columns="predicted_at_us").assign(predicted_at=at)
+
+
+def streamed(log: ReadableLog, *, since_us: int = 0) -> Iterator[Prediction]:
+    """Predictions made at or after a moment (µs since 1970 UTC), shadows too, in commit order.
+
+    A few thousand are held at a time; none come when nothing was ever asked. The log stays open.
+    """
+    if not log.exists():
+        return
+    cursor = log.before(since_us) if since_us else 0
+    while batch := log.since(cursor, limit=STREAMED_ROWS):
+        yield from (prediction for prediction in batch if prediction.predicted_at_us >= since_us)
+        cursor = batch[-1].sequence
 
 
 def ingest_predictions(log: ReadableLog, warehouse: Warehouse, *, table: str) -> TableVersion:

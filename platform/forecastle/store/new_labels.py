@@ -40,6 +40,6 @@ def count_new_labels(warehouse: Warehouse, system: LoadedSystem, *, after: datet
             f"SELECT count(*) FROM (SELECT min(known_at) AS first_known_at FROM __labels GROUP BY {by})"
             f" WHERE first_known_at > {instant(after)} AND first_known_at <= {instant(until)}"
         )
-        found = connection.execute(query).fetchone()
+        ((found,),) = connection.execute(query).fetchall()
         connection.unregister("__labels")
-    return int(found[0]) if found else 0
+    return int(found)

@@ -77,6 +77,9 @@ class ReadableLog(Protocol):
     def since(self, sequence: int, *, limit: int = 10_000) -> list[Prediction]:
         """Up to `limit` predictions with a higher sequence, in commit order: a cursor that skips none."""
 
+    def before(self, moment_us: int) -> int:
+        """A cursor for `since`: no prediction made at or after the moment (µs since 1970 UTC) stands at or below it."""
+
     def newest(self, limit: int) -> list[Prediction]:
         """The last `limit` predictions, in commit order."""
 
@@ -119,6 +122,7 @@ CREATE TABLE IF NOT EXISTS predictions (
   decision_json TEXT NOT NULL, latency_ms REAL NOT NULL
 ) STRICT
 """
+_INDEX: Final = "CREATE INDEX IF NOT EXISTS predictions_at ON predictions (predicted_at_us)"
 
 _FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC})
 
@@ -155,6 +159,11 @@ class PredictionReader:
     def since(self, sequence: int, *, limit: int = 10_000) -> list[Prediction]:
         """Up to `limit` predictions with a higher sequence, in commit order: a cursor that skips none."""
         return self._read("WHERE sequence > ? ORDER BY sequence LIMIT ?", (sequence, limit))
+
+    def before(self, moment_us: int) -> int:
+        """A cursor for `since`: no prediction made at or after the moment (µs since 1970 UTC) stands at or below it."""
+        first = self._fetch("SELECT min(sequence) FROM predictions WHERE predicted_at_us >= ?", (moment_us,))[0][0]
+        return int(first - 1 if first else self._fetch("SELECT coalesce(max(sequence), 0) FROM predictions", ())[0][0])
 
     def newest(self, limit: int) -> list[Prediction]:
         """The last `limit` predictions, in commit order."""
@@ -211,6 +220,7 @@ class PredictionLog(PredictionReader):
             self._writer.execute("PRAGMA synchronous=FULL")
             self._writer.execute(f"PRAGMA max_page_count={max(1, disk_limit_bytes // PAGE_BYTES)}")
             self._writer.execute(_SCHEMA)
+            self._writer.execute(_INDEX)
             path.chmod(0o600)
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"prediction log {path} cannot be opened: {error}") from error

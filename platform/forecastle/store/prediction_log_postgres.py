@@ -43,6 +43,7 @@ CREATE TABLE IF NOT EXISTS {TABLE} (
   {", ".join(f"{n} {_TYPES.get(n, 'text')}{'' if n in _NULLABLE else ' NOT NULL'}" for n in _COLUMNS[:-1])},
   UNIQUE (prediction_id), UNIQUE (system, request_id)
 )"""
+_INDEX: Final = f"CREATE INDEX IF NOT EXISTS {TABLE}_at ON {TABLE} (system, predicted_at_us)"
 _INSERT: Final = (
     f"INSERT INTO {TABLE} ({', '.join(_COLUMNS[:-1])}) SELECT {', '.join(_COLUMNS[:-1])} FROM unnest("
     f"{', '.join('%s::' + _TYPES.get(n, 'text') + '[]' for n in _COLUMNS[:-1])}) "
@@ -93,6 +94,13 @@ class PostgresPredictionReader:
     def since(self, sequence: int, *, limit: int = 10_000) -> list[Prediction]:
         """Up to `limit` predictions with a higher sequence, in commit order: a cursor that skips none."""
         return self._read("AND sequence > %s ORDER BY sequence LIMIT %s", (sequence, limit))
+
+    def before(self, moment_us: int) -> int:
+        """A cursor for `since`: no prediction made at or after the moment (µs since 1970 UTC) stands at or below it."""
+        made = f"FROM {TABLE} WHERE system = %s"
+        first = self._fetch(f"SELECT min(sequence) {made} AND predicted_at_us >= %s", (self._system, moment_us))[0][0]
+        last = 0 if first else self._fetch(f"SELECT coalesce(max(sequence), 0) {made}", (self._system,))[0][0]
+        return int(first - 1 if first else last)
 
     def newest(self, limit: int) -> list[Prediction]:
         """The last `limit` predictions, in commit order."""
@@ -241,6 +249,7 @@ def _prepare(connection: _Connection) -> None:
     with connection.transaction():  # two services that start at once must not both make the table
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_APPENDING,))
         connection.execute(sql.SQL(_SCHEMA))
+        connection.execute(sql.SQL(_INDEX))
 
 
 def _first_line(error: psycopg.Error) -> str:

@@ -71,6 +71,21 @@ def origin(source: Source) -> str:
     return where + (f"table {source.table}" if source.table else "query")
 
 
+def database_watermark(name: str, source: Source, *, data: Path, variables: Mapping[str, str]) -> str:
+    """Number of rows and newest knowledge (else event) time that the database has of a source, asked and not read.
+
+    Raises:
+        SourceError: the variable is not set or the database cannot be asked; the address is never named.
+    """
+    rows = _statement(source).subquery() if source.query is None else _statement(source).columns().subquery()
+    times = source.time_columns()
+    newest = sqlalchemy.column(times.get("known_at", source.event_at))
+    asked = sqlalchemy.select(sqlalchemy.func.count(), sqlalchemy.func.max(newest)).select_from(rows)
+    with _reading(name, source, data=data, variables=variables) as connection:
+        count, until = connection.execute(asked).one()
+    return f"{count} rows until {until}"
+
+
 def _statement(source: Source) -> Any:
     if source.query is not None:
         # Without bound parameters a colon in the text is a colon.

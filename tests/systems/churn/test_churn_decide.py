@@ -9,7 +9,7 @@ import pytest
 from forecastle.contract.load import LoadedSystem, load_system
 from tests.systems.churn.conftest import FOLDER
 
-PARAMS: dict[str, Any] = {"risk_min": 0.6, "contact_cost_gbp": 5.0, "kept_share": 0.1, "margin_share": 0.3}
+PARAMS: dict[str, Any] = {"risk_min": 0.5, "contact_cost_gbp": 5.0, "kept_share": 0.1, "margin_share": 0.3}
 retain = load_system(FOLDER).function("decide:retain")
 
 
@@ -22,7 +22,7 @@ def test_a_customer_at_risk_who_spends_is_contacted() -> None:
 @pytest.mark.parametrize(
     ("probability", "revenue_gbp", "reason"),
     [
-        (0.59, 5_000.0, "the risk is below 0.6"),
+        (0.49, 5_000.0, "the risk is below 0.5"),
         (0.8, 200.0, "a contact costs 5 GBP and saves 4.80"),
         (0.9, -30.0, "a contact costs 5 GBP and saves 0.00"),
         (0.9, None, "nobody knows what the customer spends"),

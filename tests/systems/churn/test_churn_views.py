@@ -70,7 +70,7 @@ def test_the_baseline_is_a_count_of_the_past(booked: Run) -> None:
 def test_windows_are_those_of_an_independent_implementation(
     churn: LoadedSystem, simulated_orders: duckdb.DuckDBPyConnection
 ) -> None:
-    """pandas over one customer at a time, for fifty rows."""
+    """Pandas over one customer at a time, for fifty rows."""
     rows = run_sql(churn, simulated_orders, "customer_activity.sql")
     orders = simulated_orders.sql("SELECT * FROM orders").to_arrow_table().to_pandas()
     for row in rows.sample(50, random_state=1).itertuples():

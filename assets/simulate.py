@@ -1,0 +1,64 @@
+"""Live through simulated months from a terminal, one line of JSON an event.
+
+Belongs here: the process that `forecastle simulate` starts and draws; it knows Dagster, the library does not.
+Does not belong here: drawing (`forecastle.cli`), the month (`simulated_month.py`).
+
+    python -m assets.simulate PLAN_JSON      prints {"event": …} lines; exit status 0 only when every story ended right
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from forecastle.contract.errors import ForecastleError
+
+
+def main(arguments: list[str]) -> int:
+    """Live through the months of the plan given as the only argument."""
+    try:
+        asked = json.loads(arguments[0])
+        with tempfile.TemporaryDirectory(prefix="forecastle-month-") as folder:
+            return 0 if live(asked, Path(asked["folder"] or folder)) else 1
+    except ForecastleError as error:
+        say(event="failed", message=str(error))
+        return 2
+
+
+def live(asked: dict[str, Any], folder: Path) -> bool:
+    """Tell each story to its own month of one world; True when all ended right."""
+    from assets.simulated_month import Plan, SimulatedMonth
+    from forecastle.contract.load import discover, load_system
+    from forecastle.store.stories import STORIES, story_named
+    from resources.environment import system_folders, without_telemetry
+
+    without_telemetry(os.environ)
+    system = load_system(discover(system_folders(os.environ))[asked["system"]])
+    stories = list(STORIES.values()) if asked["story"] == "all" else [story_named(asked["story"])]
+    right = True
+    for seed in range(asked["seed"], asked["seed"] + asked["seeds"]):
+        plan = Plan(
+            days=asked["days"],
+            seed=seed,
+            every=timedelta(seconds=asked["every_seconds"]),
+            look=timedelta(seconds=asked["look_seconds"]),
+            world=asked["world"],
+        )
+        month = SimulatedMonth(system, folder / f"seed-{seed}", plan, say=say)
+        for story in stories:  # all of them are told, whatever becomes of the first
+            right &= month.live(story).right
+    return right
+
+
+def say(**line: Any) -> None:
+    """Print one event."""
+    print(json.dumps(line), flush=True)  # noqa: T201  this process's output is its interface
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
