@@ -42,7 +42,8 @@ lock: $(STAMP)  ## resolve both lock files anew
 
 benchmarks: $(STAMP)  ## every benchmark table (long; a quiet machine)
 	@for name in platform.load platform.graph statistics.s1_calibration_report statistics.s2_drift \
-	  statistics.s3_comparison statistics.s4_bootstrap features.f1_point_in_time features.f5_f6_online serve; do \
+	  statistics.s3_comparison statistics.s4_bootstrap features.f1_point_in_time features.f5_f6_online \
+	  learning.l1_factory learning.l2_definitions learning.l3_backtest serve; do \
 	  $(BIN)/python -m benchmarks.$$name; done
 
 clean:  ## remove the environment and all state of the demo

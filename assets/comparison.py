@@ -12,11 +12,12 @@ from assets.evaluation import evaluate
 from assets.gates import evidence_for
 from assets.matrix import groups_of
 from forecastle.contract.load import LoadedSystem
+from forecastle.contract.matrix_check import ENSEMBLE_NAME
 from forecastle.draw.images import markdown_image
 from forecastle.draw.leaderboard import leaderboard_diagram
 from forecastle.draw.markdown import markdown_table
 from forecastle.learn.choose import Choice, choose
-from forecastle.learn.combine import ENSEMBLE_NAME, asks_for_ensemble
+from forecastle.learn.combine import asks_for_ensemble
 from forecastle.learn.evaluate import Evaluation
 from forecastle.learn.gates import Decision, decide
 from forecastle.learn.leaderboard import caveat, leaderboard

@@ -16,10 +16,11 @@ from assets.models import model_metadata, publish_model, read_training_set
 from assets.reports import miscalibration_spec
 from forecastle.contract.errors import LearnError
 from forecastle.contract.load import LoadedSystem
+from forecastle.contract.matrix_check import ENSEMBLE_NAME
 from forecastle.learn.build import BuiltModel, record_model
 from forecastle.learn.bundle import load_bundle
 from forecastle.learn.choose import Choice
-from forecastle.learn.combine import ENSEMBLE_NAME, Ingredient, combine
+from forecastle.learn.combine import Ingredient, combine
 from forecastle.store.delta_log import TableVersion
 from resources.platform import Platform
 

@@ -20,6 +20,7 @@ from forecastle.learn.build import BuiltModel, TrainingSetIdentity, build_model,
 from forecastle.learn.bundle import CARD_PAGE, load_bundle
 from forecastle.learn.choose import held_out_rows
 from forecastle.learn.golden import golden_faults
+from forecastle.store.training_set import snapshot_hash
 from resources.platform import Platform
 
 
@@ -113,7 +114,9 @@ def read_training_set(platform: Platform, system: LoadedSystem) -> tuple[Trainin
     warehouse = platform.warehouse()
     version = warehouse.resolve(f"{system.name}/training_set/all")
     known = datetime.fromisoformat(version.facts["knowledge_until"])
-    identity = TrainingSetIdentity(version.version, version.content_hash, known, version.path)
+    identity = TrainingSetIdentity(
+        version.version, version.content_hash, known, version.path, snapshot_hash=snapshot_hash(version)
+    )
     return identity, warehouse.frame(version)
 
 

@@ -13,6 +13,7 @@ from assets.champion import champion_bundle
 from assets.describe import attributes, key, told_plainly, version_metadata
 from forecastle.contract.load import LoadedSystem
 from forecastle.draw.markdown import markdown_table
+from forecastle.learn.approval import awaiting
 from forecastle.learn.bundle import Bundle
 from forecastle.learn.retrain import Observed, decide_retraining, live_degradation
 from forecastle.measure.monitoring import RiskMonitor
@@ -62,14 +63,17 @@ def build_retrain_decision(system: LoadedSystem) -> dg.AssetsDefinition:
 def observe(platform: Platform, system: LoadedSystem, *, now: datetime) -> Observed:
     """What is known of the champion now."""
     bundle = champion_bundle(platform, system)
+    waiting = awaiting(platform.registry(), system.name, now=now)
+    waits = waiting[0].bundle if waiting else None
     if bundle is None:
-        return Observed(trained_at=None, new_labels=0)
+        return Observed(trained_at=None, new_labels=0, awaiting=waits)
     known = datetime.fromisoformat(bundle.facts["knowledge_until"])
     return Observed(
         trained_at=datetime.fromisoformat(bundle.facts["trained_at"]),
         new_labels=count_new_labels(platform.warehouse(), system, after=known, until=now),
         drifted=_drifted(platform, system),
         degradation=_degradation(platform, system, bundle),
+        awaiting=waits,
     )
 
 

@@ -66,6 +66,8 @@ def tell(event: dg.DagsterEvent) -> None:
         say(event="started", asset=event.step_key)
     elif kind == "STEP_SUCCESS":
         say(event="made", asset=event.step_key, seconds=round(event.step_success_data.duration_ms / 1000, 2))
+    elif kind == "ASSET_MATERIALIZATION" and event.partition and event.asset_key and "models" in event.asset_key.path:
+        say(event="model", asset=event.step_key, model=event.partition)
     elif kind == "STEP_FAILURE":
         say(event="failed", asset=event.step_key, message=reason(event))
     elif kind == "ASSET_CHECK_EVALUATION":

@@ -5,11 +5,13 @@ Does not belong here: how rows are read (`forecastle.store.sources`), what a clo
 (`forecastle.measure.clocks`).
 """
 
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
 import dagster as dg
 from dagster_duckdb import DuckDBResource
+from pydantic import Field
 
 from assets.describe import attributes, column_schema, key, told_plainly, version_metadata
 from assets.freshness import FRESHNESS_CHECK, event_time_freshness
@@ -17,7 +19,7 @@ from assets.preview import preview
 from forecastle.contract.load import LoadedSystem
 from forecastle.contract.source import KnownFrom, Source
 from forecastle.draw.markdown import markdown_table
-from forecastle.store.arrivals import Arrived, look_at_arrivals, questions
+from forecastle.store.arrivals import ArrivalError, Arrived, questions
 from forecastle.store.clocks import ClockReport, compare_clocks, has_clocks
 from forecastle.store.sources import Ingested, ingest
 from forecastle.store.stream_source import ingest_stream
@@ -25,14 +27,20 @@ from forecastle.store.warehouse import Warehouse
 from resources.platform import Platform
 from resources.variables import variables
 
+Made = Iterator[dg.AssetCheckResult | dg.MaterializeResult]
 TIMES = {"event_at": "timestamp", "known_at": "timestamp"}
 SHOWN_QUARANTINE = 20
 ARRIVALS = {
     "units": "Values of the last day are of the size of those before, not of another unit.",
-    "outliers": "Few values of the last day lie beyond nearly all of those before.",
     "replay": "The last day's rows tell of new events, not of known ones again.",
     "restatement": "No more known values than usual were corrected in the last day.",
 }
+
+
+class Arriving(dg.Config):
+    """What a person may say when materialising a source."""
+
+    accept_units: bool = Field(False, description="Values of another size are meant: publish them from now on.")
 
 
 def build_source(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
@@ -53,30 +61,35 @@ def build_source(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
         ),
         check_specs=_check_specs(source, asset_key),
     )
-    def source_asset(platform: Platform, engine: DuckDBResource) -> dg.MaterializeResult:
+    def source_asset(config: Arriving, platform: Platform, engine: DuckDBResource) -> Made:
         now = platform.clock()
         with told_plainly():
             warehouse = platform.warehouse()
-            ingested = _ingested(platform, warehouse, system, name)
+            try:
+                ingested = _ingested(platform, warehouse, system, name, config)
+            except ArrivalError as error:
+                yield from (_arrived(found, asset_key) for found in error.arrived)
+                raise
             contract = _contract(warehouse, source, ingested, asset_key)
             clocks = compare_clocks(warehouse, system.name, source, ingested.source, now=now)
-            arrived = look_at_arrivals(warehouse, source, ingested.source)
         fresh = event_time_freshness(warehouse, ingested.source, source.freshness, asset_key, now=now)
         results = [contract, fresh, *([_clocks(clocks, asset_key)] if has_clocks(source) else [])]
-        results += [_arrived(found, asset_key) for found in arrived]
+        results += [_arrived(found, asset_key) for found in ingested.arrived]
         rows = preview(engine, warehouse, ingested.source)
         metadata = {**version_metadata(ingested.source), **ingested.read.facts(), **rows}
-        return dg.MaterializeResult(metadata=metadata, check_results=results)
+        yield dg.MaterializeResult(metadata=metadata, check_results=results)
 
     return source_asset
 
 
-def _ingested(platform: Platform, warehouse: Warehouse, system: LoadedSystem, name: str) -> Ingested:
+def _ingested(platform: Platform, warehouse: Warehouse, system: LoadedSystem, name: str, config: Arriving) -> Ingested:
     """Rows of files and databases are read whole; a stream's new events join those that are there."""
     source = system.declaration.sources[name]
     if source.kind != "stream":
         data = platform.data_folder(system)
-        return ingest(warehouse, system.name, name, source, data=data, variables=variables())
+        return ingest(
+            warehouse, system.name, name, source, data=data, variables=variables(), accept_units=config.accept_units
+        )
     with closing(platform.stream_log(system.name)) as log:
         return ingest_stream(warehouse, system.name, name, source, log=log, now=platform.clock())
 
@@ -89,11 +102,8 @@ def _check_specs(source: Source, asset_key: dg.AssetKey) -> list[dg.AssetCheckSp
     if has_clocks(source):
         told = "The row's clocks run in one time zone, and none is ahead of its time."
         specs.append(dg.AssetCheckSpec("clocks", asset=asset_key, description=told))
-    # What comes in another unit must reach no feature: old values are served until it is mended.
-    specs += [
-        dg.AssetCheckSpec(asked, asset=asset_key, blocking=asked == "units", description=ARRIVALS[asked])
-        for asked in questions(source)
-    ]
+    asked = questions(source) if source.kind != "stream" else ()
+    specs += [dg.AssetCheckSpec(question, asset=asset_key, description=ARRIVALS[question]) for question in asked]
     return specs
 
 
@@ -102,7 +112,7 @@ def _arrived(found: Arrived, asset_key: dg.AssetKey) -> dg.AssetCheckResult:
         asset_key=asset_key,
         check_name=found.question,
         passed=found.is_well,
-        severity=dg.AssetCheckSeverity.ERROR if found.question == "units" else dg.AssetCheckSeverity.WARN,
+        severity=dg.AssetCheckSeverity.WARN if found.question == "restatement" else dg.AssetCheckSeverity.ERROR,
         description=found.sentence,
     )
 
@@ -136,7 +146,8 @@ def _clocks(report: ClockReport, asset_key: dg.AssetKey) -> dg.AssetCheckResult:
         asset_key=asset_key,
         check_name="clocks",
         passed=report.ok,
-        severity=dg.AssetCheckSeverity.WARN,
+        # A zone that was always off is known to whoever wrote the SQL; one that changed spoils what is learned now.
+        severity=dg.AssetCheckSeverity.ERROR if report.changed_lately else dg.AssetCheckSeverity.WARN,
         description=report.sentence,
         metadata={
             "future_rows": report.future_rows,

@@ -12,7 +12,7 @@ from assets.describe import attributes, column_lineage, column_schema, key, told
 from forecastle.contract.load import LoadedSystem
 from forecastle.learn.build import feature_lineage
 from forecastle.store.leakage import leakage_check
-from forecastle.store.training_set import accept_training_set, draft_training_set
+from forecastle.store.training_set import accept_training_set, draft_training_set, snapshot_hash
 from resources.platform import Platform
 
 LEAKAGE = "Features re-derived from sources cut at predict_at are the ones in the training set."
@@ -54,6 +54,8 @@ def build_training_set(system: LoadedSystem) -> dg.AssetsDefinition:
             raise dg.Failure(description=f"{report.sentence()}; the old training set stays", allow_retries=False)
         with told_plainly():
             version = accept_training_set(warehouse, draft)
-        yield dg.MaterializeResult(metadata=version_metadata(version))
+        snapshot = snapshot_hash(version)
+        metadata = {**version_metadata(version), "snapshot": snapshot}
+        yield dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(snapshot))
 
     return training_set_asset

@@ -5,7 +5,7 @@
 Seven-day mean and standard deviation and a 24-hour count of each event. "By hand" is the SELECT, its rows written
 to Parquet (LZ4, as the library writes), once as they come and once sorted by entity and time, as the library's table
 is, and once left in memory; the library also audits every value against the contract, proves keys unique, hashes
-bytes and rows, and publishes. "Audit" is that part of the library's run: from the written file to the published version.
+bytes and rows, and publishes. "Audit" is that part of the library's run: from the written file to the new version.
 Engines take turns; a ratio is the median of the rounds' ratios, since other work on the machine comes and goes.
 pandas counts rows of one timestamp only up to its own position, so its answer differs on ties.
 """

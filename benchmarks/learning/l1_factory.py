@@ -2,9 +2,9 @@
 
     python -m benchmarks.learning.l1_factory --models 50
 
-Target: five minutes on two cores, and of our own (all but the estimators' fits) less than 1.5 s a model. Core seconds are
-those of this process and its children, so that other work on the machine does not count; the fits' are taken in a second
-pass in one process, and what is left of the first pass, imports included, is ours.
+Target: five minutes on two cores, and of our own (all but the estimators' fits) less than 1.5 s a model. Core seconds
+are those of this process and its children, so that other work on the machine does not count; the fits' are taken in a
+second pass in one process, and what is left of the first pass, imports included, is ours.
 """
 
 from __future__ import annotations

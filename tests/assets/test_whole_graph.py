@@ -104,7 +104,7 @@ def test_the_champion_is_the_promoted_bundle(made: Made) -> None:
     assert run["tags"]["training_set"] == bundle.facts["training_set_hash"]
     assert run["tags"]["feature_set"] == bundle.feature_set.hash
     assert run["tags"]["bundle"] == champion.bundle
-    assert run["datasets"] == [{"name": "training_set", "digest": bundle.facts["training_set_hash"][:36]}]
+    assert run["datasets"] == [{"name": "training_set", "digest": bundle.facts["training_set_snapshot"][:36]}]
 
 
 def test_no_training_row_is_younger_than_its_prediction(made: Made) -> None:

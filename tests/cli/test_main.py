@@ -125,6 +125,18 @@ def test_alerts_shows_the_newest_first_with_what_to_do(forecastle: Forecastle, t
     assert done.stdout.splitlines() == ["2026-06-01 12:00 warn  new is stale", "    look at new"]
 
 
+def test_alerts_test_tries_every_target(forecastle: Forecastle, tmp_path: Path) -> None:
+    """Without a target it says how to name one; one that is down is told by its name, never by its address."""
+    none = forecastle("alerts", "test")
+    assert none.returncode == 1
+    assert "FORECASTLE_ALERT_TARGETS" in none.stderr
+    (tmp_path / "home" / "alerts.yaml").write_text("targets: {desk: {url: 'json://u:secret-word@127.0.0.1:1/x'}}")
+    done = forecastle("alerts", "test")
+    assert done.returncode == 1
+    assert "desk (from warn): no connection" in done.stdout
+    assert "secret-word" not in done.stdout + done.stderr
+
+
 def test_trace_of_an_unknown_prediction_is_a_refusal(forecastle: Forecastle) -> None:
     """It says where an id is to be found."""
     done = forecastle("trace", "0" * 32)

@@ -25,28 +25,33 @@ MODELS: dict[str, tuple[str, str, str]] = {
         "sklearn.linear_model.LogisticRegresion", "has no class 'LogisticRegresion'",
         "did you mean 'sklearn.linear_model.LogisticRegression'?"),
     "no probabilities": (
-        "sklearn.linear_model.LinearRegression", "has no fit and predict_proba", "a classifier that gives probabilities"),
+        "sklearn.linear_model.LinearRegression", "has no fit and predict_proba",
+        "a classifier that gives probabilities"),
     "no probabilities with these": (
         "sklearn.linear_model.SGDClassifier", "gives a SGDClassifier without predict_proba",
         "some have it only with certain parameters"),
     "parameter": (f"{LINEAR}\n    params: {{c: 1.0}}", "has no parameter 'c'", "allowed: C, class_weight"),
     "value": (f"{LINEAR}\n    params: {{C: -1.0}}", "refuses its parameters: The 'C' parameter", ""),
-    "seed elsewhere": (f"{LINEAR}\n    params: {{random_state: 1}}", "has no parameter 'random_state'", "own seed says it"),
+    "seed elsewhere": (f"{LINEAR}\n    params: {{random_state: 1}}", "has no parameter 'random_state'",
+        "own seed says it"),
     "xgboost": ("xgboost.XGBClassifier\n    params: {n_estimator: 5}", "no parameter 'n_estimator'", "'n_estimators'?"),
     "rounds": (f"{LINEAR}\n    rounds: cross_validated", "does not add rounds one by one", "leave it out"),
-    "early stopping": (f"{LINEAR}\n    early_stopping: {{rounds: 5}}", "does not add rounds one by one", "leave it out"),
+    "early stopping": (f"{LINEAR}\n    early_stopping: {{rounds: 5}}", "does not add rounds one by one",
+        "leave it out"),
     "start": (f"{LINEAR}\n    start_from: chance", "has no start", "lightgbm.LGBMClassifier has one"),
     "two ways to rounds": (
         f"{TREES}\n    rounds: cross_validated\n    early_stopping: {{rounds: 5}}",
         "early_stopping stands beside rounds: cross_validated", "keep one"),
     "early stopping without a most": (
-        "lightgbm.LGBMClassifier\n    early_stopping: {rounds: 5}", "early_stopping is declared and n_estimators is None",
+        "lightgbm.LGBMClassifier\n    early_stopping: {rounds: 5}",
+        "early_stopping is declared and n_estimators is None",
         "declare params.n_estimators"),
     "search of nothing": (
         f"{TREES}\n    search: {{trials: 3, space: {{lerning_rate: {{low: 0.1, high: 0.2}}}}}}",
         "has no parameter 'lerning_rate'", "did you mean 'learning_rate'?"),
     "search upside down": (
-        f"{TREES}\n    search: {{trials: 3, space: {{num_leaves: {{low: 9, high: 3}}}}}}", "low 9 is not below high 3", ""),
+        f"{TREES}\n    search: {{trials: 3, space: {{num_leaves: {{low: 9, high: 3}}}}}}",
+        "low 9 is not below high 3", ""),
     "search of logarithms": (
         f"{TREES}\n    search: {{trials: 3, space: {{reg_lambda: {{low: 0, high: 3.0, log: true}}}}}}",
         "log is true and low is 0", "begins above 0"),
@@ -56,13 +61,16 @@ MODELS: dict[str, tuple[str, str, str]] = {
         f"{LINEAR}\n    search: {{trials: 3, space: {{solver: [lbfgs, lbfsg]}}}}", "The 'solver' parameter", ""),
     "weights of one": (f"{TREES}\n    class_weight: {{0: 1}}", "class_weight names one outcome", "write {0: …, 1: …}"),
     "weights that stay": (
-        f"{TREES}\n    class_weight: balanced\n    calibrate: identity", "beside calibrate: identity", "calibrate be auto"),
+        f"{TREES}\n    class_weight: balanced\n    calibrate: identity", "beside calibrate: identity",
+        "calibrate be auto"),
     "weights twice": (
         "lightgbm.LGBMClassifier\n    params: {is_unbalance: true}\n    class_weight: balanced",
         "class_weight stands beside params.is_unbalance", "say it once"),
     "weights of neighbours": (
-        "sklearn.neighbors.KNeighborsClassifier\n    class_weight: balanced", "takes no weights", "leave class_weight out"),
-    "one-hot of a number": (f"{TREES}\n    one_hot: [pressure_mean]", "'pressure_mean' has no allowed values", "allowed:"),
+        "sklearn.neighbors.KNeighborsClassifier\n    class_weight: balanced", "takes no weights",
+        "leave class_weight out"),
+    "one-hot of a number": (f"{TREES}\n    one_hot: [pressure_mean]", "'pressure_mean' has no allowed values",
+        "allowed:"),
     "one-hot of nothing": (f"{TREES}\n    one_hot: [presure]", "'presure' is none of the model's features", ""),
     "no such function": ("features:linear", "features.py has no function 'linear'", "allowed: signals"),
 }  # fmt: skip
@@ -88,7 +96,7 @@ def test_a_fault_of_a_model_is_told_with_its_line(rain: Path, edit: Edit, new: s
 @pytest.mark.parametrize(
     "new",
     [
-        f"{LINEAR}\n    preprocess: standard\n    class_weight: {{0: 1, 1: 2.5}}\n    params: {{C: 0.5, l1_ratio: null}}",
+        f"{LINEAR}\n    preprocess: standard\n    class_weight: {{0: 1, 1: 2.5}}\n    params: {{C: 0.5, n_jobs: null}}",
         "sklearn.neural_network.MLPClassifier\n    params: {hidden_layer_sizes: [4, 2]}\n    trust: pickle",
         "xgboost.XGBClassifier\n    params: {n_estimators: 50, max_depth: 3}\n    early_stopping: {rounds: 5}",
         f"{TREES}\n    search: {{trials: 3, timeout: 1m, space: {{num_leaves: {{low: 3, high: 9, step: 2}}}}}}",

@@ -37,7 +37,7 @@ def write_fleet(parent: Path, *, models: str = MATRIX + EVERYBODY, promote: str 
     sql = dict(ferries.SQL)
     sql["load.sql"] = sql["load.sql"].replace("AS booked_ratio", "AS booked_ratio, 1 AS is_night")
     folder = parent / "ferries"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "system.yaml").write_text(declaration)
     (folder / "features.py").write_text(ferries.CODE)
     for name, text in sql.items():

@@ -87,8 +87,8 @@ def test_early_stopping_watches_the_newest_rows(estimator: str, weights: Any) ->
     older = np.arange(400) <= 320 - 8  # 8 × 6 h: the label's own day and the embargo's
     made = fit(model, rows.take(older))
     watched = rows.take(np.arange(400) >= 320)
-    weight = np.ones(80) if weights is None else np.array(class_weights(model, rows.outcomes[older]))[
-        watched.outcomes.astype(int)]
+    by_outcome = np.array(class_weights(model, rows.outcomes[older]) or (1.0, 1.0))
+    weight = by_outcome[watched.outcomes.astype(int)]
     losses = []
     for count in range(1, 81):
         p = made.scores(watched.matrix, rounds=count)
@@ -118,7 +118,8 @@ SEARCH = {
 def test_a_search_is_seeded_and_keeps_every_trial() -> None:
     """The same trials twice; the best has the lowest loss; a refused trial is kept with its reason."""
     params = {**TREES, "learning_rate": 0.1}
-    model = Model.model_validate({"estimator": "lightgbm.LGBMClassifier", "params": params, "search": SEARCH, "seed": 2})
+    declared = {"estimator": "lightgbm.LGBMClassifier", "params": params, "search": SEARCH, "seed": 2}
+    model = Model.model_validate(declared)
     one, other = (search_params(model, made_rows(), embargo=DAY) for _ in range(2))
     assert one == other is not None
     assert len(one.trials) == 7
@@ -152,7 +153,7 @@ def test_a_search_that_only_fails_says_why() -> None:
     """The first fault is the reason; too short a history is another."""
     space = {"trials": 2, "space": {"boosting_type": ["nonsense"]}}
     model = Model.model_validate({"estimator": "lightgbm.LGBMClassifier", "params": TREES, "search": space})
-    with pytest.raises(LearnError, match="all 2 trials of the search failed, the first with: .*cannot be fitted"):
+    with pytest.raises(LearnError, match=r"all 2 trials of the search failed, the first with: .*cannot be fitted"):
         search_params(model, made_rows(), embargo=DAY)
     with pytest.raises(LearnError, match="none of 3 walk-forward folds of 400 training rows has 20 rows"):
         search_params(model, made_rows(), embargo=timedelta(days=400))

@@ -121,6 +121,35 @@ def test_rows_stay_as_they_are(registry: Registry, tmp_path: Path, statement: st
     assert (registry.champion("toy"), registry.decisions("toy")) == before
 
 
+@pytest.mark.parametrize("table", ["approvals_awaited", "promotion_reasons"])
+@pytest.mark.parametrize(
+    "statement", ["update {0} set rowid = rowid + 7", "delete from {0}", "insert or replace into {0} select * from {0}"]
+)
+def test_approvals_stay_as_they_are(registry: Registry, tmp_path: Path, table: str, statement: str) -> None:
+    """Until when a decision waits, and what a person said, are kept like all else."""
+    number = registry.record_decision(
+        "toy", model="m", bundle="a", model_version="1", promote=True, reasons=[], evidence={}, expires_at=START
+    )
+    registry.promote(
+        "toy", bundle="a", model_version="1", approved_by="ann", expected=None, decision_id=number, reason="read it"
+    )
+    with sqlite3.connect(tmp_path / "registry.sqlite") as connection, pytest.raises(sqlite3.Error, match="immutable"):
+        connection.execute(statement.format(table))
+    connection.close()
+    assert (registry.champion("toy").reason, registry.decisions("toy")[0].expires_at) == ("read it", START)
+
+
+def test_a_registry_of_the_first_schema_goes_on(registry: Registry, tmp_path: Path) -> None:
+    """Rows of a file without approvals stay, and approvals can be added."""
+    first = promote(registry, "a")
+    with sqlite3.connect(tmp_path / "registry.sqlite") as connection:
+        connection.executescript("drop table approvals_awaited; drop table promotion_reasons; pragma user_version = 1;")
+    connection.close()
+    second = registry.promote("toy", bundle="b", model_version="2", approved_by="ann", expected=first, reason="read it")
+    assert registry.history("toy") == [second, first]
+    assert second.reason == "read it"
+
+
 def _race(folder: str, name: str, barrier, results) -> None:
     registry = Registry(Path(folder) / "registry.sqlite", clock=lambda: START)
     barrier.wait()

@@ -78,8 +78,17 @@ def test_labels_alone(labels: int, expected: str) -> None:
 
 def test_too_few_labels_turn_retrain_into_watch() -> None:
     """The same rows would give the same model: an old model without new labels is watched."""
-    assert said(trained_at=NOW - 30 * DAY, new_labels=99)[0] == "watch"
+    decision, causes = said(trained_at=NOW - 30 * DAY, new_labels=99)
+    assert (decision, causes["labels_min"]) == ("watch", "watch")
     assert said(trained_at=NOW - 30 * DAY, new_labels=100)[0] == "retrain"
+
+
+def test_a_bundle_that_waits_for_a_person_is_not_trained_again() -> None:
+    """With and without a champion: approve it rather than make another one; what speaks for a new model is watched."""
+    for trained_at in (NOW - 30 * DAY, None):
+        decision, causes = said(trained_at=trained_at, awaiting="ab" * 32)
+        assert (decision, causes["age"], causes["approval"]) == ("watch", "retrain", "watch")
+    assert said(awaiting="ab" * 32)[0] == "wait"
 
 
 def test_a_certainly_worse_model_is_due() -> None:

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from forecastle.contract.errors import BundleError
-from forecastle.learn.scorer import load_scorer
 from forecastle.learn.score import score_rows
+from forecastle.learn.scorer import load_scorer
 
 
 @pytest.fixture(scope="module")

@@ -79,7 +79,8 @@ DECLARED: dict[str, dict[str, Any]] = {
         "estimator": "sklearn.ensemble.RandomForestClassifier", "params": {"n_estimators": 7, "n_jobs": 2}},
     "histogram": {"estimator": "sklearn.ensemble.HistGradientBoostingClassifier", "params": {"max_iter": 8}},
     "gradient": {
-        "estimator": "sklearn.ensemble.GradientBoostingClassifier", "params": {"n_estimators": 8}, "preprocess": "impute"},
+        "estimator": "sklearn.ensemble.GradientBoostingClassifier", "params": {"n_estimators": 8},
+        "preprocess": "impute"},
     "network": {
         "estimator": "sklearn.neural_network.MLPClassifier", "preprocess": "standard",
         "params": {"hidden_layer_sizes": [3], "max_iter": 500, "tol": 0.01, "n_iter_no_change": 3}},
@@ -132,10 +133,8 @@ def test_what_was_fitted_is_what_is_opened(scorers: dict[str, tuple[Fitted, Scor
     assert kind == KINDS.get(name, "skops")
     assert scorer.width == len(FEATURES)
     seen = ROWS.matrix if made.preprocess is None else made.preprocess.apply(ROWS.matrix)
-    if name == "lightgbm":
-        own = made.estimator.booster_.predict(seen)
-    else:
-        own = made.estimator.predict_proba(seen)[:, 1]
+    is_trees = name == "lightgbm"
+    own = made.estimator.booster_.predict(seen) if is_trees else made.estimator.predict_proba(seen)[:, 1]
     np.testing.assert_allclose(scorer.scores(ROWS.matrix), own, rtol=1e-7)
     scores = scorer.scores(ROWS.matrix[:9])
     check_golden(scorer, ROWS.matrix[:9].tolist(), scores.tolist())

@@ -116,7 +116,7 @@ def many(ask_days: list[float], known_days: list[float], who: list[int]) -> pd.D
     people=st.sampled_from([0, 120, 4000]),
     seed=st.integers(0, 99),
 )
-def test_walking_forward_nothing_is_learned_early(days, settle, embargo, folds, people, seed) -> None:
+def test_walking_forward_nothing_is_learned_early(*, days, settle, embargo, folds, people, seed) -> None:
     """In each block no outcome was known after its beginning less the embargo, and no group stands on both sides."""
     generator = np.random.default_rng(seed)
     known = generator.random(len(days)) * settle
@@ -148,7 +148,7 @@ def test_walking_forward_nothing_is_learned_early(days, settle, embargo, folds, 
     rows=st.integers(30, 80), settle=st.integers(0, 20), embargo=st.integers(0, 5), folds=st.integers(1, 5),
     people=st.sampled_from([0, 30]), seed=st.integers(0, 99),
 )  # fmt: skip
-def test_inner_folds_keep_the_same_rule(rows, settle, embargo, folds, people, seed) -> None:
+def test_inner_folds_keep_the_same_rule(*, rows, settle, embargo, folds, people, seed) -> None:
     """A search and early stopping see no outcome before it was known, and no group on both sides."""
     generator = np.random.default_rng(seed)
     who = generator.integers(0, people or 1, rows)

@@ -157,7 +157,6 @@ CALLS: dict[str, Call] = {
     "domain.domain_drift": call(FRAME, LATER, seed=1),
     "domain.density_ratios": call(FRAME, LATER, seed=1),
     "drift.drift_table": call({"x": reference(X), "side": reference(GROUP)}, {"x": X, "side": GROUP}),
-    "drift.tail_change": call(reference(X), Q),
     "drift.unit_change": call(reference(X), Q),
     "lift.aipw": call(Y, T, NUISANCE),
     "nuisance.balance_table": call(T, COVARIATES, np.full(ROWS, 0.5), ("a", "b")),
@@ -213,6 +212,12 @@ CALLS: dict[str, Call] = {
     "market.kelly": call(P, ODDS, market_probabilities=Q, shrink=0.5),
     "market.remove_margin": call(np.array([4.2, 3.7, 1.95])),
     "market.value": call(P, ODDS),
+    "quality.judge_quality": call(
+        pd.DataFrame({
+            "table": "source/x", "column": "c", "measure": "null_rate", "day": AT[::8].date, "rows": 100, "found": 1,
+        }),
+        today=AT[-1].date(),
+    ),
     "monitoring.log_e_value": call(0.01),
     "monitoring.maturity_curve": call(np.arange(1.0, 9.0), np.array([2.0, 3.0])),
     "monitoring.start_risk_monitor": call((Y - P) ** 2),

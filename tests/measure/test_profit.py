@@ -67,3 +67,12 @@ def test_curve_adds_up(bets):
     assert found.curve["bankroll"].iloc[-1] == pytest.approx(500 + found.profit)
     assert (found.curve["drawdown_ratio"] >= 0).all()
     assert (np.diff(found.curve["peak"]) >= 0).all()
+
+
+def test_costs_are_paid_won_or_lost() -> None:
+    """10 at 2.0 won and lost, 1 of costs each: +9 and −11; the return is −2 / 20."""
+    found = profit_curve([10, 10], [2.0, 2.0], [1, 0], bankroll=100, costs=[1.0, 1.0], seed=1)
+    assert found.curve["profit"].tolist() == [9.0, -11.0]
+    assert found.return_on_stake.estimate == pytest.approx(-0.1)
+    with pytest.raises(MeasureError, match="costs: got -1; 0 or more"):
+        profit_curve([10, 10], [2.0, 2.0], [1, 0], bankroll=100, costs=[1.0, -1.0], seed=1)

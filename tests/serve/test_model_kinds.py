@@ -71,7 +71,7 @@ def test_a_bundle_of_another_kind_answers(home, settings, kind: str) -> None:
 
 
 def test_the_interval_of_venn_abers_reaches_the_receipt(home, settings) -> None:
-    """low ≤ probability ≤ high, as the calibrator of the bundle says."""
+    """The probability lies in it, and it is as the calibrator of the bundle says."""
     digest = made(home, "linear", calibrate="venn_abers")
     toy.promote(home, digest, version="5")
     with running(settings) as client:
@@ -90,7 +90,7 @@ def test_a_trial_process_keeps_the_rules_of_trust(home, monkeypatch: pytest.Monk
     digest = made(home, "linear")
     folder = home.bundles("toy") / digest
     monkeypatch.setenv("FORECASTLE_SIGNING_KEY", "k" * 32)
-    with pytest.raises(BundleError, match="a trial process refused the bundle: .* it has no signature"):
+    with pytest.raises(BundleError, match=r"a trial process refused the bundle: .* it has no signature"):
         try_in_child(folder, system="toy", expected_hash=digest)
 
 

@@ -101,3 +101,15 @@ def test_serving_pays_for_nothing_but_sqlite(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_views_read_together_are_the_views_read_alone(store: SQLiteOnlineStore) -> None:
+    """One statement for several views gives each one's row, booleans and absent rows included."""
+    other = OnlineView("depth", {"market_id": "int64"}, {"bids": "int64", "is_thin": "bool"})
+    store.write(VIEW, [(1, 10, 20, 0.5, True, 1), (2, 11, 21, None, None, None)])
+    assert store.read([VIEW, other], (1,))["depth"] is None  # a view never pushed
+    store.write(other, [(1, 12, 22, 7, False), (3, 13, 23, None, True)])
+    for key in range(1, 5):
+        alone = store.read([VIEW], (key,)) | store.read([other], (key,))
+        assert store.read([VIEW, other], (key,)) == alone
+    assert store.read([other, VIEW], (1,))["depth"] == store.read([other], (1,))["depth"]

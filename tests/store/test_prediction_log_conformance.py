@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from forecastle.contract.errors import StoreError
 from forecastle.store import prediction_log_postgres
-from forecastle.store.logged import logged_predictions
+from forecastle.store.logged import logged_predictions, streamed
 from forecastle.store.prediction_log import Prediction, PredictionLog, WritableLog
 from forecastle.store.prediction_log_postgres import PostgresPredictionLog, PostgresPredictionReader
 from forecastle.store.prediction_logs import open_log, open_log_reader
@@ -227,3 +227,18 @@ def test_the_table_is_the_same_from_either_log(url, tmp_path):
 @pytest.fixture
 def unused_port() -> int:
     return postgresql._free_port()
+
+
+def test_a_time_is_a_cursor(opener):
+    """From a moment on, every later prediction is read and, where clocks stood in order, none before it."""
+    log = opener()
+    start_us = prediction().predicted_at_us
+    assert log.before(start_us) == 0
+    asyncio.run(log.append_many([prediction(i) for i in range(200)]))
+    found = log.since(log.before(start_us + 150))
+    assert [p.prediction_id for p in found] == [f"p{i}" for i in range(150, 200)]
+    assert log.since(log.before(start_us + 200)) == []
+    asyncio.run(log.append(prediction(500, predicted_at_us=start_us + 10)))  # a clock that was set back
+    late = list(streamed(log, since_us=start_us + 150))
+    assert [p.prediction_id for p in late] == [f"p{i}" for i in range(150, 200)]
+    assert len(list(streamed(log))) == 201

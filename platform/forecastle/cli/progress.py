@@ -67,6 +67,8 @@ def draw(events: Iterable[Mapping[str, Any]], *, console: Console) -> int:
             elif kind == "made":
                 progress.advance(task)
                 console.print(f"[green]✓[/green] {asset} [dim]{event['seconds']:.2f} s[/dim]", highlight=False)
+            elif kind == "model":
+                progress.update(task, description=f"{asset}: {event['model']} is made")
             elif kind == "failed":
                 failures += 1
                 console.print(f"[red]✗ {asset}[/red]\n  {event['message']}", highlight=False)

@@ -21,6 +21,8 @@ from forecastle.contract.system import Model, System
 from forecastle.contract.types import NUMERIC_DTYPES
 
 NAME_LENGTH: Final = 63
+ENSEMBLE_NAME: Final = "ensemble"
+"""The name of the candidate that is made of several models; no declared model may have it."""
 # A model's matrix and its schedule are the group's; what an estimator may say is all the rest.
 _NOT_OF_AN_ESTIMATOR: Final = frozenset({"matrix", "score", "features", "description"})
 
@@ -49,6 +51,8 @@ def concrete_names(system: System) -> list[str]:
 def matrix_faults(name: str, model: Model, system: System) -> Iterator[PlacedFault]:
     """What is wrong with the matrix of a model, if it has one; spots are within the model."""
     matrix = model.matrix
+    if name == ENSEMBLE_NAME:
+        yield (), f"{name!r} is the name of what is made of several models", "give the model another name"
     if not model.estimator and not (matrix and matrix.estimators):
         yield (
             ("estimator",),

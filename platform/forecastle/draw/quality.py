@@ -42,6 +42,6 @@ def quality_history(profile: pd.DataFrame, judged: pd.DataFrame, *, most: int = 
         axes.plot(at, values.to_numpy(float), color=VERMILLION if row.alarm else BLUE, marker="o", markersize=2.5)
         axes.axhline(row.expected, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)))
         axes.set_ylim(bottom=0.0)
-        name = f"{row.table}{'.' if row.column else ''}{row.column}: {_NAMES[row.measure]}"
+        name = f"{row.table}{'.' if row.column else ''}{row.column}: {_NAMES[str(row.measure)]}"
         axes.set_title(shortened(name, letters=70), loc="left", fontsize=8.5)
     return figure

@@ -32,12 +32,16 @@ from forecastle.measure.reference import reference
 
 @dataclass(frozen=True, slots=True)
 class TrainingSetIdentity:
-    """Which rows a model was trained on: the table version, the hash of its rows, what was known, the file."""
+    """Which rows a model was trained on: the table version, the hash of its rows, what was known, the file.
+
+    `snapshot_hash` is over its specification too, and over what was known.
+    """
 
     version: int
     content_hash: str
     knowledge_until: datetime
     path: Path
+    snapshot_hash: str = ""
 
 
 @dataclass(frozen=True)
@@ -251,6 +255,7 @@ def _facts(system: LoadedSystem, trained: TrainedModel, identity: TrainingSetIde
         "estimator": system.declaration.models[trained.name].estimator,
         "feature_set": system.feature_set(trained.name).hash,
         "training_set_hash": identity.content_hash,
+        "training_set_snapshot": identity.snapshot_hash or identity.content_hash,
         "training_set_version": identity.version,
         "knowledge_until": identity.knowledge_until.isoformat(),
         "test_from": trained.split.test_from.isoformat(),
@@ -307,7 +312,7 @@ def _log(
     tracking.log_training(
         frame[[*trained.features, "outcome"]],
         name="training_set",
-        digest=identity.content_hash,
+        digest=identity.snapshot_hash or identity.content_hash,
         source=identity.path.as_uri(),
         params={
             **trained.params,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from forecastle.contract.errors import LearnError, MeasureError
 from forecastle.contract.load import LoadedSystem
 from forecastle.contract.matrix import segment_columns
+from forecastle.contract.matrix_check import ENSEMBLE_NAME
 from forecastle.contract.system import Model
 from forecastle.learn.build import LearnedModel, cluster_column, judge_model, segment_mask
 from forecastle.learn.bundle import Bundle
@@ -31,8 +31,6 @@ from forecastle.measure.recalibration import CalibratorChoice, choose_calibrator
 from forecastle.measure.scores import log_loss
 
 FloatArray = NDArray[np.float64]
-
-ENSEMBLE_NAME: Final = "ensemble"
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ Says = Literal["retrain", "watch", "wait"]
 
 RETRAIN_COLUMNS: Final = ("decision", "cause", "says", "reason", "value", "limit")
 
+_LOUDNESS: Final[tuple[Says, ...]] = ("retrain", "watch", "wait")
+
 # From this share of its longest age on, a model is watched.
 _WATCHED_AGE: Final = 0.8
 # Brier losses of a few hundred outcomes: where the live bound is tightest.
@@ -54,15 +56,13 @@ class RetrainDecision:
     @property
     def reasons(self) -> tuple[str, ...]:
         """One sentence a cause, the loudest first."""
-        return tuple(
-            cause.reason for cause in sorted(self.causes, key=lambda c: ("retrain", "watch", "wait").index(c.says))
-        )
+        return tuple(cause.reason for cause in sorted(self.causes, key=lambda c: _LOUDNESS.index(c.says)))
 
     def table(self) -> pd.DataFrame:
         """One row a cause, columns `RETRAIN_COLUMNS`, the loudest first; `decision` is the same in all."""
         rows = [
             (self.decision, c.name, c.says, c.reason, c.value, c.limit)
-            for c in sorted(self.causes, key=lambda c: ("retrain", "watch", "wait").index(c.says))
+            for c in sorted(self.causes, key=lambda c: _LOUDNESS.index(c.says))
         ]
         kinds = dict.fromkeys(RETRAIN_COLUMNS[:4], "str") | dict.fromkeys(RETRAIN_COLUMNS[4:], "float64")
         return pd.DataFrame(rows, columns=list(RETRAIN_COLUMNS)).astype(kinds)
@@ -72,30 +72,31 @@ class RetrainDecision:
 class Observed:
     """What is known of the champion now; None where it was not or could not be measured.
 
-    `trained_at` None: there is no champion. `new_labels` since its training; `drifted` features of `features` ones.
+    `trained_at` None: there is no champion. `new_labels` since its training; `drifted` names features beyond their
+    tolerance; `awaiting` is the bundle that waits for a person's approval.
     """
 
     trained_at: datetime | None
     new_labels: int
     drifted: tuple[str, ...] | None = None
     degradation: RiskMonitor | None = None
+    awaiting: str | None = None
 
 
 def decide_retraining(observed: Observed, declared: Retrain, *, now: datetime) -> RetrainDecision:
     """Whether a new model is due at `now`.
 
-    A cause alone starts nothing while labels are too few: the same rows would give the same model, so it is watched.
-    Without a champion a model is due whatever else is known.
+    Nothing is started while labels are too few (the same rows would give the same model) or while a bundle waits for
+    a person: what speaks for a new model is then watched. Without a champion a model is due whatever else is known.
     """
+    held = _held_back(observed, declared)
     if observed.trained_at is None:
-        return RetrainDecision("retrain", (Cause("age", "retrain", "no bundle is champion yet: any model is due"),))
-    labels = _labels(observed.new_labels, declared)
-    causes = (_age(now - observed.trained_at, declared), *_measured(observed, declared), labels)
-    loudest: Says = "retrain" if any(c.says == "retrain" for c in causes) else "wait"
-    if loudest == "wait" and any(c.says == "watch" for c in causes):
-        loudest = "watch"
-    if loudest == "retrain" and observed.new_labels < declared.new_labels_min:
-        loudest = "watch"
+        due = Cause("age", "retrain", "no bundle is champion yet: any model is due")
+        return RetrainDecision("watch", (due, *held)) if observed.awaiting else RetrainDecision("retrain", (due,))
+    causes = (_age(now - observed.trained_at, declared), *_measured(observed, declared), _labels(observed, declared))
+    loudest = min((cause.says for cause in causes), key=_LOUDNESS.index)
+    if loudest == "retrain" and held:
+        return RetrainDecision("watch", (*causes, *held))
     return RetrainDecision(loudest, causes)
 
 
@@ -163,14 +164,25 @@ def _degradation(monitor: RiskMonitor | None, declared: Retrain) -> Cause:
     return Cause("degradation", says, reason, excess, limit)
 
 
-def _labels(count: int, declared: Retrain) -> Cause:
-    least, due = declared.new_labels_min, declared.new_labels_due
-    if count < least:
+def _labels(observed: Observed, declared: Retrain) -> Cause:
+    count, due = observed.new_labels, declared.new_labels_due
+    if due is None:
         return Cause(
-            "labels", "wait", f"{count} new labels since training are fewer than the {least} needed", count, least
+            "labels", "wait", f"{count} labels became known since training; their number alone is no cause", count
         )
-    if due is not None and count >= due:
-        return Cause("labels", "retrain", f"{count} new labels since training reach the {due} that are due", count, due)
-    return Cause(
-        "labels", "wait", f"{count} new labels since training are enough for a new model ({least})", count, least
-    )
+    says: Says = "retrain" if count >= due else "wait"
+    word = "reach" if count >= due else "are fewer than"
+    return Cause("labels", says, f"{count} new labels since training {word} the {due} that are due", count, due)
+
+
+def _held_back(observed: Observed, declared: Retrain) -> tuple[Cause, ...]:
+    """What keeps a training from being started though one is due."""
+    count, least = observed.new_labels, declared.new_labels_min
+    found = []
+    if observed.awaiting is not None:
+        reason = f"bundle {observed.awaiting[:12]} waits for approval: approve it, or let it expire"
+        found.append(Cause("approval", "watch", reason))
+    if observed.trained_at is not None and count < least:
+        reason = f"{count} new labels since training are fewer than the {least} that a new model needs"
+        found.append(Cause("labels_min", "watch", reason, count, least))
+    return tuple(found)

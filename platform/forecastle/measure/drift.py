@@ -42,7 +42,6 @@ __all__ = [
     "Tolerance",
     "drift_table",
     "reference",
-    "tail_change",
     "unit_change",
 ]
 
@@ -55,7 +54,7 @@ FEATURE_COLUMNS = (
 )  # fmt: skip
 TEST_COLUMNS = ("feature", "test", "effect_size", "tolerance", "p_value", "q_value", "alarm", "reason")
 
-_LEFT_SHARE = 0.25
+_LEFT_SHARE = 1 / 3
 _SMALL_CELL = 5  # below this expected count the chi2 law of a cell is a poor one (Cochran 1954)
 
 
@@ -149,25 +148,6 @@ def unit_change(ref: Reference, values: Any, *, alpha: float = 0.001) -> str | N
     distance = ks_distance(np.array(ref.sample), ordered)
     numbers = {"ks": distance, "ks_p_value": ks_p_value(distance, ref.n, ordered.size)}
     found = _unit(ref, np.array(ref.sample), ordered, numbers)
-    return found.seen if found.effect_size > found.tolerance and found.p_value < alpha else None
-
-
-def tail_change(ref: Reference, values: Any, *, tolerance: float = 0.02, alpha: float = 0.001) -> str | None:
-    """What to tell a person when too many values lie beyond nearly all of the reference's, else None.
-
-    A tenth of the rows in another unit moves neither the median nor the population stability index, and shows here at
-    once: the share beyond the reference's extremes must exceed what it lets expect by `tolerance`, and be beyond
-    chance (`alpha`).
-
-    Raises:
-        MeasureError: values are not numbers.
-    """
-    as_option(alpha, name="alpha")
-    as_option(tolerance, name="tolerance")
-    ordered, _ = sorted_values(values)
-    if ref.kind != "numeric" or not ordered.size or not ref.n:
-        return None
-    found = _tails(ref, ordered, Tolerance(tail_rate=tolerance), {})
     return found.seen if found.effect_size > found.tolerance and found.p_value < alpha else None
 
 
@@ -300,7 +280,7 @@ def _unit(ref: Reference, sample: FloatArray, ordered: FloatArray, numbers: dict
 
 
 def _explaining_factor(ref: Reference, sample: FloatArray, ordered: FloatArray) -> float | None:
-    """A factor to a relative of the unit that leaves a quarter of the distance at most: medians of few rows vary."""
+    """A factor to a relative of the unit that leaves a third of the distance at most: medians of few rows vary."""
     left = {factor: ks_distance(sample, ordered / factor) for factor in related_factors(ref.unit)}
     best = min(left, key=lambda factor: left[factor], default=None)
     return best if best is not None and left[best] <= _LEFT_SHARE * ks_distance(sample, ordered) else None

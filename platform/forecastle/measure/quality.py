@@ -77,7 +77,7 @@ def judge_quality(profile: pd.DataFrame, *, today: date, limits: QualityLimits |
     allowed = limits or QualityLimits()
     judged = []
     for name, series in profile.groupby(["table", "column", "measure"], sort=True):
-        table, column, measure = map(str, name)  # type: ignore[arg-type]
+        table, column, measure = map(str, name)
         days = series.sort_values("day")
         if measure == "volume":
             found = _volume(days, yesterday=today - timedelta(days=1), limits=allowed)

@@ -1,25 +1,25 @@
 """Arrivals: what reached a source in its last day, beside what had reached it before.
 
-Belongs here: rows that tell of known events again (replayed, restated), values in another unit, outliers.
-Does not belong here: how old the newest row is (`watermark.py`), clocks (`clocks.py`), the population against training
-rows (drift), whether a check blocks.
+Belongs here: rows that tell of known events again (replayed, restated), values in another unit.
+Does not belong here: how old the newest row is (`watermark.py`), clocks (`clocks.py`), rates day by day (`quality.py`),
+the population against training rows (drift).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
+import duckdb
 import pandas as pd
 
+from forecastle.contract.errors import SourceError
 from forecastle.contract.source import Source
 from forecastle.measure.distance import excess_p_value
-from forecastle.measure.drift import tail_change, unit_change
+from forecastle.measure.drift import unit_change
 from forecastle.measure.reference import reference
-from forecastle.store.delta_log import TableVersion
-from forecastle.store.sql import column_list, quote_ident
-from forecastle.store.warehouse import Warehouse
+from forecastle.store.sql import column_list, instant, one_row
 
 LATELY: Final = timedelta(days=1)
 JUST_NOW: Final = timedelta(hours=6)
@@ -32,7 +32,10 @@ REPEATED_TOLERANCE: Final = 0.1
 ALPHA: Final = 1e-4
 """False alarms allowed a look: one in thirty years of daily looks."""
 
-Finding = Literal["units", "outliers", "replay", "restatement"]
+REFUSED: Final = frozenset({"units"})
+"""Findings whose rows are not published."""
+
+Finding = Literal["units", "replay", "restatement"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,68 +47,86 @@ class Arrived:
     sentence: str
 
 
+class ArrivalError(SourceError):
+    """Rows that must reach nobody: the last good table stays; `arrived` says what was found."""
+
+    def __init__(self, name: str, arrived: tuple[Arrived, ...]) -> None:
+        self.arrived = arrived
+        said = "; ".join(found.sentence for found in arrived if not found.is_well and found.question in REFUSED)
+        super().__init__(
+            f"source {name}: {said}; the last good table stays; ask whoever delivers it; when the new size is meant, "
+            "materialise the source once with accept_units: true"
+        )
+
+
 def questions(source: Source) -> tuple[Finding, ...]:
     """What can be asked of a source by its declaration."""
     asked: list[Finding] = []
     if _numbers(source):
-        asked += ["units", "outliers"]
+        asked.append("units")
     if _stamp(source) is not None:
         asked += ["replay", "restatement"]
     return tuple(asked)
 
 
-def look_at_arrivals(warehouse: Warehouse, source: Source, version: TableVersion) -> tuple[Arrived, ...]:
-    """Ask every question of `questions` about the rows known within a day of the newest."""
+def look_at_arrivals(
+    connection: duckdb.DuckDBPyConnection, relation: str, source: Source, *, since: datetime | None = None
+) -> tuple[Arrived, ...]:
+    """Ask every question of `questions` about the rows known within a day of the newest.
+
+    `relation` is SQL of the source's rows with `known_at`. Values are compared with settled rows known after `since`:
+    when a person last accepted that values are of another size from then on.
+    """
     found: list[Arrived] = []
     if _numbers(source):
-        found += _values(warehouse, source, version)
+        found.append(_units(connection, relation, source, since))
     if _stamp(source) is not None:
-        found += _repeats(warehouse, source, version)
+        found += _repeats(connection, relation, source)
     return tuple(found)
 
 
-def _values(warehouse: Warehouse, source: Source, version: TableVersion) -> list[Arrived]:
+def _units(connection: duckdb.DuckDBPyConnection, relation: str, source: Source, since: datetime | None) -> Arrived:
     """Numbers of the last day beside a sample of all numbers of the settled past."""
     names = _numbers(source)
-    late, settled = _late_and_settled(warehouse, version, names)
+    late, settled = _late_and_settled(connection, relation, names, since)
     if len(late) < ROWS_MIN or len(settled) < 10 * ROWS_MIN:
         few = f"{len(late)} rows of the last day and {len(settled)} settled ones are too few to compare."
-        return [Arrived("units", True, few), Arrived("outliers", True, few)]
+        return Arrived("units", True, few)
     references = {name: reference(settled[name], unit=source.columns[name].unit or "") for name in names}
     just_now = late[late["__is_new"]]
     # A unit that changed in the middle of the day shows in the newest rows alone.
     looks = [rows for rows in (just_now, late) if len(rows) >= ROWS_MIN]
-    units = {
+    found = {
         name: next(filter(None, (unit_change(references[name], rows[name]) for rows in looks)), None) for name in names
     }
-    # Values of another unit lie outside as well: one name is enough, and it is the nearer one.
-    outside = {name: tail_change(references[name], late[name], alpha=ALPHA) for name in names if not units[name]}
-    well = f"{len(late):,} rows of the last day are of the size of the settled ones."
-    return [_told("units", units, well), _told("outliers", outside, well)]
-
-
-def _told(question: Finding, found: dict[str, str | None], well: str) -> Arrived:
     said = "; ".join(f"{name}: {sentence}" for name, sentence in found.items() if sentence)
-    return Arrived(question, not said, said or well)
+    return Arrived(
+        "units", not said, said or f"{len(late):,} rows of the last day are of the size of the settled ones."
+    )
 
 
 def _late_and_settled(
-    warehouse: Warehouse, version: TableVersion, names: tuple[str, ...]
+    connection: duckdb.DuckDBPyConnection, relation: str, names: tuple[str, ...], since: datetime | None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     columns = column_list(names)
-    before = "(SELECT max(known_at) FROM __rows) - INTERVAL {} SECOND"
-    late, new, settled = (before.format(int(span.total_seconds())) for span in (LATELY, JUST_NOW, SETTLED))
-    with warehouse.connect() as connection:
-        warehouse.attach(connection, {"__rows": version}, row_id="__number")
-        step = -(-version.rows // ROWS_READ) or 1
-        chosen = f"SELECT {columns}, known_at > {new} AS __is_new FROM __rows WHERE known_at > {late}"
-        sampled = f"SELECT {columns} FROM __rows WHERE known_at <= {settled} AND __number % {step} = 0"
-        return tuple(connection.sql(query).to_arrow_table().to_pandas() for query in (chosen, sampled))
+    newest, rows = one_row(connection, f"SELECT max(known_at), count(*) FROM {relation}")
+    if not rows:
+        return pd.DataFrame(), pd.DataFrame()
+    late, new, settled = (instant(newest - span) for span in (LATELY, JUST_NOW, SETTLED))
+    accepted = f" AND known_at > {instant(since)}" if since else ""
+    step = -(-rows // ROWS_READ)
+    chosen = f"SELECT {columns}, known_at > {new} AS __is_new FROM {relation} WHERE known_at > {late}"
+    sampled = (
+        f"SELECT {columns} FROM (SELECT *, row_number() OVER () AS __number FROM {relation})"
+        f" WHERE known_at <= {settled}{accepted} AND __number % {step} = 0"
+    )
+    frames = [connection.sql(query).to_arrow_table().to_pandas() for query in (chosen, sampled)]
+    return frames[0], frames[1]
 
 
-def _repeats(warehouse: Warehouse, source: Source, version: TableVersion) -> list[Arrived]:
+def _repeats(connection: duckdb.DuckDBPyConnection, relation: str, source: Source) -> list[Arrived]:
     """Rows that tell of an event which a row known earlier told of, with the same values or with others."""
-    days = _repeats_by_day(warehouse, source, version)
+    days = _repeats_by_day(connection, relation, source)
     today, before = days[days["days_ago"] == 0].sum(), days[days["days_ago"] > 0].sum()
     return [
         _unusual("replay", today, before, column="same", how="as they were"),
@@ -124,22 +145,20 @@ def _unusual(question: Finding, today: pd.Series, before: pd.Series, *, column: 
     return Arrived(question, not (beyond and excess_p_value(expected, usual, count, rows) < ALPHA), told)
 
 
-def _repeats_by_day(warehouse: Warehouse, source: Source, version: TableVersion) -> pd.DataFrame:
+def _repeats_by_day(connection: duckdb.DuckDBPyConnection, relation: str, source: Source) -> pd.DataFrame:
     """Days before the newest row → rows, rows that repeat the last version of their event, rows that change it."""
     event = column_list([name for name in source.key if name != _stamp(source)])
-    told = [n for n in source.columns if n in version.columns and n not in source.key and n != source.event_at]
-    values = f"({', '.join(quote_ident(name) for name in told)})" if told else "(0)"
+    told = [n for n in source.columns if n not in (*source.key, source.event_at, "event_at", "known_at")]
+    values = f"hash({column_list(told)})" if told else "0"
     before = f"OVER (PARTITION BY {event} ORDER BY known_at)"
-    with warehouse.connect() as connection:
-        warehouse.attach(connection, {"__rows": version})
-        found = connection.sql(
-            f"WITH versions AS (SELECT known_at, max(known_at) OVER () AS newest, row_number() {before} > 1 AS again,"
-            f" hash({values[1:-1]}) AS told, lag(hash({values[1:-1]})) {before} AS told_before FROM __rows)"
-            f" SELECT (epoch(newest) - epoch(known_at)) // {int(LATELY.total_seconds())} AS days_ago, count(*) AS n,"
-            " count(*) FILTER (WHERE again AND told = told_before) AS same,"
-            " count(*) FILTER (WHERE again AND told <> told_before) AS other"
-            " FROM versions GROUP BY 1"
-        ).to_arrow_table()
+    found = connection.sql(
+        f"WITH versions AS (SELECT known_at, max(known_at) OVER () AS newest, row_number() {before} > 1 AS again,"
+        f" {values} AS told, lag({values}) {before} AS told_before FROM {relation})"
+        f" SELECT (epoch(newest) - epoch(known_at)) // {int(LATELY.total_seconds())} AS days_ago, count(*) AS n,"
+        " count(*) FILTER (WHERE again AND told = told_before) AS same,"
+        " count(*) FILTER (WHERE again AND told <> told_before) AS other"
+        " FROM versions GROUP BY 1"
+    ).to_arrow_table()
     frame: pd.DataFrame = found.to_pandas()
     return frame
 

@@ -27,16 +27,21 @@ LATELY_SECONDS: Final = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class ClockPair:
-    """Two clocks of one source and the gap between them; `second` is the one that should not run ahead by hours."""
+    """Two clocks of one source and the gap between them; `second` is the one that should not run ahead by hours.
+
+    `lately` says that only the last day's rows were compared, because they alone show a shift.
+    """
 
     first: str
     second: str
     gap: ClockGap
+    lately: bool = False
 
     @property
     def sentence(self) -> str:
         """What to tell a person."""
-        return self.gap.sentence(self.first, self.second)
+        said = self.gap.sentence(self.first, self.second)
+        return f"In the last day, {said}" if self.lately else said
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,11 @@ class ClockReport:
     def ok(self) -> bool:
         """Is no clock suspected of another zone, and no row of the future?"""
         return not self.future_rows and all(pair.gap.shift_seconds is None for pair in self.pairs)
+
+    @property
+    def changed_lately(self) -> bool:
+        """Has a clock been set to another zone in the last day?"""
+        return any(pair.lately for pair in self.pairs)
 
     @property
     def sentence(self) -> str:
@@ -103,7 +113,7 @@ def _pair(
     """All rows, unless the last day's alone show a shift: a clock that was set lately is outvoted by its past."""
     whole = ClockPair("event_at", name, clock_gap(event, other))
     late = known > np.nanmax(known, initial=-np.inf) - LATELY_SECONDS
-    lately = ClockPair("event_at", f"{name} (last day)", clock_gap(event[late], other[late]))
+    lately = ClockPair("event_at", name, clock_gap(event[late], other[late]), lately=True)
     return lately if whole.gap.shift_seconds is None and lately.gap.shift_seconds is not None else whole
 
 

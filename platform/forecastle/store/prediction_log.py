@@ -288,7 +288,7 @@ class PredictionLog(PredictionReader):
         if done.rowcount < len(rows):
             return [self._stored(row[_REQUEST_ID]) for row in rows]
         first = (done.lastrowid or 0) - len(rows) + 1
-        return [Prediction(*row, sequence) for sequence, row in enumerate(rows, start=first)]
+        return [Prediction(*(*row, sequence)) for sequence, row in enumerate(rows, start=first)]
 
     def _stored(self, request_id: str) -> Prediction:
         found = self._writer.execute(f"SELECT {_LIST} FROM predictions WHERE request_id = ?", (request_id,))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -19,6 +20,7 @@ import duckdb
 from forecastle.contract.column import Column
 from forecastle.contract.errors import SourceError
 from forecastle.contract.source import KnownAt, KnownFrom, Source
+from forecastle.store.arrivals import REFUSED, ArrivalError, Arrived, look_at_arrivals
 from forecastle.store.delta_log import TableName, TableVersion
 from forecastle.store.rules import describe_violation, rule_case
 from forecastle.store.source_files import (
@@ -37,6 +39,8 @@ from forecastle.store.warehouse import Warehouse
 TIMES: Final = ("event_at", "known_at")
 UNSEEN: Final = Column(dtype="timestamp")
 NO_VARIABLES: Final[Mapping[str, str]] = MappingProxyType({})
+UNITS_ACCEPTED: Final = "units_accepted"
+"""Fact of a source's version: values known after this instant are of the size that a person accepted."""
 QUARANTINE_COLUMNS: Final = ("file", "row_number", "column", "value", "rule")
 
 
@@ -73,11 +77,12 @@ class SourceRead:
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """A source that was read and published."""
+    """A source that was read and published, and what was found in its newest rows."""
 
     read: SourceRead
     source: TableVersion
     quarantine: TableVersion
+    arrived: tuple[Arrived, ...] = ()
 
 
 def ingest(
@@ -88,19 +93,22 @@ def ingest(
     *,
     data: Path,
     variables: Mapping[str, str] = NO_VARIABLES,
+    accept_units: bool = False,
 ) -> Ingested:
     """Read a source and publish its rows and its quarantine; on any error both tables stay as they were.
 
-    `variables` holds what a declaration names by `{env: NAME}`.
+    `variables` holds what a declaration names by `{env: NAME}`. `accept_units` says that a person knows of values of
+    another size: from the newest row on they are what later ones are compared with.
 
     Raises:
-        SourceError: see `read_source`.
+        SourceError: see `read_source`; an `ArrivalError` when the newest rows look like another unit.
         StoreError: see `Warehouse.publish`.
     """
     with warehouse.connect() as connection:
         seen, facts = _seen(warehouse, system, source, connection)
         read = read_source(name, source, data=data, connection=connection, seen=seen, variables=variables)
         facts |= read.facts()
+        arrived = _look(warehouse, connection, system, source, read, accept_units=accept_units, facts=facts)
         quarantine = warehouse.publish(
             TableName(system, "quarantine", name),
             f"SELECT * FROM {read.quarantine}",
@@ -113,7 +121,7 @@ def ingest(
             connection=connection,
             facts=facts,
         )
-    return Ingested(read, published, quarantine)
+    return Ingested(read, published, quarantine, arrived)
 
 
 def read_source(
@@ -156,6 +164,32 @@ def read_source(
         table=reader.table,
         quarantine=reader.quarantined,
     )
+
+
+def _look(
+    warehouse: Warehouse,
+    connection: duckdb.DuckDBPyConnection,
+    system: str,
+    source: Source,
+    read: SourceRead,
+    *,
+    accept_units: bool,
+    facts: dict[str, str],
+) -> tuple[Arrived, ...]:
+    """What is odd in the newest rows; refused where an older table can stay. Acceptance is kept in the facts."""
+    before = warehouse.version(TableName(system, "source", read.name))
+    accepted = before.facts.get(UNITS_ACCEPTED) if before else None
+    if accept_units:
+        (newest,) = one_row(connection, f"SELECT max(known_at) FROM {read.table}")
+        accepted = newest.isoformat() if newest else accepted
+    if accepted:
+        facts[UNITS_ACCEPTED] = accepted
+    since = datetime.fromisoformat(accepted) if accepted else None
+    arrived = look_at_arrivals(connection, read.table, source, since=since)
+    refused = any(not found.is_well and found.question in REFUSED for found in arrived)
+    if refused and before is not None and not accept_units:
+        raise ArrivalError(read.name, arrived)
+    return arrived
 
 
 def _insert_files(reader: _Reader, *, data: Path) -> tuple[list[SourceFile], tuple[str, ...]]:

@@ -56,14 +56,14 @@ class Story:
     """One story: how it is told, and which causes of an alert name it rightly.
 
     `spoils` says that models trained on its rows would be wrong: nothing may be promoted while it lasts. `refuses` is
-    what may not be made of them: the source itself, the features that read it, or nothing ("").
+    what may not be made of them: the source itself, or nothing ("").
     """
 
     name: str
     tell: Teller
     causes: frozenset[str]
     spoils: bool
-    refuses: Literal["source", "features", ""]
+    refuses: Literal["source", ""]
     description: str
 
 
@@ -356,9 +356,7 @@ def _told(
     return Told({**deliveries, name: changed}, name, column, happened, first_at)
 
 
-def _story(
-    name: str, tell: Teller, *causes: str, spoils: bool = False, refuses: Literal["source", "features", ""] = ""
-) -> Story:
+def _story(name: str, tell: Teller, *causes: str, spoils: bool = False, refuses: Literal["source", ""] = "") -> Story:
     return Story(name, tell, frozenset(causes), spoils, refuses, (tell.__doc__ or "").split("\n")[0])
 
 
@@ -367,8 +365,8 @@ _ALL = (
     _story("replayed", _replayed, "replay", "event_time_freshness", spoils=True),
     _story("schema", _schema, "run_failure", spoils=True, refuses="source"),
     _story("retyped", _retyped, "run_failure", spoils=True, refuses="source"),
-    _story("unit", _unit, "units", spoils=True, refuses="features"),
-    _story("unit-partial", _unit_partial, "outliers", spoils=True),
+    _story("unit", _unit, "units", "unit_jump_rate", spoils=True, refuses="source"),
+    _story("unit-partial", _unit_partial, "unit_jump_rate", "outlier_rate", spoils=True),
     _story("drift", _drift, "drift"),
     _story("concept", _concept, "miscalibration", "live_performance"),
     _story("restate", _restate, "restatement"),

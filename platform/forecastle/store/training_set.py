@@ -6,6 +6,8 @@ Does not belong here: the join itself (`point_in_time.py`), splitting and fittin
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -66,6 +68,17 @@ def draft_training_set(warehouse: Warehouse, system: LoadedSystem, *, now: datet
     return _build(warehouse, system, labels, table=TableName(system.name, KIND, "draft"), now=now)
 
 
+def snapshot_hash(version: TableVersion) -> str:
+    """SHA-256 (hex) of what a training set is: its specification, what was known when it was made, and its rows.
+
+    The specification is every feature's contract, SQL and code, and the label's SQL. Equal rows that were made at
+    another time, or by another specification, are another snapshot.
+    """
+    told = {name: version.facts.get(name, "") for name in ("feature_set", "label_sha256", "knowledge_until")}
+    text = json.dumps({**told, "rows": version.content_hash}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
     """A training set made again: the table it was published as, and the version it should equal, if there is one."""
@@ -115,6 +128,7 @@ def _build(
         facts={
             "knowledge_until": now.isoformat(),
             "feature_set": system.all_features().hash,
+            "label_sha256": hashlib.sha256(system.sql[declared.label.sql].encode()).hexdigest(),
             "label_rows": str(len(whole)),
             "unanswerable_rows": str(len(whole) - len(frame)),
             **facts,

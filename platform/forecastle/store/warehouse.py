@@ -335,7 +335,7 @@ class Warehouse:
         """What a written file holds, after every audit found nothing; its number and facts are not given yet."""
         rows = f"SELECT * FROM read_parquet({sql.quote_text(str(temp))})"
         engine.execute(f"CREATE OR REPLACE TEMP VIEW {_DRAFT} AS {rows}")
-        with ThreadPoolExecutor(3) as beside, engine.cursor() as second:
+        with engine.cursor() as second, ThreadPoolExecutor(3) as beside:
             digest = beside.submit(file_sha256, temp)
             content = beside.submit(content_hash, second, f"({rows})")
             beside.submit(flush, temp)  # the disk works meanwhile; what counts is the flush before the rename

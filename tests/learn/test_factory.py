@@ -1,0 +1,72 @@
+"""Models side by side in processes of their own: the same as alone, and one failure is one model's."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from forecastle.learn.build import BuiltModel, build_model
+from forecastle.learn.bundle import load_bundle
+from forecastle.learn.factory import FailedModel, build_models, cores
+from forecastle.learn.golden import golden_faults
+from forecastle.learn.tracking import Tracking
+from tests.learn import ferries
+from tests.learn.fleet import EVERYBODY, PARAMS, fleet_frame, write_fleet
+
+MODELS = f"""\
+  trees:
+    matrix:
+      estimators:
+        short: {{estimator: lightgbm.LGBMClassifier, params: {{n_estimators: 5, {PARAMS}}}}}
+        none: {{estimator: lightgbm.LGBMClassifier, params: {{n_estimators: 5, min_child_samples: 9999, n_jobs: 1}}}}
+        deadly: {{estimator: "models:deadly"}}
+{EVERYBODY}"""
+
+# Kills the process that fits it, as too little memory or a crash in native code would.
+DEADLY = """
+import os
+
+def deadly(**params):
+    if os.environ.get("FLEET_DEADLY") == str(os.getppid()):
+        os._exit(9)
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression()
+"""
+
+
+@pytest.mark.slow
+def test_the_models_of_a_pool_are_those_made_alone(mlflow, tmp_path: Path, monkeypatch) -> None:
+    """Two processes, four models: two are made and bit-equal, one learns nothing, one kills its process."""
+    parent = tmp_path / "systems"
+    (parent / "ferries").mkdir(parents=True)
+    (parent / "ferries" / "models.py").write_text(DEADLY)
+    system, frame = write_fleet(parent, models=MODELS), fleet_frame(600)
+    monkeypatch.setenv("FLEET_DEADLY", str(os.getpid()))
+
+    def doors(folder: str) -> dict:
+        return {
+            "identity": ferries.identity(tmp_path), "tracking": Tracking(tmp_path / folder / "mlflow"),
+            "bundles": tmp_path / folder / "bundles", "trained_at": ferries.NOW, "dagster_run_id": "run-1",
+        }  # fmt: skip
+
+    names = list(system.declaration.models)
+    made = {one.name: one for one in build_models(system, names, frame, processes=2, **doors("pool"))}
+    assert set(made) == set(names)
+    failed = {name: one.reason for name, one in made.items() if isinstance(one, FailedModel)}
+    assert set(failed) == {"trees__none", "trees__deadly"}
+    assert "found nothing to learn" in failed["trees__none"]
+    assert "its process died" in failed["trees__deadly"]
+    for name in ("trees__short", "everybody"):
+        pooled, alone = made[name], build_model(system, name, frame, **doors("alone"))
+        assert isinstance(pooled, BuiltModel)
+        bundle = load_bundle(tmp_path / "pool" / "bundles" / pooled.bundle)
+        assert golden_faults(bundle) == ()
+        assert bundle.model_bytes == load_bundle(tmp_path / "alone" / "bundles" / alone.bundle).model_bytes
+
+
+def test_the_cores_are_those_that_may_be_used() -> None:
+    """At least one, whatever the machine has."""
+    assert cores() >= 1
