@@ -139,15 +139,22 @@ class _Life:
         return self.automation.platform(self.now)
 
     def instants(self) -> Iterator[datetime]:
-        """Ticks: every so often, and soon after a declared freshness window has passed."""
+        """Ticks: every so often, dense where the story begins, and soon after a freshness window has passed."""
         regular = BEGIN + self.plan.every
         while regular <= self.plan.end:
-            due = self.next_overdue()
-            if due is not None and self.now < due < regular:
-                yield due
+            extra = [instant for instant in (self.next_overdue(), self.next_dense()) if instant and instant < regular]
+            if extra:
+                yield min(extra)
             else:
                 yield regular
                 regular += self.plan.every
+
+    def next_dense(self) -> datetime | None:
+        """One look after the story begins, then after twice as long, and so on for a day."""
+        if not self.story.causes:
+            return None
+        steps = (self.plan.since + self.plan.look * 2**power for power in range(16))
+        return next((step for step in steps if self.now < step < self.plan.since + DAY), None)
 
     def tick(self, instant: datetime) -> None:
         """One look of the automation: new files, what is due, questions to the service, what was said."""

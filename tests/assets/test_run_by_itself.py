@@ -100,7 +100,7 @@ def start(world: World, status: dg.DagsterRunStatus, *, decision: int) -> None:
 
 
 def test_a_decision_starts_one_training(fresh: World) -> None:
-    """A decision to retrain starts a run with its reason; once it is carried out, or while it runs, nothing starts again."""
+    """A decision to retrain starts a run with its reason; while it runs nothing starts again."""
     looker = Looker(fresh, "retraining")
     assert looker.look() == "retrain_decision was not made yet."
     decide(fresh, "watch")

@@ -26,9 +26,11 @@ def print_schedules(name: str, around: Surroundings, *, console: Console) -> Non
         console.print("scoring: no version was promoted yet")
         return
     shown = Table("scoring model", "version", "bundle", "cron (UTC)", "state", "since", "archived at", "next", box=None)
-    for row in schedule_table(schedules, now=around.clock()).itertuples(index=False):
-        moments = map(_moment, (row.since, row.archived_at, row.next_at))
-        shown.add_row(row.model, row.model_version, row.bundle[:12], row.cron or "-", row.state, *moments)
+    for row in schedule_table(schedules, now=around.clock()).to_dict("records"):
+        moments = (_moment(row[name]) for name in ("since", "archived_at", "next_at"))
+        shown.add_row(
+            row["model"], row["model_version"], row["bundle"][:12], row["cron"] or "-", row["state"], *moments
+        )
     console.print(shown)
 
 

@@ -96,9 +96,9 @@ def _segments(matrix: Matrix, system: System) -> Iterator[PlacedFault]:
 def _values(spot: Place, values: Sequence[SegmentValue], feature: Feature) -> Iterator[PlacedFault]:
     if not values:
         yield spot, "has no values", "list the values that have a model each"
-    for value, times in Counter(map(str, values)).items():
+    for text, times in Counter(map(str, values)).items():
         if times > 1:
-            yield spot, f"names {value} {times} times", "name it once"
+            yield spot, f"names {text} {times} times", "name it once"
     for value in values:
         if isinstance(value, str):
             yield spot, f"has the value {value!r}, and the feature is a number", "write the number"

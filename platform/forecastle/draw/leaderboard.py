@@ -6,7 +6,8 @@ Does not belong here: scores, intervals, the choice (`learn/`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from forecastle.draw.style import BLUE, FAINT, GREEN, INK, MUTED, look, note, one_axes, shortened
 
@@ -35,10 +36,10 @@ def leaderboard_diagram(
     )
     figure, axes = one_axes(title, told, height_inches=1.4 + 0.22 * max(len(shown), 3))
     axes.axvline(0.0, color=MUTED, linewidth=1.0, zorder=1)
-    for position, row in enumerate(shown.itertuples(index=False)):
-        color = GREEN if row.chosen else BLUE if row.p_adjusted < 0.05 and row.difference < 0 else FAINT
-        axes.hlines(position, row.difference_low, row.difference_high, color=color, linewidth=2.0)
-        axes.plot(row.difference, position, "o", color=color, markersize=5.0)
+    for position, row in enumerate(shown.to_dict("records")):
+        color = _color(row)
+        axes.hlines(position, row["difference_low"], row["difference_high"], color=color, linewidth=2.0)
+        axes.plot(row["difference"], position, "o", color=color, markersize=5.0)
     axes.set_yticks(range(len(shown)), [shortened(str(name)) for name in shown["forecaster"]])
     axes.tick_params(axis="y", labelcolor=INK, length=0)
     axes.grid(visible=False, axis="y")
@@ -47,3 +48,9 @@ def leaderboard_diagram(
     if shown.empty:
         note(axes, "no model was compared with the baseline", (0.5, 0.5), within="axes fraction", ha="center")
     return figure
+
+
+def _color(row: Mapping[Any, Any]) -> str:
+    if row["chosen"]:
+        return GREEN
+    return BLUE if row["p_adjusted"] < 0.05 and row["difference"] < 0 else FAINT

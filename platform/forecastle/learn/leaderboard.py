@@ -89,7 +89,8 @@ def _rows(name: str, scores: pd.DataFrame, difference: str, segment: Segment | N
     estimate, low, high = json.loads(difference) or (np.nan, np.nan, np.nan)
     told = segment_text(segment)
     rows: list[dict[str, Any]] = []
-    for row in scores[scores["slice"] == "all"].to_dict("records"):
+    for found in scores[scores["slice"] == "all"].to_dict("records"):
+        row = {str(column): value for column, value in found.items()}
         other = row["forecaster"] if segment is None else f"{row['forecaster']}, {told}"
         is_model = row["forecaster"] == MODEL
         ends = (estimate, low, high) if is_model else (np.nan, np.nan, np.nan)
