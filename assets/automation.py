@@ -59,15 +59,23 @@ def build_job(system: LoadedSystem) -> UnresolvedAssetJobDefinition:
 
 
 def build_schedule(system: LoadedSystem, job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
-    """The declared retraining time."""
-    return dg.ScheduleDefinition(
+    """The declared retraining time; nothing is trained then on rows that are in doubt."""
+    cron = system.declaration.retrain.schedule
+
+    @dg.schedule(
         name=f"{system.name}_retrain",
         job=job,
-        cron_schedule=system.declaration.retrain.schedule,
+        cron_schedule=cron,
         execution_timezone="UTC",
-        tags={REASON: f"the declared time {system.declaration.retrain.schedule} UTC has come"},
         default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Makes the whole graph at the declared time, unless its rows are in doubt.",
     )
+    def retrain_schedule(alerts: Alerts) -> dg.RunRequest | dg.SkipReason:
+        if doubts := in_doubt(alerts, system):
+            return dg.SkipReason(f"{cron} UTC has come, but rows are in doubt: {'; '.join(doubts)}")
+        return dg.RunRequest(tags={REASON: f"the declared time {cron} UTC has come"})
+
+    return retrain_schedule
 
 
 def build_source_sensor(system: LoadedSystem) -> dg.SensorDefinition:

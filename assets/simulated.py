@@ -104,7 +104,7 @@ class Automation:
                 context = dg.build_schedule_context(
                     self.instance,
                     scheduled_execution_time=due,
-                    resources=self._resources,
+                    resources={"alerts": self._resources["alerts"]},
                     repository_def=self._repository,
                 )
                 tick = schedule.evaluate_tick(context)

@@ -67,17 +67,34 @@ def report(world: World, check: str, *, passed: bool, severity: dg.AssetCheckSev
 
 def test_the_schedule_asks_for_the_refresh(quiet: World) -> None:
     """One run request a tick, for the job that makes everything."""
-    repository = quiet.definitions.get_repository_def()
-    schedule = repository.get_schedule_def(f"{NAME}_retrain")
-    tick = schedule.evaluate_tick(
-        dg.build_schedule_context(
-            quiet.instance, scheduled_execution_time=datetime(2026, 6, 2, 6, tzinfo=UTC), repository_def=repository
-        )
-    )
+    schedule, tick = scheduled(quiet)
     assert len(tick.run_requests) == 1
     assert schedule.job_name == f"{NAME}_refresh"
     assert schedule.cron_schedule == quiet.system.declaration.retrain.schedule
-    assert repository.get_job(schedule.job_name).tags["dagster/max_runtime"] == "3600"
+    job = quiet.definitions.get_repository_def().get_job(schedule.job_name)
+    assert job.tags["dagster/max_runtime"] == "3600"
+
+
+def test_the_schedule_trains_on_no_rows_that_are_in_doubt(quiet: World) -> None:
+    """An open error of a source: the declared time passes, and the tick says why."""
+    doubt = Alert(NAME, f"{NAME}/source/quotes", "units", "error", "minutes for seconds", "ask")
+    Alerts(platform=quiet.platform).log().raise_alert(doubt)
+    _, tick = scheduled(quiet)
+    assert not tick.run_requests
+    assert "source/quotes units" in tick.skip_message
+
+
+def scheduled(world: World) -> tuple[dg.ScheduleDefinition, dg.ScheduleExecutionData]:
+    """The schedule of a world, evaluated at six in the morning."""
+    repository = world.definitions.get_repository_def()
+    schedule = repository.get_schedule_def(f"{NAME}_retrain")
+    context = dg.build_schedule_context(
+        world.instance,
+        scheduled_execution_time=datetime(2026, 6, 2, 6, tzinfo=UTC),
+        repository_def=repository,
+        resources={"alerts": Alerts(platform=world.platform)},
+    )
+    return schedule, schedule.evaluate_tick(context)
 
 
 def test_a_failed_check_is_an_alert_once_for_each_change(quiet: World) -> None:

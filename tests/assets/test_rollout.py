@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 
 from assets.rollout import build_rollout, build_shadow
-from forecastle.contract.system import Canary, Phase, Rollout
+from forecastle.contract.system import Canary, Phase, Promote, Rollout
+from forecastle.learn.approval import awaiting
 from forecastle.learn.registry import Registry
 from forecastle.learn.rollout import RolloutRecord, publish_challenger
 from forecastle.store.prediction_log import Prediction
@@ -38,6 +39,7 @@ SYSTEM: Any = SimpleNamespace(
         gates=SimpleNamespace(miscalibration_max=0.02),
         evaluate=SimpleNamespace(slices=["region"]),
         rollout=ROLLOUT,
+        promote=Promote(),
     ),
 )
 
@@ -166,6 +168,18 @@ def test_a_better_bundle_is_promoted_after_its_phases(trial):
     (decision,) = trial.registry.decisions("toy")
     assert {gate["gate"] for gate in decision.evidence["gates"]} == {"calibration", "fairness/region"}
     assert [act.action for act in trial.record.history("toy")] == ["promote", "advance", "start"]
+
+
+def test_a_better_bundle_waits_for_a_person_where_one_must_agree(trial, monkeypatch):
+    """Under manual approval a trial that was won ends, and its decision waits: the old champion goes on answering."""
+    monkeypatch.setattr(SYSTEM.declaration, "promote", Promote(approval="manual", expires=DAY))
+    trial.answer(400, champion=0.2, challenger=0.8)
+    trial.run()
+    trial.run()
+    (waiting,) = awaiting(trial.registry, "toy", now=NOW)
+    assert (waiting.bundle, waiting.expires_at) == (trial.second, NOW + DAY)
+    assert trial.registry.champion("toy").bundle == trial.first
+    assert trial.pointer() is None
 
 
 def test_a_worse_bundle_is_stopped(trial):

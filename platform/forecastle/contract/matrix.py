@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from forecastle.contract.system import Model
 
 SEPARATOR: Final = "__"
+NOT_OF_AN_ESTIMATOR: Final = frozenset({"matrix", "score", "features", "description"})
+"""Fields of a model that one estimator of its matrix cannot say: they are the whole matrix's."""
 
 SegmentValue = str | int | bool
 Segment = Mapping[str, SegmentValue]

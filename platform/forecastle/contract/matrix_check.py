@@ -15,7 +15,14 @@ from pydantic import ValidationError
 from forecastle.contract.column import Feature
 from forecastle.contract.document import Place
 from forecastle.contract.errors import did_you_mean
-from forecastle.contract.matrix import Matrix, MatrixEstimator, SegmentValue, concrete_model, variant_names
+from forecastle.contract.matrix import (
+    NOT_OF_AN_ESTIMATOR,
+    Matrix,
+    MatrixEstimator,
+    SegmentValue,
+    concrete_model,
+    variant_names,
+)
 from forecastle.contract.source_check import PlacedFault, name_faults
 from forecastle.contract.system import Model, System
 from forecastle.contract.types import NUMERIC_DTYPES
@@ -23,8 +30,6 @@ from forecastle.contract.types import NUMERIC_DTYPES
 NAME_LENGTH: Final = 63
 ENSEMBLE_NAME: Final = "ensemble"
 """The name of the candidate that is made of several models; no declared model may have it."""
-# A model's matrix and its schedule are the group's; what an estimator may say is all the rest.
-_NOT_OF_AN_ESTIMATOR: Final = frozenset({"matrix", "score", "features", "description"})
 
 
 def models_to_check(system: System) -> Iterator[tuple[Place, Model]]:
@@ -126,7 +131,7 @@ def _estimators(model: Model, matrix: Matrix) -> Iterator[PlacedFault]:
 
 def _fields(short: str, estimator: MatrixEstimator, model: Model, matrix: Matrix) -> Iterator[PlacedFault]:
     spot: Place = ("matrix", "estimators", short)
-    allowed = set(type(model).model_fields) - _NOT_OF_AN_ESTIMATOR
+    allowed = set(type(model).model_fields) - NOT_OF_AN_ESTIMATOR
     unknown = sorted(set(estimator.model_extra or {}) - allowed)
     for field in unknown:
         yield (*spot, field), f"unknown key {field!r} of an estimator", did_you_mean(field, allowed)

@@ -14,7 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from forecastle.contract.column import Column, Declared, Feature
 from forecastle.contract.gates import Gates
-from forecastle.contract.matrix import Matrix, Segment, group_names
+from forecastle.contract.matrix import NOT_OF_AN_ESTIMATOR, Matrix, Segment, group_names
 from forecastle.contract.profit import Profit
 from forecastle.contract.source import Freshness, Source
 from forecastle.contract.tuning import EarlyStopping, Param, Search
@@ -356,9 +356,13 @@ class System(Declared):
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema of `system.yaml`, for editors: `docs/system.schema.json`, written by `schema.py`."""
+    schema = System.model_json_schema(schema_generator=_Schema)
+    own, of_model = schema["$defs"]["MatrixEstimator"], schema["$defs"]["Model"]["properties"]
+    own["properties"] = {n: p for n, p in of_model.items() if n not in NOT_OF_AN_ESTIMATOR} | own["properties"]
+    own["additionalProperties"] = False
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **System.model_json_schema(schema_generator=_Schema),
+        **schema,
         "title": "Forecastle system.yaml",
     }
 
