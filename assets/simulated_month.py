@@ -7,6 +7,7 @@ Does not belong here: automation (`simulated.py` does what the definitions ask f
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -43,14 +44,16 @@ class Plan:
     """How a month is simulated.
 
     `every` is the time from one tick of the automation to the next, `look` how soon after a freshness window has passed
-    there is one more, `story_after` when the story begins, `questions` how many entities are asked about at each tick,
-    `world` further arguments of the system's simulator, such as a smaller world.
+    there is one more, `story_after` when the story begins, `first_look` how soon after that there is a tick (the next
+    one after twice as long, and so on for a day), `questions` how many entities are asked about at each tick, `world`
+    further arguments of the system's simulator, such as a smaller world.
     """
 
     days: int = 30
     seed: int = 1
     every: timedelta = DAY
     look: timedelta = timedelta(minutes=5)
+    first_look: timedelta = timedelta(minutes=5)
     story_after: timedelta = timedelta(days=7, hours=7)
     questions: int = 60
     world: dict[str, int] = field(default_factory=dict)
@@ -74,6 +77,7 @@ class SimulatedMonth:
         self.system, self.plan, self.say = system, plan, say
         self._folder = folder
         self.calm = self._make_world()
+        self._has_begun = False
 
     def live(self, story: Story) -> Verdict:
         """The month with one story, in a folder of its own, from the first training on.
@@ -81,11 +85,29 @@ class SimulatedMonth:
         Raises:
             ForecastleError: the gates refused the first model: nothing could be served.
         """
-        folder = self._folder / story.name
+        begun, folder = self._folder / "begun", self._folder / story.name
+        if not self._has_begun:
+            self._begin(begun)
+        shutil.copytree(begun, folder)
         told = story.tell(self.system, self.calm, self.plan.since, np.random.default_rng(self.plan.seed))
         with dg.DagsterInstance.ephemeral() as instance:
-            automation = Automation(self.system, folder / "home", folder / "data", instance)
-            return _Life(self, automation, story, told).live()
+            return _Life(self, self._automation(folder, instance), story, told).live()
+
+    def _begin(self, folder: Path) -> None:
+        """The first training, which is the same whatever happens later."""
+        with dg.DagsterInstance.ephemeral() as instance:
+            automation = self._automation(folder, instance)
+            Upstream(automation.data).deliver(self.calm, now=BEGIN)
+            ran = automation.run(BEGIN, why="the first training")
+        registry = automation.platform(BEGIN).registry()
+        if registry.champion(self.system.name) is None:
+            decisions = registry.decisions(self.system.name)
+            said = "; ".join(decisions[0].reasons if decisions else ran.failed.values())
+            raise ForecastleError(f"{self.system.name} got no champion to begin the month with: {said}")
+        self._has_begun = True
+
+    def _automation(self, folder: Path, instance: dg.DagsterInstance) -> Automation:
+        return Automation(self.system, folder / "home", folder / "data", instance)
 
     def _make_world(self) -> Deliveries:
         declared = self.system.declaration.simulate
@@ -118,13 +140,8 @@ class _Life:
         say = self.month.say
         say(event="month", system=self.system.name, story=self.story.name, days=self.plan.days, seed=self.plan.seed)
         self.deliver()
-        first = self.automation.run(self.now, why="the first training")
-        self.note([first, *self.automation.tick(self.now)])
+        self.note(self.automation.tick(self.now))
         self.look()
-        if not self.promotions:
-            reasons = self.platform.registry().decisions(self.system.name)
-            said = "; ".join(reasons[0].reasons) if reasons else "; ".join(first.failed.values())
-            raise ForecastleError(f"{self.system.name} got no champion to begin the month with: {said}")
         home = Home(self.automation.home)
         settings = Settings(self.system.name, home, None, lambda: self.now, poll_seconds=0.01)
         with InProcessService(settings) as self.service:
@@ -153,13 +170,13 @@ class _Life:
         """One look after the story begins, then after twice as long, and so on for a day."""
         if not self.story.causes:
             return None
-        steps = (self.plan.since + self.plan.look * 2**power for power in range(16))
+        steps = (self.plan.since + self.plan.first_look * 2**power for power in range(16))
         return next((step for step in steps if self.now < step < self.plan.since + DAY), None)
 
     def tick(self, instant: datetime) -> None:
         """One look of the automation: new files, what is due, questions to the service, what was said."""
-        self.now = instant
-        if self.story.causes and instant >= self.plan.since > instant - self.plan.every:
+        before, self.now = self.now, instant
+        if self.story.causes and before < self.plan.since <= instant:
             self.month.say(event="story", at=self.plan.since.isoformat(), message=self.told.happened)
         self.deliver()
         waited = self.automation.waits
@@ -235,7 +252,7 @@ class _Life:
             if newest.known_at is None or newest.event_at is None:
                 continue
             since = min(newest.known_at, newest.event_at)
-            if table == f"source/{self.told.source}" and self.now >= self.plan.since:
+            if self.story.name == "stale" and table == f"source/{self.told.source}" and self.now >= self.plan.since:
                 self.overdue_at = since + freshness.warn
             passed += [since + freshness.warn, since + freshness.fail]
         steps = [BEGIN + -((BEGIN - at) // self.plan.look) * self.plan.look for at in passed]

@@ -10,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from dagster._core.definitions.freshness import FreshnessState
+from dagster._core.definitions.schedule_definition import ScheduleExecutionData
 from dagster._core.test_utils import freeze_time, instance_for_test
 
 from assets.alerts import Noticed, alert_for, freshness_states
@@ -84,7 +85,7 @@ def test_the_schedule_trains_on_no_rows_that_are_in_doubt(quiet: World) -> None:
     assert "source/quotes units" in tick.skip_message
 
 
-def scheduled(world: World) -> tuple[dg.ScheduleDefinition, dg.ScheduleExecutionData]:
+def scheduled(world: World) -> tuple[dg.ScheduleDefinition, ScheduleExecutionData]:
     """The schedule of a world, evaluated at six in the morning."""
     repository = world.definitions.get_repository_def()
     schedule = repository.get_schedule_def(f"{NAME}_retrain")

@@ -236,7 +236,7 @@ class Retrain(Declared):
     schedule: Cron = Field(description="Five cron fields in UTC: minute, hour, day, month, weekday.")
     max_age: PositiveDuration = Field(description="A model older than this is due.")
     new_labels_min: int = Field(
-        100, ge=1, description="With fewer labels learned since training, a new model would be the old one: none is due."
+        100, ge=1, description="With fewer labels known since training a new model would be the old one."
     )
     new_labels_due: int | None = Field(
         None, ge=1, description="So many labels since training are reason enough; never when absent."

@@ -54,16 +54,10 @@ def approve(
     """Make the bundle of a waiting decision champion, by name and for ever in the registry.
 
     Args:
-        system: the system's name.
         bundle: its hash or at least the first eight digits; without it the one decision that waits.
-        by: who approves.
-        reason: why, in their words; may be empty.
+        by: who approves; `reason` is why, in their words, and may be empty.
         declared: says who may.
-        registry: decisions and promotions.
-        tracking: MLflow.
-        bundles: folder of the system's bundles.
-        pointer: the file that serving watches.
-        now: this moment.
+        pointer: the file that serving watches; `bundles` the folder of the system's bundles.
 
     Raises:
         LearnError: nobody is named or they may not approve; no decision of that bundle waits, with what is wrong.

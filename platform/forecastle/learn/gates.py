@@ -96,7 +96,8 @@ def _leak(evaluation: Evaluation, gates: Gates) -> GateResult:
     """The estimate itself is judged, not its interval: doubt speaks against a model here."""
     found = evaluation.comparison(BASELINE)
     if found is None:
-        return GateResult("suspicious_gain", False, "without a baseline to compare with, a leak cannot be told from skill")
+        reason = "without a baseline to compare with, a leak cannot be told from skill"
+        return GateResult("suspicious_gain", passed=False, reason=reason, limit=gates.suspicious_gain)
     gain, limit = -found.difference.estimate, gates.suspicious_gain
     low, high = -found.difference.high, -found.difference.low
     numbers = f"{gain:.5f} [{low:+.5f}, {high:+.5f}]"

@@ -148,11 +148,15 @@ def _write(path: Path, delivery: Delivery, rows: pd.DataFrame) -> None:
     if delivery.schema is None:
         rows.to_csv(staged, index=False)
     else:
-        names = {field.name: field for field in delivery.schema}
-        fields = [names.get(str(name)) for name in rows.columns]
-        arrays = [
-            pa.array(rows[name], type=field.type if field else None, from_pandas=True)
-            for name, field in zip(rows.columns, fields, strict=True)
-        ]
-        pq.write_table(pa.table(dict(zip(map(str, rows.columns), arrays, strict=True))), staged)
+        fields = {field.name: field for field in delivery.schema}
+        columns = {str(name): _column(rows[name], fields.get(str(name))) for name in rows.columns}
+        pq.write_table(pa.table(columns), staged)
     staged.replace(path)
+
+
+def _column(values: pd.Series, field: pa.Field | None) -> pa.Array:
+    """A column with the file's type; one that a story made has the type of its values."""
+    if isinstance(values.dtype, pd.DatetimeTZDtype):
+        times = pa.array(values.dt.tz_convert(None).to_numpy(), pa.timestamp("us"))
+        return times.cast(pa.timestamp("us", tz="UTC")).cast(field.type if field else pa.timestamp("us", tz="UTC"))
+    return pa.array(values.to_numpy(), type=field.type if field else None, from_pandas=True)

@@ -263,12 +263,12 @@ def _corrected(
     chosen = recent & (random.random(len(recent)) < RESTATED_SHARE)
     numbers = pd.to_numeric(before.rows[column])
     rewritten = _with_values(before, column, source.columns[column], values.where(chosen, numbers))
-    stamp = _stamp(source)
-    if stamp not in source.key:
+    stamp = source.known_at
+    if not isinstance(stamp, str) or stamp not in source.key:
         return rewritten
     again = rewritten.rows[chosen]
     late = pd.Series(pd.Timestamp(since), again.index) - before.delivered_at[chosen]
-    again = again.assign(**{str(stamp): moved(again[stamp], late)})
+    again = again.assign(**{stamp: moved(again[stamp], late)})
     rows = pd.concat([before.rows, again], ignore_index=True)
     times = pd.concat([before.delivered_at, before.delivered_at[chosen] + late], ignore_index=True)
     return replace(before, rows=rows, delivered_at=times)
