@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 from dagster import AssetRecordsFilter, DagsterEventType, DagsterInstance, DagsterRun, RunsFilter
+from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
 from assets.describe import attributes, key
 from assets.freshness import FRESHNESS_CHECK, state_of
@@ -109,7 +110,7 @@ def build_alerts_sensor(system: LoadedSystem) -> dg.SensorDefinition:
             alerts.platform,
             context.instance,
             assets=[k for k in graph.get_all_asset_keys() if k.path[0] == system.name],
-            checks=[c for c in graph.asset_check_keys if c.asset_key.path[0] == system.name],
+            checks=watched_checks(system, graph),
         )
         log = alerts.log()
         said = tell_changes(log, system.name, found, before=json.loads(context.cursor or "{}"))
@@ -183,6 +184,12 @@ def freshness_states(instance: DagsterInstance, keys: list[dg.AssetKey]) -> dict
     """Dagster's freshness state of each asset; the one place that asks for what is not yet a public API."""
     records = instance.get_freshness_state_records(keys)
     return {f"freshness:{k.to_user_string()}": Noticed(r.freshness_state.value) for k, r in records.items()}
+
+
+def watched_checks(system: LoadedSystem, graph: BaseAssetGraph[Any]) -> list[dg.AssetCheckKey]:
+    """The checks of a system; those of single days are not among them: the newest one judged may be of any day."""
+    mine = [check for check in graph.asset_check_keys if check.asset_key.path[0] == system.name]
+    return [check for check in mine if graph.get(check).partitions_def is None]
 
 
 def check_outcomes(instance: DagsterInstance, checks: list[dg.AssetCheckKey]) -> dict[str, Noticed]:

@@ -7,6 +7,8 @@ https://docs.dagster.io/guides/automate
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import datetime
+from itertools import takewhile
 
 import dagster as dg
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
@@ -17,13 +19,14 @@ from assets.describe import key
 from assets.matrix import partitioned_keys
 from forecastle.contract.errors import ForecastleError
 from forecastle.contract.load import LoadedSystem
-from forecastle.learn.retrain_budget import Attempt, may_train
+from forecastle.learn.retrain_budget import Attempt, may_train, wait_after
 from forecastle.learn.rollout import RolloutRecord
 from forecastle.store.source_changes import source_mark
 from resources.platform import Alerts, Platform
 from resources.variables import variables
 
 MAX_RUNTIME_SECONDS = 3600
+RETRIED = 20
 REASON = "forecastle/reason"
 DECISION = "forecastle/decision"
 
@@ -39,7 +42,7 @@ _WATCHED = (
 )
 _TRAINED = (
     "training_set", "models", "factory", "evaluation", "calibration", "comparison", "ensemble", "parity", "promotion",
-    "bento", "batch_predictions", *_WATCHED,
+    "bento", "batch_predictions", "reports", *_WATCHED,
 )  # fmt: skip
 _ADVANCED = ("predictions", "outcomes", "shadow", "rollout", "experiment")
 # Assets whose trouble makes training pointless: a model of wrong rows is worse than an older one.
@@ -58,8 +61,14 @@ def build_job(system: LoadedSystem) -> UnresolvedAssetJobDefinition:
     )
 
 
+def build_ingest_job(system: LoadedSystem) -> UnresolvedAssetJobDefinition:
+    """New rows and what watches them; what the schedule and the sensor of sources start."""
+    kinds = _of_kinds(system, *_INGESTED, *_WATCHED)
+    return _job(system, "ingest", kinds, "New rows, up to online features, watchers and the decision to retrain.")
+
+
 def build_schedule(system: LoadedSystem, job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
-    """The declared retraining time; nothing is trained then on rows that are in doubt."""
+    """The declared time to look whether a new model is due, also when no source has changed."""
     cron = system.declaration.retrain.schedule
 
     @dg.schedule(
@@ -68,28 +77,27 @@ def build_schedule(system: LoadedSystem, job: UnresolvedAssetJobDefinition) -> d
         cron_schedule=cron,
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Makes the whole graph at the declared time, unless its rows are in doubt.",
+        description="Reads the sources and decides whether a new model is due; the decision starts the training.",
     )
-    def retrain_schedule(alerts: Alerts) -> dg.RunRequest | dg.SkipReason:
-        if doubts := in_doubt(alerts, system):
-            return dg.SkipReason(f"{cron} UTC has come, but rows are in doubt: {'; '.join(doubts)}")
-        return dg.RunRequest(tags={REASON: f"the declared time {cron} UTC has come"})
+    def retrain_schedule(context: dg.ScheduleEvaluationContext, platform: Platform) -> dg.RunRequest:
+        return dg.RunRequest(
+            asset_selection=looked_at(context.repository_def, platform, system, list(system.declaration.sources)),
+            tags={REASON: f"the declared time {cron} UTC has come to look whether a new model is due"},
+        )
 
     return retrain_schedule
 
 
-def build_source_sensor(system: LoadedSystem) -> dg.SensorDefinition:
+def build_source_sensor(system: LoadedSystem, job: UnresolvedAssetJobDefinition) -> dg.SensorDefinition:
     """New data: its sources, the features that read them, online rows and what watches them are made again."""
-    job = _job(
-        system, "ingest", _of_kinds(system, *_INGESTED, *_WATCHED), "New rows, up to online features and watchers."
-    )
 
     @dg.sensor(
         name=f"{system.name}_sources",
         job=job,
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Looks at names, sizes and times of files, watermarks of databases and what streams took in.",
+        description="Looks at names, sizes and times of files, watermarks of databases and what streams took in; a "
+        "run that failed is tried again, later after each failure.",
     )
     def source_sensor(context: dg.SensorEvaluationContext, platform: Platform) -> Asked:
         if busy := running(context.instance, system):
@@ -100,13 +108,14 @@ def build_source_sensor(system: LoadedSystem) -> dg.SensorDefinition:
         changed = [name for name, mark in marks.items() if _is_new(platform, system, name, mark, before.get(name))]
         context.update_cursor(json.dumps(before | marks))
         if not changed:
-            yield dg.SkipReason("; ".join(troubles) or f"None of {len(marks)} sources has changed.")
+            again = retried(context.instance, job.name, now=platform.clock())
+            yield again or dg.SkipReason("; ".join(troubles) or f"None of {len(marks)} sources has changed.")
             return
         has_champion = platform.registry().champion(system.name) is not None
         reason = f"{', '.join(changed)} changed" + ("" if has_champion else "; there is no champion to watch yet")
         yield dg.RunRequest(
             run_key=f"{context.sensor_name}:{json.dumps([(n, marks[n]) for n in changed])}",
-            asset_selection=downstream(context, system, changed, kinds=_INGESTED + (_WATCHED if has_champion else ())),
+            asset_selection=looked_at(context.repository_def, platform, system, changed),
             tags={REASON: reason},
         )
 
@@ -138,6 +147,9 @@ def build_retrain_sensor(system: LoadedSystem) -> dg.SensorDefinition:
             return
         if doubts := in_doubt(alerts, system):
             yield dg.SkipReason(f"A new model is due ({why}), but its rows are in doubt: {'; '.join(doubts)}")
+            return
+        if busy := running(context.instance, system):
+            yield dg.SkipReason(f"A new model is due ({why}), but run {busy[:8]} is at work.")
             return
         permission = may_train(
             attempts(context.instance, job.name),
@@ -219,18 +231,45 @@ def source_marks(platform: Platform, system: LoadedSystem) -> tuple[dict[str, st
     return marks, troubles
 
 
+def looked_at(
+    repository: dg.RepositoryDefinition | None, platform: Platform, system: LoadedSystem, sources: list[str]
+) -> list[dg.AssetKey]:
+    """The sources, those that wait for them, and what follows: without a champion all but what watches one."""
+    if platform.registry().champion(system.name) is None:
+        return [*downstream(repository, system, sources, kinds=_INGESTED), key(system, "retrain_decision")]
+    return downstream(repository, system, sources, kinds=_INGESTED + _WATCHED)
+
+
 def downstream(
-    context: dg.SensorEvaluationContext, system: LoadedSystem, sources: list[str], *, kinds: tuple[str, ...]
+    repository: dg.RepositoryDefinition | None, system: LoadedSystem, sources: list[str], *, kinds: tuple[str, ...]
 ) -> list[dg.AssetKey]:
     """The sources, the sources that wait for them, and everything of `kinds` that follows from them."""
-    assert context.repository_def is not None
-    graph = context.repository_def.asset_graph
+    assert repository is not None
+    graph = repository.asset_graph
     reached = [key(system, "source", name) for name in sources]
     reached += [key(system, "predictions")] if "predictions" in kinds else []
     for found in reached:  # grows while it is walked
         children = sorted(graph.get(found).child_keys)
         reached += [c for c in children if c not in reached and c.path[0] == system.name and c.path[1] in kinds]
     return reached
+
+
+def retried(instance: DagsterInstance, job_name: str, *, now: datetime) -> dg.RunRequest | dg.SkipReason | None:
+    """The newest run of a job once more if it failed, after the wait that its failures in a row ask for."""
+    records = instance.get_run_records(RunsFilter(job_name=job_name), limit=RETRIED)
+    failures = list(takewhile(lambda record: record.dagster_run.status == DagsterRunStatus.FAILURE, records))
+    if not failures:
+        return None
+    newest = failures[0]
+    due = newest.create_timestamp + wait_after(len(failures))
+    if now < due:
+        return dg.SkipReason(f"{len(failures)} run(s) in a row failed; the next begins at {due:%Y-%m-%d %H:%M} UTC.")
+    run = newest.dagster_run
+    return dg.RunRequest(
+        run_key=f"after {run.run_id}",
+        asset_selection=sorted(run.asset_selection) if run.asset_selection else None,
+        tags={REASON: f"run {run.run_id[:8]} failed; {len(failures)} failure(s) in a row"},
+    )
 
 
 def attempts(instance: DagsterInstance, job_name: str) -> list[Attempt]:

@@ -58,14 +58,18 @@ def attributes(
         "deps": list(deps),
         "metadata": dict(metadata or {}),
         "freshness_policy": policy(window),
-        **_automation(kind),
+        **_automation(system, kind),
     }
 
 
-def _automation(kind: str) -> dict[str, Any]:
+def _automation(system: LoadedSystem, kind: str) -> dict[str, Any]:
     """When an asset is made without being asked: after what it is made of, or hourly; training only by decision."""
     if kind in _FOLLOWING:
-        return {"automation_condition": dg.AutomationCondition.eager()}
+        # Of batch predictions only some days were ever made; what follows them waits for none of the others.
+        by_day = dg.AssetSelection.assets(key(system, "batch_predictions"))
+        missing = dg.AutomationCondition.any_deps_missing()
+        eager = dg.AutomationCondition.eager()
+        return {"automation_condition": eager.replace(missing, missing.ignore(by_day)) if kind == "drift" else eager}
     return {"automation_condition": dg.AutomationCondition.on_cron("0 * * * *")} if kind == "predictions" else {}
 
 

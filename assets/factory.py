@@ -13,6 +13,7 @@ import dagster as dg
 from assets.alerts import build_alerts, build_alerts_sensor, build_delivery, build_run_failures
 from assets.automation import (
     build_conditions_sensor,
+    build_ingest_job,
     build_job,
     build_retrain_sensor,
     build_rollout_sensor,
@@ -42,6 +43,7 @@ from assets.retrain import build_retrain_decision
 from assets.rollout import build_rollout, build_shadow
 from assets.scheduled_scoring import build_scoring_sensor, has_scoring
 from assets.sources import build_source
+from assets.system_reports import build_report
 from assets.training_set import build_training_set
 from forecastle.contract.load import LoadedSystem
 from forecastle.learn.combine import asks_for_ensemble
@@ -51,7 +53,7 @@ def build_system(system: LoadedSystem) -> dg.Definitions:
     """Every asset, check, job, schedule and sensor of one system."""
     declared = system.declaration
     views = declared.feature_views
-    job = build_job(system)
+    job, ingest = build_job(system), build_ingest_job(system)
     return dg.Definitions(
         assets=[
             *(build_source(system, name) for name in declared.sources),
@@ -83,14 +85,15 @@ def build_system(system: LoadedSystem) -> dg.Definitions:
             build_drift_of_predictions(system),
             build_retrain_decision(system),
             build_experiment(system),
+            *(build_report(system, name) for name in declared.reports),
             build_data_quality(system),
             build_alerts(system),
         ],
-        jobs=[job],
-        schedules=[build_schedule(system, job)],
+        jobs=[job, ingest],
+        schedules=[build_schedule(system, ingest)],
         sensors=[
             build_alerts_sensor(system),
-            build_source_sensor(system),
+            build_source_sensor(system, ingest),
             build_retrain_sensor(system),
             build_rollout_sensor(system),
             *([build_scoring_sensor(system)] if has_scoring(system) else []),

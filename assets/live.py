@@ -11,7 +11,9 @@ import dagster as dg
 import pandas as pd
 
 from assets.champion import required_champion
+from assets.daily import daily, tell_days
 from assets.describe import attributes, key, told_plainly, version_metadata
+from assets.live_days import day_gap, day_spec, outcomes_came, renew_days
 from assets.reports import miscalibration_result, miscalibration_spec, report_metadata
 from forecastle.contract.errors import StoreError
 from forecastle.contract.load import LoadedSystem
@@ -65,18 +67,21 @@ def build_outcomes(system: LoadedSystem) -> dg.AssetsDefinition:
 def build_live_performance(system: LoadedSystem) -> dg.AssetsDefinition:
     """Scores of served predictions beside the baseline, and what is expected of those still open."""
     declared = system.declaration
+    asset_key = key(system, "live_performance")
 
     @dg.asset(
         **attributes(
             system,
             "live_performance",
             description="Brier score, log loss and AUC of what was served, with intervals, beside the baseline; final "
-            "and so far; and the estimate for predictions without an outcome.",
+            "and so far; the estimate for predictions without an outcome; and a row for each day of asking.",
             kinds={"python"},
             deps=[key(system, "outcomes")],
-        )
+        ),
+        **daily(system),
+        check_specs=[day_spec(system, asset_key, "outcomes_came", "Every prediction that is mature has an outcome.")],
     )
-    def live_performance_asset(platform: Platform) -> dg.MaterializeResult:
+    def live_performance_asset(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
         with told_plainly():
             rows = platform.warehouse().frame(f"{system.name}/outcomes/all")
             table = live_scores(
@@ -86,35 +91,45 @@ def build_live_performance(system: LoadedSystem) -> dg.AssetsDefinition:
                 slices=declared.evaluate.slices,
             )
             version = platform.warehouse().publish(f"{system.name}/live_performance/all", table)
+            by_day = renew_days(context, platform, system, "live_performance", rows)
+        checks = {row.day: outcomes_came(asset_key, row) for row in by_day.made.itertuples()}
+        tell_days(context, system, asset_key, by_day.told(), checks)
         metadata = {
             **version_metadata(version),
             "maturity": live_sentence(rows, matures=declared.label.matures),
             "scores": dg.MetadataValue.md(markdown_table(table[table["slice"] == "all"].drop(columns="slice"))),
             "slices": dg.MetadataValue.md(markdown_table(table[table["slice"] != "all"], max_rows=60)),
+            **by_day.metadata("brier", "Brier score by day"),
         }
-        return dg.MaterializeResult(metadata=metadata)
+        return dg.MaterializeResult(metadata=metadata, check_results=[by_day.check_of_run(checks)])
 
     return live_performance_asset
 
 
 def build_live_calibration(system: LoadedSystem) -> dg.AssetsDefinition:
-    """The calibration report of what was served."""
+    """The calibration report of what was served, and the gap of each day."""
     asset_key = key(system, "live_calibration")
 
     @dg.asset(
         **attributes(
             system,
             "live_calibration",
-            description="Did served probabilities come true as often as they said: the report on live outcomes.",
+            description="Did served probabilities come true as often as they said: the report on live outcomes, and "
+            "mean outcome less mean probability of each day of asking.",
             kinds={"python"},
             deps=[key(system, "outcomes")],
         ),
-        check_specs=[miscalibration_spec(system, asset_key)],
+        **daily(system),
+        check_specs=[
+            miscalibration_spec(system, asset_key),
+            day_spec(system, asset_key, "day_gap", "A final day's mean outcome is its mean probability, up to chance."),
+        ],
     )
-    def live_calibration_asset(platform: Platform) -> dg.MaterializeResult:
+    def live_calibration_asset(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
         with told_plainly():
             version = platform.warehouse().resolve(f"{system.name}/outcomes/all")
-            found = calibration_rows(platform.warehouse().frame(version))
+            rows = platform.warehouse().frame(version)
+            found = calibration_rows(rows)
             report = None
             metadata: dict[str, Any] = {"rows": found.sentence, "dagster/row_count": 0}
             if found.rows is not None:
@@ -126,8 +141,12 @@ def build_live_calibration(system: LoadedSystem) -> dg.AssetsDefinition:
                     facts={"rows": found.sentence, "known until": version.facts["known_until"]},
                 )
                 metadata |= {"dagster/row_count": report.n, "report": dg.MetadataValue.path(str(page))}
+            by_day = renew_days(context, platform, system, "live_calibration", rows)
+        checks = {row.day: day_gap(asset_key, row) for row in by_day.made.itertuples()}
+        tell_days(context, system, asset_key, by_day.told(), checks)
         check = miscalibration_result(system, asset_key, report, sentence=found.sentence)
-        return dg.MaterializeResult(metadata={**metadata, **report_metadata(report)}, check_results=[check])
+        metadata |= {**report_metadata(report), **by_day.metadata("gap", "Mean outcome less mean probability by day")}
+        return dg.MaterializeResult(metadata=metadata, check_results=[check, by_day.check_of_run(checks)])
 
     return live_calibration_asset
 

@@ -4,7 +4,7 @@ Belongs here: gathering what the decision rests on, its table, its metadata.
 Does not belong here: the decision (`forecastle.learn.retrain`), starting a training (`automation.py`).
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import dagster as dg
 import pandas as pd
@@ -22,6 +22,7 @@ from resources.platform import Platform
 
 DECISION = "decision"
 REASONS = "reasons"
+BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def build_retrain_decision(system: LoadedSystem) -> dg.AssetsDefinition:
@@ -66,7 +67,8 @@ def observe(platform: Platform, system: LoadedSystem, *, now: datetime) -> Obser
     waiting = awaiting(platform.registry(), system.name, now=now)
     waits = waiting[0].bundle if waiting else None
     if bundle is None:
-        return Observed(trained_at=None, new_labels=0, awaiting=waits)
+        labels = count_new_labels(platform.warehouse(), system, after=BEFORE_ALL, until=now)
+        return Observed(trained_at=None, new_labels=labels, awaiting=waits)
     known = datetime.fromisoformat(bundle.facts["knowledge_until"])
     return Observed(
         trained_at=datetime.fromisoformat(bundle.facts["trained_at"]),

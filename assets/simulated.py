@@ -17,6 +17,8 @@ from pathlib import Path
 import dagster as dg
 from croniter import croniter
 from dagster import DagsterEventType, DagsterInstance
+from dagster._core.definitions.asset_daemon_cursor import AssetDaemonCursor
+from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
 
 # Not public; the same thing that Dagster's own tests move its clock with.
 from dagster._core.test_utils import freeze_time
@@ -30,6 +32,7 @@ from resources.platform import Alerts, Platform
 
 # What a month needs none of: it is asked for by nobody but people, and takes longer than all the rest.
 LEFT_OUT = frozenset({"backtest", "bento"})
+ROUNDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class Automation:
     _last_looked: dict[str, datetime] = field(default_factory=dict)
     _run_keys: set[tuple[str, str]] = field(default_factory=set)
     _schedules_until: datetime | None = None
+    _conditions: AssetDaemonCursor | None = None
 
     def __post_init__(self) -> None:
         self._built = build_system(self.system)
@@ -72,8 +76,15 @@ class Automation:
         """Everything that is due at `now`, once: schedules since the last tick, then sensors; what ran."""
         with self._at(now):
             ran = [self._run(now, *asked) for asked in self._asked_by_schedules(now)]
-            for sensor in self._due_sensors(now):
+            starters, tellers = self._due_sensors(now)
+            for sensor in starters:
                 ran += [self._run(now, *asked) for asked in self._asked_by_sensor(sensor, now)]
+            for _ in range(ROUNDS):  # what was just made may be what something waits for
+                ran += (made := [self._run(now, *asked) for asked in self._asked_by_conditions(now)])
+                if not made:
+                    break
+            for sensor in tellers:
+                self._asked_by_sensor(sensor, now)
             return ran
 
     def run(self, now: datetime, *assets: str, why: str) -> Ran:
@@ -104,7 +115,7 @@ class Automation:
                 context = dg.build_schedule_context(
                     self.instance,
                     scheduled_execution_time=due,
-                    resources={"alerts": self._resources["alerts"]},
+                    resources={"platform": self._resources["platform"]},
                     repository_def=self._repository,
                 )
                 tick = schedule.evaluate_tick(context)
@@ -113,10 +124,24 @@ class Automation:
                     asked.append((schedule.name, why, request._replace(job_name=schedule.job_name)))
         return asked
 
-    def _due_sensors(self, now: datetime) -> list[dg.SensorDefinition]:
-        """Sensors whose interval has passed, those that may start something first, those that tell of it last.
+    def _asked_by_conditions(self, now: datetime) -> list[tuple[str, str, dg.RunRequest]]:
+        """Assets of the system whose automation condition holds."""
+        found = dg.evaluate_automation_conditions(
+            self._definitions, self.instance, evaluation_time=now, cursor=self._conditions
+        )
+        self._conditions = found.cursor
+        keys = [
+            key
+            for key in sorted(self._repository.asset_graph.executable_asset_keys)
+            if key.path[0] == self.system.name and key.path[1] not in LEFT_OUT and found.get_num_requested(key)
+        ]
+        request = dg.RunRequest(job_name=IMPLICIT_ASSET_JOB_NAME, asset_selection=keys)
+        return [("conditions", "their conditions hold", request)] if keys else []
 
-        Sensors of failed runs are not among them: they are told of each at once.
+    def _due_sensors(self, now: datetime) -> tuple[list[dg.SensorDefinition], list[dg.SensorDefinition]]:
+        """Sensors whose interval has passed: those that may start something, and those that only tell.
+
+        Those of failed runs are not among them: they are told of each at once.
         """
         due = []
         for sensor in self._repository.sensor_defs:
@@ -125,7 +150,7 @@ class Automation:
             last = self._last_looked.get(sensor.name)
             if last is None or now - last >= timedelta(seconds=sensor.minimum_interval_seconds or 30):
                 due.append(sensor)
-        return sorted(due, key=lambda sensor: not sensor.has_jobs)
+        return [sensor for sensor in due if sensor.has_jobs], [sensor for sensor in due if not sensor.has_jobs]
 
     def _asked_by_sensor(self, sensor: dg.SensorDefinition, now: datetime) -> list[tuple[str, str, dg.RunRequest]]:
         self._last_looked[sensor.name] = now

@@ -45,7 +45,7 @@ class Plan:
 
     `every` is the time from one tick of the automation to the next, `look` how soon after a freshness window has passed
     there is one more, `story_after` when the story begins, `first_look` how soon after that there is a tick (the next
-    one after twice as long, and so on for a day), `questions` how many entities are asked about at each tick, `world`
+    one after three times as long, and so on for a day), `questions` how many entities are asked about at each tick, `world`
     further arguments of the system's simulator, such as a smaller world.
     """
 
@@ -167,10 +167,10 @@ class _Life:
                 regular += self.plan.every
 
     def next_dense(self) -> datetime | None:
-        """One look after the story begins, then after twice as long, and so on for a day."""
+        """One look after the story begins, then after three times as long, and so on for a day."""
         if not self.story.causes:
             return None
-        steps = (self.plan.since + self.plan.first_look * 2**power for power in range(16))
+        steps = (self.plan.since + self.plan.first_look * 3**power for power in range(10))
         return next((step for step in steps if self.now < step < self.plan.since + DAY), None)
 
     def tick(self, instant: datetime) -> None:

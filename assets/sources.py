@@ -167,6 +167,6 @@ def _origin(source: Source) -> str:
 
 def _waits_for(system: LoadedSystem, source: Source) -> list[dg.AssetKey]:
     """Sources that tell this one's knowledge time or its end."""
-    told = [source.known_at.latest] if isinstance(source.known_at, KnownFrom) else []
+    told = [source.known_at.source] if isinstance(source.known_at, KnownFrom) else []
     told += [source.closes.source] if source.closes else []
     return [key(system, "source", other) for other in dict.fromkeys(told)]

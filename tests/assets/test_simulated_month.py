@@ -5,7 +5,6 @@ A small world and few days: the whole table, with 30 days each, stands in docs/s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -52,8 +51,8 @@ def lean_system() -> LoadedSystem:
 
 
 @pytest.fixture(scope="module")
-def months(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Months]:
-    yield Months(tmp_path_factory.mktemp("months"), PLAN)
+def months(tmp_path_factory: pytest.TempPathFactory) -> Months:
+    return Months(tmp_path_factory.mktemp("months"), PLAN)
 
 
 @pytest.mark.parametrize("story", ["schema", "retyped", "unit", "unit-partial", "zone", "replayed", "restate", "calm"])
@@ -65,7 +64,10 @@ def test_a_story_is_noticed_by_its_name_and_nothing_wrong_is_done(months: Months
     assert (verdict.detected_at is None) == (story == "calm")
     asked = months.events("asked")
     assert len(asked) >= PLAN.days
-    assert all(line["answered"] == line["asked"] > 0 for line in asked)
+    # A market that closed since the last batch may be too old to be asked about.
+    assert all(line["answered"] >= 0.8 * line["asked"] > 0 for line in asked)
+    made = {asset for line in months.events("ran") for asset in line["made"]}
+    assert {"predictions", "outcomes", "live_performance", "live_calibration"} <= made
 
 
 def test_a_silent_source_is_told_within_minutes_of_its_window(tmp_path: Any) -> None:

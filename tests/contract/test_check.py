@@ -163,6 +163,29 @@ KNOWN_FROM = {
         "{latest: day, on: [station]}",
         [("latest names unknown source 'day'", "did you mean 'days'?")],
     ),
+    "the earliest": ("{earliest: days, on: [station]}", []),
+    "neither": (
+        "{on: [station]}",
+        [
+            (
+                "known_at of 'readings' has neither latest nor earliest",
+                "latest: rows may be revised; earliest: they never change",
+            )
+        ],
+    ),
+    "both": (
+        "{latest: days, earliest: days, on: [station]}",
+        [
+            (
+                "known_at of 'readings' has latest and earliest",
+                "latest: rows may be revised; earliest: they never change",
+            )
+        ],
+    ),
+    "unknown earliest source": (
+        "{earliest: day, on: [station]}",
+        [("earliest names unknown source 'day'", "did you mean 'days'?")],
+    ),
     "unknown column": (
         "{latest: days, on: [staton]}",
         [
@@ -191,7 +214,7 @@ def test_a_knowledge_time_told_by_another_source(
     if expected:
         assert [(text, hint) for _, text, hint in told(rain)] == expected
     else:
-        assert load_system(rain).declaration.sources["readings"].known_at.latest == "days"
+        assert load_system(rain).declaration.sources["readings"].known_at.source == "days"
 
 
 def test_knowledge_times_do_not_wait_for_each_other(rain: Path, edit: Edit):

@@ -124,7 +124,8 @@ def test_known_events_again_are_told_by_what_they_say(lender, factor, question):
     """The same values are a replay, others a restatement."""
     rows = loans()
     again = rows[~late(rows)].tail(2 * A_DAY)
-    again = again.assign(known_at=pd.Timestamp(NOW), handled=again["handled"] * factor)
+    hours_ago = pd.to_timedelta(np.linspace(0, 20, len(again)), unit="h").astype("timedelta64[us]")
+    again = again.assign(known_at=pd.Timestamp(NOW) - hours_ago, handled=again["handled"] * factor)
     told = found(lender.take(pd.concat([rows, again])))
     assert [name for name, is_well in told.items() if not is_well] == [question]
 

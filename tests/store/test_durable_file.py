@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from forecastle.contract.errors import StoreError
-from forecastle.store.durable_file import DurableFile
+from forecastle.contract.errors import ForecastleError, StoreError
+from forecastle.store.durable_file import DISK_LIMIT_BYTES, DurableFile, disk_limit
 
 SCHEMA = ("CREATE TABLE IF NOT EXISTS kept (n INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT",)
 
@@ -34,3 +34,12 @@ def test_a_full_file_refuses_the_write_and_keeps_the_rest(tmp_path: Path) -> Non
     put(wider, range(5, 55))
     assert wider.fetch("SELECT count(*) FROM kept") == [(55,)]
     wider.close()
+
+
+def test_a_limit_from_the_environment_is_a_number_that_can_hold_something() -> None:
+    """Empty is the default; words and a limit below a mebibyte are refused with the variable's name."""
+    assert disk_limit("", variable="LIMIT", default=DISK_LIMIT_BYTES) == 16 * 2**30
+    assert disk_limit("1048576", variable="LIMIT", default=DISK_LIMIT_BYTES) == 2**20
+    for wrong in ("16GB", "-1", "1048575"):
+        with pytest.raises(ForecastleError, match="LIMIT is .*at least 1,048,576"):
+            disk_limit(wrong, variable="LIMIT", default=DISK_LIMIT_BYTES)

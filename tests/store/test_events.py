@@ -71,6 +71,26 @@ def test_consumers_stand_where_they_acknowledged(queue):
     again.close()
 
 
+def test_what_is_taken_and_old_is_forgotten(queue, monkeypatch):
+    """Not what the consumer has not acknowledged, not what is young, not another view's, not a view's newest event."""
+    monkeypatch.setattr("forecastle.store.events.FORGET_ROWS", 2)
+    queue.append([event(n) for n in range(9)])
+    queue.append([event(0, view="polls")])
+    queue.acknowledge("online", 7)
+    assert queue.views() == ("polls", "prices")
+    assert queue.forget("prices", consumer="online", received_before_us=3_000) == 0
+    queue.append([event(20, received_at_us=9_000)])
+    assert queue.forget("prices", consumer="nobody", received_before_us=3_001) == 0
+    assert queue.forget("prices", consumer="online", received_before_us=3_001) == 7
+    assert [e.event_id for e in queue.since(0, view="prices")] == ["e7", "e8", "e20"]
+    queue.acknowledge("online", 99)
+    assert queue.forget("prices", consumer="online", received_before_us=10_000) == 2
+    assert queue.forget("polls", consumer="online", received_before_us=10_000) == 0
+    assert [(e.view, e.event_id) for e in queue.since(0)] == [("polls", "e0"), ("prices", "e20")]
+    assert queue.append([event(0)]) == Appended(stored=1, repeated=0)
+    assert queue.since(0)[-1].sequence == 12  # numbers are never given twice
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 9), max_size=6), max_size=6))
 def test_whatever_is_sent_again_each_event_is_there_once(tmp_path_factory, pushes):

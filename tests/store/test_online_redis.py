@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +19,7 @@ from forecastle.store.online_redis import RedisOnlineStore
 from forecastle.store.packed_row import RowColumns, unpack_head
 from tests.serve import toy
 from tests.store.redis_server import RedisServer, free_port, require_redis
+from tests.store.tcp_proxy import TcpProxy
 
 VIEW = OnlineView("prices", {"market_id": "int64"}, {"price": "float64", "is_open": "bool"})
 ROW = (1, 10, 20, 0.5, True)
@@ -88,49 +87,41 @@ def test_a_server_that_hangs_is_given_up_and_recovers(
     assert store.read([VIEW], (2,)) == {"prices": OnlineRow((0.25, False), 10, 20)}
 
 
-class SlowProxy:
-    """Hands bytes on, each answer late by some seconds."""
-
-    def __init__(self, port: int, *, late_seconds: float) -> None:
-        self.to, self.late_seconds = port, late_seconds
-        self.stopped = threading.Event()
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while not self.stopped.is_set():
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(("127.0.0.1", self.to))
-            threading.Thread(target=self._hand_on, args=(client, server, 0.0), daemon=True).start()
-            threading.Thread(target=self._hand_on, args=(server, client, self.late_seconds), daemon=True).start()
-
-    def _hand_on(self, source: socket.socket, target: socket.socket, late_seconds: float) -> None:
-        try:
-            while data := source.recv(65_536):
-                self.stopped.wait(late_seconds)
-                target.sendall(data)
-        except OSError:
-            pass
-        finally:
-            source.close()
-            target.close()
-
-    def close(self) -> None:
-        self.stopped.set()
-        self.listener.close()
-
-
 def test_a_slow_server_is_not_waited_for(server: RedisServer, opened: Callable[..., RedisOnlineStore]) -> None:
     """Answers that take 300 ms are too late for a prediction."""
-    proxy = SlowProxy(server.port, late_seconds=0.3)
+    proxy = TcpProxy(server.port, late_seconds=0.3)
     store = opened(f"redis://127.0.0.1:{proxy.port}/0", timeout_seconds=WAIT_SECONDS)
     with bounded(), pytest.raises(StoreError, match="Timeout"):
         store.read([VIEW], (1,))
     store.close()
+    proxy.close()
+
+
+def test_truncated_and_garbled_answers_are_no_values(
+    server: RedisServer, opened: Callable[..., RedisOnlineStore]
+) -> None:
+    """Cut after each number of bytes, or one bit of any byte changed: an error or the row, never another value.
+
+    Right after it the same store gives the row: what was left of a damaged answer is not taken for the next one's.
+    """
+    proxy = TcpProxy(server.port)
+    store = opened(f"redis://127.0.0.1:{proxy.port}/0", timeout_seconds=WAIT_SECONDS)
+    row = OnlineRow((0.5, True), 10, 20)
+    store.write(VIEW, [ROW])
+    store.read([VIEW], (1,))
+    answer_bytes = len(b"*1\r\n$34\r\n" + RowColumns(VIEW.feature_dtypes).pack(10, 20, (0.5, True)) + b"\r\n")
+    told: list[str] = []
+    for at in range(answer_bytes):
+        for damage in ({"cut_at": at}, {"flip": (at, 1)}, {"flip": (at, 0x40)}):
+            proxy.arm(**damage)
+            try:
+                with bounded():
+                    assert store.read([VIEW], (1,)) == {"prices": row}, damage
+            except StoreError as error:
+                told.append(str(error))
+            assert proxy.fired.wait(5), damage
+            assert store.read([VIEW], (1,)) == {"prices": row}, damage
+    assert len(told) == answer_bytes * 3 - 4, "only the line end behind a row may be wrong, and is not looked at"
     proxy.close()
 
 
@@ -157,9 +148,9 @@ def test_what_is_no_row_is_an_error_and_no_value(server: RedisServer, opened: Ca
     client = redis.Redis(port=server.port)
     key = "forecastle:toy:prices:[1]"
     whole = client.get(key)
-    for damaged in (b"hello", whole[:-1], whole + b"x", b""):
+    for damaged in (b"hello", whole[:-1], whole + b"x", b"", whole[:-5] + b"x" + whole[-4:]):
         client.set(key, damaged)
-        with pytest.raises(CorruptionError, match=r"bytes; push|bytes, not"):
+        with pytest.raises(CorruptionError, match=r"bytes; push|bytes, not|bytes are not"):
             store.read([VIEW], (1,))
     client.set(key, whole[:16] + b"abcd" + whole[20:])
     with pytest.raises(CorruptionError, match="unknown columns"):
@@ -213,7 +204,7 @@ def test_no_server_at_all_is_told_on_writing() -> None:
 
 
 def test_the_packed_row_is_the_one_written_down() -> None:
-    """Byte for byte: biased times, four bytes of digest, one bit a null (the lowest for the first), then values."""
+    """Byte for byte: biased times, four bytes of digest, one bit a null (the lowest for the first), values, a sum."""
     columns = RowColumns({"price": "float64", "is_open": "bool"})
     assert columns.pack(1, -1, (0.5, None)) == (
         bytes.fromhex("8000000000000001" + "7fffffffffffffff")
@@ -221,6 +212,7 @@ def test_the_packed_row_is_the_one_written_down() -> None:
         + b"\x02"
         + bytes.fromhex("3fe0000000000000")
         + b"\x00"
+        + bytes.fromhex("60986467")
     )
     row = columns.pack(5, 6, (None, True))
     assert (unpack_head(row), columns.unpack(row)) == ((5, 6, columns.digest), (None, True))

@@ -358,10 +358,11 @@ def test_reading_twice_gives_the_same_bytes(tmp_path: Path) -> None:
 LISTED = {"latest": "lists", "on": ["id"]}
 
 
-def test_knowledge_time_is_that_of_the_latest_row_of_another_source(tmp_path: Path) -> None:
-    """Each row is known from the last list that names it; a row on no list is quarantined."""
+@pytest.mark.parametrize(("word", "hour_of_first"), [("latest", 5), ("earliest", 1)])
+def test_knowledge_time_is_that_of_a_row_of_another_source(tmp_path: Path, word: str, hour_of_first: int) -> None:
+    """Each row is known from the last (or first) list that names it; a row on no list is quarantined."""
     put(tmp_path, table(3))
-    declared = source(known_at=LISTED, event_at="known_at", key=["id"])
+    declared = source(known_at={word: "lists", "on": ["id"]}, event_at="known_at", key=["id"])
     hours = {0: (1, 5, 3), 1: (2,), 7: (4,)}
     with sql.connect() as connection:
         connection.execute("CREATE TABLE lists (id BIGINT, known_at TIMESTAMPTZ)")
@@ -371,8 +372,8 @@ def test_knowledge_time_is_that_of_the_latest_row_of_another_source(tmp_path: Pa
         result = read_source("prices", declared, data=tmp_path, connection=connection, seen="lists")
         rows = connection.execute(f"SELECT id, event_at, known_at FROM {result.table} ORDER BY id").fetchall()
         broken = connection.execute(f"SELECT * FROM {result.quarantine}").fetchall()
-    last = {0: START + timedelta(hours=5), 1: START + timedelta(hours=2)}
-    assert rows == [(number, at, at) for number, at in last.items()]
+    told = {0: START + timedelta(hours=hour_of_first), 1: START + timedelta(hours=2)}
+    assert rows == [(number, at, at) for number, at in told.items()]
     assert broken == [("toy/prices.parquet", 3, "known_at", None, "nullable")]
     assert (result.rows, result.quarantined) == (2, 1)
 

@@ -17,6 +17,7 @@ from forecastle.store.stream_kafka import KafkaInput
 from forecastle.store.streams import open_inputs
 from tests.store.kafka import MockCluster, mock_cluster
 from tests.store.stream_world import StreamWorld
+from tests.store.tcp_proxy import TcpProxy
 from tests.store.trades import Trade
 
 KAFKA = Kafka.model_validate({"bootstrap": {"env": "BROKERS"}, "topic": "trades"})
@@ -156,5 +157,35 @@ def test_kills_lose_and_double_nothing_of_a_topic(cluster: MockCluster, tmp_path
     assert (len(stored), len(set(stored))) == (120, 120)
     assert {letter.rule for letter in world.log.dead_letters("trades")} == {"json"}
     assert world.compact().rows == 120
+    assert world.served() == world.batch_online()
+    world.close()
+
+
+def test_a_broker_that_restarts_with_its_data_is_gone_on_with(cluster: MockCluster, tmp_path: Path) -> None:
+    """Cut in the middle of an answer, then away, then back with what it held: each event once, nothing raised."""
+    name = "restarted"
+    origin = ORIGIN.replace("topic: trades", f"topic: {name}")
+    world = StreamWorld(tmp_path, origin=origin)
+    proxy = TcpProxy(int(cluster.bootstrap.rpartition(":")[2]), announces=True)
+    cluster.send(name, [Trade(n, n % 5, n, 0.25).body() for n in range(40)])
+    inputs = open_inputs(world.system, queue=world.queue, environment={"BROKERS": f"127.0.0.1:{proxy.port}"})
+    with world.worker(inputs=inputs, batch_events=10) as worker:
+        while world.log.counts("trades").rows < 10:
+            worker.step()
+        held = world.log.counts("trades").rows
+        assert held < 40
+        proxy.arm(cut_at=100)
+        cluster.send(name, [Trade(n, n % 5, n, 0.25).body() for n in range(40, 80)])
+        while not proxy.fired.is_set():
+            worker.step()
+        proxy.down()
+        assert [worker.step().online for _ in range(3)] == [True] * 3
+        proxy.up()
+        while world.log.counts("trades").rows < 80 or worker.lag()[0].unapplied:
+            worker.step()
+    proxy.close()
+    stored = [(r.partition, r.offset) for batch in world.log.rows("trades", after=0) for r in batch]
+    assert (len(stored), len(set(stored))) == (80, 80)
+    assert world.compact().rows == 80
     assert world.served() == world.batch_online()
     world.close()

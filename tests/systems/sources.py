@@ -76,7 +76,7 @@ def sources_of(system: LoadedSystem, data: Path) -> duckdb.DuckDBPyConnection:
     """Read every source of a data folder by its contract."""
     connection = utc_connection()
     for name, source in in_order(system):
-        seen = f'"{source.known_at.latest}"' if isinstance(source.known_at, KnownFrom) else None
+        seen = f'"{source.known_at.source}"' if isinstance(source.known_at, KnownFrom) else None
         read = read_source(name, source, data=data, connection=connection, seen=seen)
         connection.execute(f'CREATE TABLE "{name}" AS SELECT * FROM {read.table}')
     return connection

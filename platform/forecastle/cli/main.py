@@ -387,7 +387,7 @@ def rebuild(
 
 @app.command()
 def prune(system: SystemName) -> None:
-    """Remove rows of old table versions by the declared retention; records, and what is live, stay."""
+    """Remove rows of old table versions and queues by the declared retention; records, and what is live, stay."""
     from forecastle.cli import tables
 
     tables.prune(system, _around(), console=console)

@@ -21,7 +21,7 @@ def print_schedules(name: str, around: Surroundings, *, console: Console) -> Non
     system = around.system(name)
     registry = around.registry()
     schedules = scoring_schedules(system.declaration, registry.history(name), registry.decisions(name))
-    console.print(f"training: {system.declaration.retrain.schedule} (UTC)", highlight=False)
+    console.print(f"a new model is looked for: {system.declaration.retrain.schedule} (UTC)", highlight=False)
     if not schedules:
         console.print("scoring: no version was promoted yet")
         return

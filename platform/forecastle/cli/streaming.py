@@ -18,6 +18,7 @@ from rich.console import Console
 
 from forecastle.cli.surroundings import Surroundings
 from forecastle.contract.errors import ForecastleError
+from forecastle.store.durable_file import DISK_LIMIT_BYTES, QUEUE_LIMIT, disk_limit
 from forecastle.store.events import EventQueue
 from forecastle.store.stream_log import StreamLog
 from forecastle.store.streams import Lag, Step, StreamWorker, lock_path, open_inputs
@@ -32,13 +33,15 @@ def stream(
     """Work until `stop` is set; a line every ten seconds in which events came.
 
     Raises:
-        ForecastleError: the system declares no stream, another worker is at work, or a source has no table yet.
+        ForecastleError: the system declares no stream, another worker is at work, a source has no table yet, or the
+            disk limit is none.
     """
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     loaded = around.system(system)
     with ExitStack() as opened:
-        queue = opened.enter_context(closing(EventQueue(around.home.pushed(system))))
-        log = opened.enter_context(closing(StreamLog(around.home.streams(system))))
+        limit = disk_limit(around.environment.get(QUEUE_LIMIT, ""), variable=QUEUE_LIMIT, default=DISK_LIMIT_BYTES)
+        queue = opened.enter_context(closing(EventQueue(around.home.pushed(system), disk_limit_bytes=limit)))
+        log = opened.enter_context(closing(StreamLog(around.home.streams(system), disk_limit_bytes=limit)))
         online = opened.enter_context(closing(around.online(system)))
         worker = opened.enter_context(
             StreamWorker(

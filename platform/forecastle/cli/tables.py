@@ -18,7 +18,7 @@ from rich.table import Table
 from forecastle.cli.surroundings import Surroundings
 from forecastle.contract.errors import ForecastleError
 from forecastle.store.query import ask, view_versions
-from forecastle.store.retention import prune_system
+from forecastle.store.retention import prune_queues, prune_system
 from forecastle.store.training_set import rebuild_training_set
 
 SHOWN_ROWS: Final = 50
@@ -84,7 +84,7 @@ def rebuild(system: str, around: Surroundings, *, as_of: datetime, console: Cons
 
 
 def prune(system: str, around: Surroundings, *, console: Console) -> None:
-    """Apply the declared retention; the champion's training set and what it was made of stay."""
+    """Apply the declared retention to tables and queues; the champion's training set and what it was made of stay."""
     retention = around.system(system).declaration.retention
     warehouse = around.warehouse()
     standing = [v for v in [warehouse.version(f"{system}/training_set/all")] if v is not None]
@@ -107,6 +107,9 @@ def prune(system: str, around: Surroundings, *, console: Console) -> None:
                 f"{report.bytes_freed / MIB:.1f} MiB",
                 highlight=False,
             )
+    for path, rows in prune_queues(around.home, system, retention, now=around.clock()).items():
+        if rows:
+            console.print(f"{path.relative_to(around.home.root)}: {rows:,} row(s)", highlight=False)
     console.print(f"{freed / MIB:.1f} MiB freed; records of removed versions stay.", highlight=False)
 
 

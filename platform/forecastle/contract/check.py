@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from forecastle.contract.code import FunctionText, ModuleText, read_module
@@ -25,11 +26,13 @@ from forecastle.contract.gates_check import gate_faults
 from forecastle.contract.matrix_check import concrete_names, matrix_faults, models_to_check
 from forecastle.contract.model_check import built_fault, model_faults, searched_sample
 from forecastle.contract.profit_check import profit_faults
+from forecastle.contract.report_check import report_faults
 from forecastle.contract.source import Freshness
 from forecastle.contract.source_check import TIME_COLUMNS, name_faults, source_faults
 from forecastle.contract.sql import ParsedSql, output_line, parse_select
 from forecastle.contract.stream_check import stream_faults
 from forecastle.contract.system import Entity, Model, OnDemand, System
+from forecastle.contract.template import Literals, open_holes, template_faults, template_of
 from forecastle.contract.types import NUMERIC_DTYPES
 
 LABEL_COLUMNS: Final = ("predict_at", "outcome", "known_at")
@@ -93,6 +96,7 @@ class _Checker:
         yield from self._label()
         yield from self._models()
         yield from self._evaluate()
+        yield from self._reports()
 
     def _sources(self) -> Iterator[Problem]:
         for name, source in self.system.sources.items():
@@ -150,11 +154,17 @@ class _Checker:
             if missing:
                 text = f"entity {view.entity!r} has the key {', '.join(missing)}, which {about!r} has not"
                 yield from self.at((*place, "entity"), text, f"predictions are about {about!r}, declared first")
-            yield from self._sql((*place, "sql"), view.sql, _view_columns(entity, view.features))
+            template = self.parts.sql.get(template_of(view.sql))
+            for spot, text, hint in () if template is None else template_faults(view, template):
+                yield from self.at((*place, *spot), text, hint)
+            columns = _view_columns(entity, view.features)
+            yield from self._sql((*place, "sql"), view.sql, columns, literals=view.params)
             for text, hint in stream_faults(self.system, view, self.parsed.get(view.sql)):
                 yield from self.at((*place, "stream"), text, hint)
 
-    def _sql(self, place: Place, file: str, wanted: set[str]) -> Iterator[Problem]:
+    def _sql(
+        self, place: Place, file: str, wanted: set[str], *, literals: Literals = MappingProxyType({})
+    ) -> Iterator[Problem]:
         text = self.parts.sql.get(file)
         if file in self.parts.unread:
             return
@@ -162,7 +172,10 @@ class _Checker:
             hint = did_you_mean(file, self.parts.sql)
             yield from self.at(place, f"names {file!r}, which is not in the folder", hint)
             return
-        path = str(self.parts.folder / file)
+        path = str(self.parts.folder / template_of(file))
+        if holes := list(open_holes(self.parts.sql[template_of(file)], literals)):
+            yield from (Problem(path, *hole) for hole in holes)
+            return
         parsed, problems = parse_select(text, file=path, schema=source_schema(self.system))
         yield from problems
         if parsed is None:
@@ -256,7 +269,8 @@ class _Checker:
         found = list(self._names(("decide", "inputs"), declared.inputs, {*features, PREDICT_AT}, "feature"))
         for text, hint in decision_faults(declared, features):
             found += self.at(("decide", "params"), text, hint)
-        for spot, text, hint in profit_faults(declared.profit, features) if declared.profit else ():
+        label = self.system.label.columns
+        for spot, text, hint in profit_faults(declared.profit, features, label=label) if declared.profit else ():
             yield from self.at(("decide", "profit", *spot), text, hint)
         found += self._function(place, declared.function, None if found else decision_arguments(declared))
         module = declared.function.partition(":")[0]
@@ -323,6 +337,15 @@ class _Checker:
         yield from self._names(("backtest", "model"), model, concrete_names(self.system), "model")
         for spot, text, hint in gate_faults(self.system.gates, columns=rows):
             yield from self.at(spot, text, hint)
+
+    def _reports(self) -> Iterator[Problem]:
+        for name, report in self.system.reports.items():
+            place: Place = ("reports", name)
+            for spot, text, hint in report_faults(report, self.system):
+                yield from self.at((*place, *spot), text, hint)
+            yield from self._function((*place, "function"), report.function, [*report.tables, *report.params])
+            if report.draw is not None:
+                yield from self._function((*place, "draw"), report.draw, (), positional=1)
 
 
 def _view_columns(entity: Entity, features: Iterable[str]) -> set[str]:

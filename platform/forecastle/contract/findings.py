@@ -25,7 +25,7 @@ from forecastle.contract.types import PATTERN_HINTS
 # One of these is allowed wherever a declaration wants a single value.
 _STAND_INS: Final = (
     None, "1d", "x", 0.5, 1, True, "float64", "int64", "csv", "refuse", "auto", "x.sql", "x:x", "x.x",
-    "0 0 * * *", "team:x",
+    "0 0 * * *", "team:x", "training_set",
 )  # fmt: skip
 
 _NEEDS: Final = {

@@ -23,6 +23,7 @@ from forecastle.contract.matrix import expand
 from forecastle.contract.push_view import PushView
 from forecastle.contract.sql import ParsedSql, column_lineage, parse_select
 from forecastle.contract.system import System
+from forecastle.contract.template import template_of, with_rendered_views
 
 DECLARATION: Final = "system.yaml"
 
@@ -125,7 +126,7 @@ class LoadedSystem:
 
     def _parse(self, file: str) -> ParsedSql:
         if file not in self._parsed:
-            path = str(self.folder / file)
+            path = str(self.folder / template_of(file))
             if file not in self.sql:
                 raise ContractError([Problem(path, 0, "is not in the folder", did_you_mean(file, self.sql))])
             schema = source_schema(self.declaration)
@@ -168,15 +169,16 @@ def load_system(folder: Path) -> LoadedSystem:
     code = {Path(name).stem: text for name, text in code.items()}
     if findings.system is None:
         raise ContractError(_in_order(problems, document.file))
-    loaded = LoadedSystem(findings.system, folder, MappingProxyType(sql), MappingProxyType(code))
+    declared, sql = with_rendered_views(findings.system, sql)
+    loaded = LoadedSystem(declared, folder, MappingProxyType(sql), MappingProxyType(code))
     unread = frozenset(Path(problem.file).name for problem in (*unread_sql, *unread_code))
     parts = Parts(folder, sql, code, unread, loaded.function)
-    checked = check_system(findings.system, parts, findings=findings)
+    checked = check_system(declared, parts, findings=findings)
     problems += [p for p in checked.problems if p.file != document.file or p.line not in refused]
     if problems:
         raise ContractError(_in_order(problems, document.file))
-    models = expand(findings.system.models)
-    loaded = replace(loaded, declaration=findings.system.model_copy(update={"models": models}))
+    models = expand(declared.models)
+    loaded = replace(loaded, declaration=declared.model_copy(update={"models": models}))
     loaded._parsed.update(checked.parsed)  # noqa: SLF001  its own module fills the cache
     return loaded
 

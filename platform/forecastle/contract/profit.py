@@ -40,6 +40,10 @@ class Profit(Declared):
     stake: Name | None = Field(
         None, description="Number of the decision that is the stake, as a share of the bankroll at the start."
     )
+    closing: Name | None = Field(
+        None,
+        description="Label column with the market's last probability of outcome 1, without margin: what bets were worth.",
+    )
     stake_ratio: float = Field(0.01, gt=0, le=1, description="Stake of every bet where the decision gives none.")
     bankroll_usd: float = Field(1_000.0, gt=0, description="Money at the start; stakes do not grow with it.")
     fee_ratio: float = Field(0.0, ge=0, lt=1, description="Paid on every stake, won or lost.")

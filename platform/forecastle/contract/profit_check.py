@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from forecastle.contract.column import Feature
+from forecastle.contract.column import Column, Feature
 from forecastle.contract.errors import did_you_mean
 from forecastle.contract.profit import PRICES, Profit
 from forecastle.contract.source_check import PlacedFault
 
 
-def profit_faults(declared: Profit, features: Mapping[str, Feature]) -> Iterator[PlacedFault]:
-    """Sides without one price, prices that are no feature, slippage where nothing has a price."""
+def profit_faults(
+    declared: Profit, features: Mapping[str, Feature], *, label: Mapping[str, Column]
+) -> Iterator[PlacedFault]:
+    """Sides without one price, prices that are no feature, a closing line that is none, slippage without a price."""
     for action, side in declared.sides.items():
         named = {kind: name for kind in PRICES if (name := getattr(side, kind)) is not None}
         if len(named) != 1:
@@ -30,3 +32,8 @@ def profit_faults(declared: Profit, features: Mapping[str, Feature]) -> Iterator
                 yield ("sides", action, kind), text, "a price lies between 0 and 1: unit probability"
     if declared.slippage and all(side.price is None for side in declared.sides.values()):
         yield ("slippage",), "slippage is added to a share's price, and no side has one", "use fee_ratio for odds"
+    if declared.closing is not None and declared.closing not in label:
+        yield ("closing",), f"{declared.closing!r} is no column of the label", did_you_mean(declared.closing, label)
+    elif declared.closing is not None and label[declared.closing].unit != "probability":
+        text = f"closing {declared.closing!r} has unit {label[declared.closing].unit}"
+        yield ("closing",), text, "a closing line lies between 0 and 1: unit probability"

@@ -38,21 +38,41 @@ class KnownAt(Declared):
     delay: Duration
 
 
-class KnownFrom(Declared):
-    """Knowledge time where only another source tells it: the latest one among its rows equal in `on`.
+class KnownAhead(Declared):
+    """Knowledge time of what is announced ahead, such as a schedule: a lead before the instant that it announces.
 
-    For rows that are stored in the last version seen: they may have been revised until that source last named
-    them. A row that it never named has no knowledge time and is quarantined.
+    The row is the announcement, so its event time is its knowledge time.
     """
 
-    latest: Name = Field(description="The source whose rows tell when a row was last seen.")
+    lead: PositiveDuration = Field(description="So long before was every row known; never longer than in truth.")
+    before: Name = Field(description="Column with the instant that is announced.")
+
+
+class KnownFrom(Declared):
+    """Knowledge time where only another source tells it: the latest or earliest one among its rows equal in `on`.
+
+    `latest` is for rows that are stored in the last version seen: they may have been revised until that source last
+    named them. `earliest` is for rows that never change once they are there. A row that the other source never named
+    has no knowledge time and is quarantined.
+    """
+
+    latest: Name | None = Field(None, description="The source whose rows tell when a row was last seen.")
+    earliest: Name | None = Field(
+        None, description="The source whose rows tell when a row was first seen; only for rows that never change."
+    )
     on: list[Name] = Field(min_length=1, description="Columns of both sources that must be equal.")
+
+    @property
+    def source(self) -> str:
+        """The source that tells the time; "" where none is named."""
+        return self.latest or self.earliest or ""
 
 
 def _way_to_know(given: Any) -> str:
-    """Which of the two mappings is meant, so that only its own keys are missed or unknown."""
+    """Which of the mappings is meant, so that only its own keys are missed or unknown."""
     keys = given.model_fields_set if isinstance(given, Declared) else given
-    return "KnownFrom" if isinstance(keys, dict | set) and {"latest", "on"} & set(keys) else "KnownAt"
+    said = set(keys) if isinstance(keys, dict | set) else set()
+    return "KnownFrom" if {"latest", "earliest", "on"} & said else "KnownAhead" if {"lead", "before"} & said else "KnownAt"
 
 
 class Variable(Declared):
@@ -101,9 +121,12 @@ class Source(Declared):
     known_at: (
         Name
         | Annotated[
-            Annotated[KnownAt, Tag("KnownAt")] | Annotated[KnownFrom, Tag("KnownFrom")], Discriminator(_way_to_know)
+            Annotated[KnownAt, Tag("KnownAt")]
+            | Annotated[KnownAhead, Tag("KnownAhead")]
+            | Annotated[KnownFrom, Tag("KnownFrom")],
+            Discriminator(_way_to_know),
         ]
-    ) = Field(description="Column that tells when we could first know the row, a delay, or another source.")
+    ) = Field(description="Column that tells when we could first know the row, a delay, a lead, or another source.")
     key: list[Name] = Field(min_length=1, description="Rows equal in these columns are one row: the first known stays.")
     time_zone: str = Field("UTC", description="Zone of times and dates that carry none.")
     ingested_at: Name | None = Field(None, description="Column with the clock of whoever stored the row.")
@@ -117,7 +140,7 @@ class Source(Declared):
     def time_columns(self) -> dict[str, str]:
         """`event_at` and `known_at` → the column that tells it, where a column does."""
         told: dict[str, str] = {}
-        if not (isinstance(self.known_at, KnownFrom) and self.event_at == "known_at"):
+        if not (isinstance(self.known_at, KnownFrom | KnownAhead) and self.event_at == "known_at"):
             told["event_at"] = self.event_at
         if isinstance(self.known_at, str):
             told["known_at"] = self.known_at

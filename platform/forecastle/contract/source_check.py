@@ -17,13 +17,15 @@ from sqlglot.errors import SqlglotError
 
 from forecastle.contract.document import Place
 from forecastle.contract.errors import did_you_mean
-from forecastle.contract.source import ARRIVED_AT, Closes, KnownFrom, Source
+from forecastle.contract.source import ARRIVED_AT, Closes, KnownAhead, KnownFrom, Source
 
 PlacedFault = tuple[Place, str, str]
 """Place, what is wrong, hint."""
 
 TIME_COLUMNS: Final = ("event_at", "known_at")
 _VARIABLE: Final = re.compile(r"\$\{([^}]*)\}?")
+# An id is the same whether it is stored as a number or as text.
+_IDS: Final = frozenset({"int64", "string"})
 _OF_SQL: Final = ("url", "table", "query")
 _OF_STREAM: Final = ("kafka", "history")
 
@@ -39,6 +41,11 @@ def source_faults(name: str, sources: Mapping[str, Source]) -> Iterator[PlacedFa
             yield (word,), text, f"say {word}: {word} or rename the column"
     yield from _time_faults(("ingested_at",), source, source.ingested_at)
     yield from origin_faults(source)
+    if isinstance(source.known_at, KnownAhead):
+        yield from _time_faults(("known_at", "before"), source, source.known_at.before)
+        if source.event_at != "known_at":
+            text = f"event_at is {source.event_at!r} where known_at has a lead"
+            yield ("event_at",), text, "the row is the announcement: say event_at: known_at"
     if isinstance(source.known_at, KnownFrom):
         yield from _known_from_faults(name, source.known_at, sources)
     if source.closes is not None:
@@ -93,7 +100,7 @@ def _database_faults(source: Source) -> Iterator[PlacedFault]:
 def _stream_faults(source: Source) -> Iterator[PlacedFault]:
     if source.path:
         yield ("path",), "path stands beside kind stream", "name a topic with kafka, or post events to /stream"
-    if isinstance(source.known_at, KnownFrom):
+    if isinstance(source.known_at, KnownFrom | KnownAhead):
         yield ("known_at",), "a stream takes known_at from another source", f"name a column, such as {ARRIVED_AT}"
     arrived = source.columns.get(ARRIVED_AT)
     if arrived is not None and (arrived.dtype != "timestamp" or arrived.nullable):
@@ -104,14 +111,19 @@ def _stream_faults(source: Source) -> Iterator[PlacedFault]:
 def _known_from_faults(name: str, known: KnownFrom, sources: Mapping[str, Source]) -> Iterator[PlacedFault]:
     """The other source is there, has the columns, and does not wait for this one in turn."""
     place: Place = ("known_at",)
-    yield from name_faults((*place, "latest"), [known.latest], sources, "source")
     yield from name_faults((*place, "on"), known.on, sources[name].columns, "column")
-    if known.latest not in sources:
+    if (known.latest is None) == (known.earliest is None):
+        got = "neither latest nor earliest" if known.latest is None else "latest and earliest"
+        yield place, f"known_at of {name!r} has {got}", "latest: rows may be revised; earliest: they never change"
         return
-    if _waits_for(known.latest, name, sources):
-        text = f"known_at of {name!r} is taken from {known.latest!r}, which itself waits for {name!r}"
-        yield (*place, "latest"), text, "one source of a chain must know its own time"
-    yield from _shared_faults(place, known.on, name, known.latest, sources)
+    word = "earliest" if known.latest is None else "latest"
+    yield from name_faults((*place, word), [known.source], sources, "source")
+    if known.source not in sources:
+        return
+    if _waits_for(known.source, name, sources):
+        text = f"known_at of {name!r} is taken from {known.source!r}, which itself waits for {name!r}"
+        yield (*place, word), text, "one source of a chain must know its own time"
+    yield from _shared_faults(place, known.on, name, known.source, sources, alike=_IDS)
 
 
 def _closes_faults(name: str, closes: Closes, sources: Mapping[str, Source]) -> Iterator[PlacedFault]:
@@ -131,16 +143,22 @@ def _closes_faults(name: str, closes: Closes, sources: Mapping[str, Source]) -> 
 
 
 def _shared_faults(
-    place: Place, on: Sequence[str], name: str, other: str, sources: Mapping[str, Source]
+    place: Place,
+    on: Sequence[str],
+    name: str,
+    other: str,
+    sources: Mapping[str, Source],
+    *,
+    alike: frozenset[str] = frozenset(),
 ) -> Iterator[PlacedFault]:
-    """Columns that two sources must share, of one dtype."""
+    """Columns that two sources must share, of one dtype or of two that are `alike`."""
     here, there = sources[name].columns, sources[other].columns
     for index, column in enumerate(on):
         spot = (*place, "on", index)
         if column not in there:
             hint = did_you_mean(column, set(here) & set(there))
             yield spot, f"on names column {column!r}, which {other!r} has not", hint
-        elif column in here and here[column].dtype != there[column].dtype:
+        elif column in here and {here[column].dtype, there[column].dtype} not in ({there[column].dtype}, alike):
             text = f"column {column!r} is {here[column].dtype}, in {other!r} {there[column].dtype}"
             yield spot, text, "declare one dtype"
 
@@ -162,7 +180,7 @@ def _waits_for(source: str, other: str, sources: Mapping[str, Source]) -> bool:
         known = sources[source].known_at
         if not isinstance(known, KnownFrom):
             return False
-        source = known.latest
+        source = known.source
     return source == other
 
 

@@ -7,7 +7,7 @@ Does not belong here: reading files (`load.py`), checks that need two fields or 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PrivateAttr
 from pydantic.json_schema import GenerateJsonSchema
@@ -16,6 +16,7 @@ from forecastle.contract.column import Column, Declared, Feature
 from forecastle.contract.gates import Gates
 from forecastle.contract.matrix import NOT_OF_AN_ESTIMATOR, Matrix, Segment, group_names
 from forecastle.contract.profit import Profit
+from forecastle.contract.report import Report
 from forecastle.contract.source import Freshness, Source
 from forecastle.contract.tuning import EarlyStopping, Param, Search
 from forecastle.contract.types import (
@@ -51,6 +52,11 @@ class FeatureView(Declared):
 
     entity: Name
     sql: SqlFile
+    params: dict[Name, Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0)] | Name] = Field(
+        default_factory=dict,
+        description="Literals for the {{name}} in the SQL file: a number that is not negative, or a name. Views may "
+        "share a file.",
+    )
     ttl: PositiveDuration = Field(
         description="A row older than this is no longer a feature: in joins, online and checks."
     )
@@ -233,7 +239,10 @@ class Drift(Declared):
 class Retrain(Declared):
     """When a new model is trained without being asked."""
 
-    schedule: Cron = Field(description="Five cron fields in UTC: minute, hour, day, month, weekday.")
+    schedule: Cron = Field(
+        description="When to look whether a new model is due, at the latest. Five cron fields in UTC: minute, hour, "
+        "day, month, weekday."
+    )
     max_age: PositiveDuration = Field(description="A model older than this is due.")
     new_labels_min: int = Field(
         100, ge=1, description="With fewer labels known since training a new model would be the old one."
@@ -318,9 +327,13 @@ class System(Declared):
     drift: Drift
     retrain: Retrain
     score: Score | None = Field(None, description="When the live version scores the whole population.")
+    daily_since: Day = Field(
+        "2025-01-01", description="First UTC day with a partition of batch_predictions and the live assets."
+    )
     retention: Retention = Retention()
     decide: Decide | None = Field(None, description="The decision rule of every answer.")
     rollout: Rollout = Rollout()
+    reports: dict[Name, Report] = Field(default_factory=dict, description="Reports of the system's own.")
     simulate: FunctionPath | None = Field(None, description="Function that writes a seeded world of source files.")
 
     def features(self) -> dict[str, Feature]:

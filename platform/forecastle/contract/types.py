@@ -22,6 +22,10 @@ _ENVIRONMENT_PATTERN = r"^[A-Z][A-Z0-9_]{0,126}$"
 _KAFKA_PATTERN = r"^(security|sasl|ssl|enable\.ssl|client|broker|socket|fetch|queued)[a-z.]{1,60}$"
 _TOPIC_PATTERN = r"^[A-Za-z0-9._-]{1,249}$"
 _TABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,62}(\.[A-Za-z_][A-Za-z0-9_]{0,62})?$"
+_GRAPH_PATTERN = (
+    r"^((source|features|models)/[a-z][a-z0-9_]{0,62}"
+    r"|training_set|comparison|batch_predictions|predictions|outcomes)$"
+)
 _DURATION_PATTERN = r"^[0-9]{1,8} *[smhdw]$"
 
 PATTERN_HINTS: Final = {
@@ -35,6 +39,8 @@ PATTERN_HINTS: Final = {
     _KAFKA_PATTERN: "write a setting of librdkafka about security, the client or fetching, such as security.protocol",
     _TOPIC_PATTERN: "a Kafka topic is at most 249 letters, digits, dots, underscores and dashes",
     _TABLE_PATTERN: "write table or schema.table",
+    _GRAPH_PATTERN: "write source/NAME, features/NAME, models/NAME, training_set, comparison, batch_predictions, "
+    "predictions or outcomes",
 }
 """What each pattern asks for, in words."""
 
@@ -48,6 +54,7 @@ EnvironmentName = Annotated[str, StringConstraints(pattern=_ENVIRONMENT_PATTERN)
 KafkaSetting = Annotated[str, StringConstraints(pattern=_KAFKA_PATTERN)]
 Topic = Annotated[str, StringConstraints(pattern=_TOPIC_PATTERN)]
 SqlTable = Annotated[str, StringConstraints(pattern=_TABLE_PATTERN)]
+TablePath = Annotated[str, StringConstraints(pattern=_GRAPH_PATTERN)]
 
 Dtype = Literal["float64", "int64", "string", "bool", "timestamp", "date"]
 NUMERIC_DTYPES: frozenset[str] = frozenset({"float64", "int64", "bool"})

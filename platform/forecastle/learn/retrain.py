@@ -72,7 +72,7 @@ class RetrainDecision:
 class Observed:
     """What is known of the champion now; None where it was not or could not be measured.
 
-    `trained_at` None: there is no champion. `new_labels` since its training; `drifted` names features beyond their
+    `trained_at` None: there is no champion. `new_labels` since its training, without one all; `drifted` names features beyond their
     tolerance; `awaiting` is the bundle that waits for a person's approval.
     """
 
@@ -91,7 +91,9 @@ def decide_retraining(observed: Observed, declared: Retrain, *, now: datetime) -
     """
     held = _held_back(observed, declared)
     if observed.trained_at is None:
-        due = Cause("age", "retrain", "no bundle is champion yet: any model is due")
+        # With the same labels a refused model would be trained again: the count makes it another decision.
+        known = observed.new_labels
+        due = Cause("age", "retrain", f"no bundle is champion yet and {known:,} labels are known: any model is due")
         return RetrainDecision("watch", (due, *held)) if observed.awaiting else RetrainDecision("retrain", (due,))
     causes = (_age(now - observed.trained_at, declared), *_measured(observed, declared), _labels(observed, declared))
     loudest = min((cause.says for cause in causes), key=_LOUDNESS.index)

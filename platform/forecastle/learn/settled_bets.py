@@ -18,24 +18,30 @@ from forecastle.contract.errors import LearnError
 from forecastle.contract.load import LoadedSystem
 from forecastle.contract.profit import Profit, Side
 from forecastle.learn.build import cluster_column
-from forecastle.measure.market import decimal_from_american
+from forecastle.measure.bootstrap import Interval, mean_interval
+from forecastle.measure.market import closing_line_value, decimal_from_american
 from forecastle.measure.profit import ProfitCurve, profit_curve
 
 BET_COLUMNS: Final = (
     "predict_at", "settled_at", "cut", "cluster", "probability", "action", "stake_usd", "decimal_odds", "cost_usd",
-    "won", "profit_usd", "bankroll_usd", "drawdown_ratio",
+    "won", "profit_usd", "bankroll_usd", "drawdown_ratio", "closing_line_value",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
 class SettledBets:
-    """Bets in the order in which they were settled (`BET_COLUMNS`), what they add up to, and how many had no price."""
+    """Bets in the order in which they were settled (`BET_COLUMNS`), what they add up to, and how many had no price.
+
+    `closing_line_value` is the mean over bets whose closing probability is known, whole clusters resampled: None where
+    none is declared, or fewer than two clusters have one.
+    """
 
     bets: pd.DataFrame
     curve: ProfitCurve
     decisions: int
     unpriced: int
     bankroll_usd: float
+    closing_line_value: Interval | None = None
 
     @property
     def sentence(self) -> str:
@@ -45,10 +51,12 @@ class SettledBets:
         ends = f" [{interval.low:+.1%}, {interval.high:+.1%}]" if interval else ""
         rate = f"{c.profit / c.staked:+.1%}{ends}" if c.staked else "nothing was staked"
         unpriced = f" {self.unpriced} had no price and were not placed." if self.unpriced else ""
+        closing = self.closing_line_value
+        worth = f" Closing line value {closing.estimate:+.1%} [{closing.low:+.1%}, {closing.high:+.1%}]." if closing else ""
         return (
             f"{c.bets:,} bets of {self.decisions:,} decisions: profit {c.profit:+,.2f} USD on {c.staked:,.2f} staked "
             f"({rate}) after {self.bets['cost_usd'].sum():,.2f} of fees; largest drawdown {c.max_drawdown_ratio:.1%}, "
-            f"longest {c.longest_drawdown_bets} bets.{unpriced}"
+            f"longest {c.longest_drawdown_bets} bets.{unpriced}{worth}"
         )
 
     def metrics(self) -> dict[str, float]:
@@ -60,6 +68,9 @@ class SettledBets:
         if c.return_on_stake is not None:
             r = c.return_on_stake
             found |= {"return_ratio": r.estimate, "return_ratio_low": r.low, "return_ratio_high": r.high}
+        if self.closing_line_value is not None:
+            v = self.closing_line_value
+            found |= {"closing_line_value": v.estimate, "closing_line_value_low": v.low, "closing_line_value_high": v.high}
         return {f"profit.{name}": value for name, value in found.items()}
 
     def by_cut(self) -> pd.DataFrame:
@@ -109,12 +120,13 @@ def settle_bets(system: LoadedSystem, predictions: pd.DataFrame, *, seed: int = 
 
 
 def answered_columns(system: LoadedSystem) -> list[str]:
-    """Feature columns that settling bets reads: the rule's inputs and the prices; none without a declared profit."""
+    """Columns that settling bets reads: the rule's inputs, prices and closing; none without a declared profit."""
     declared = system.declaration.decide
     if declared is None or declared.profit is None:
         return []
     prices = [side.priced_by[1] for side in declared.profit.sides.values()]
-    return list(dict.fromkeys([*(name for name in declared.inputs if name != PREDICT_AT), *prices]))
+    closing = [declared.profit.closing] if declared.profit.closing else []
+    return list(dict.fromkeys([*(name for name in declared.inputs if name != PREDICT_AT), *prices, *closing]))
 
 
 def _bet(decision: Mapping[str, Any], row: int, profit: Profit, priced: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -163,11 +175,33 @@ def _settled(found: pd.DataFrame, profit: Profit, decisions: int, unpriced: int,
         found["stake_usd"], found["decimal_odds"], won,
         bankroll=profit.bankroll_usd, costs=costs, clusters=found["cluster"].to_numpy(), seed=seed,
     )  # fmt: skip
+    worth = _closing_values(found, profit)
     bets = found.rename(columns={"known_at": "settled_at"}).assign(
         cost_usd=costs,
         won=won,
         profit_usd=curve.curve["profit"],
         bankroll_usd=curve.curve["bankroll"],
         drawdown_ratio=curve.curve["drawdown_ratio"],
+        closing_line_value=worth,
     )
-    return SettledBets(bets[list(BET_COLUMNS)], curve, decisions, unpriced, profit.bankroll_usd)
+    mean = _mean_of_known(worth, found["cluster"].to_numpy(), seed=seed)
+    return SettledBets(bets[list(BET_COLUMNS)], curve, decisions, unpriced, profit.bankroll_usd, mean)
+
+
+def _closing_values(found: pd.DataFrame, profit: Profit) -> np.ndarray:
+    """Value of each bet at the closing line (n,); NaN where no closing probability is declared or known."""
+    values = np.full(len(found), np.nan)
+    if profit.closing is not None:
+        close = found[profit.closing].to_numpy(np.float64, na_value=np.nan)
+        known = np.isfinite(close)
+        if known.any():
+            paid = np.where(found["pays_on"] == 1, close, 1.0 - close)[known]
+            values[known] = closing_line_value(found["decimal_odds"].to_numpy(np.float64)[known], paid)
+    return values
+
+
+def _mean_of_known(values: np.ndarray, clusters: np.ndarray, *, seed: int) -> Interval | None:
+    known = np.isfinite(values)
+    if np.unique(clusters[known]).size < 2:
+        return None
+    return mean_interval(values[known], clusters=clusters[known], seed=seed)

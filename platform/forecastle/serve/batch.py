@@ -1,4 +1,4 @@
-"""Many predictions in one request: the same steps row by row as for one, one log transaction for all.
+"""Many predictions in one request: the steps of one, done for all rows at once, and one log transaction for all.
 
 Belongs here: which rows are answered and which are refused, what leaves the event loop.
 Does not belong here: the steps themselves (`predict.py`), HTTP (`application.py`).
@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 import msgspec
-import numpy as np
 
 from forecastle.contract.errors import StoreError
 from forecastle.serve.champion import Champion
@@ -32,20 +31,11 @@ INLINE_BYTES: Final = 8_192
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
+class _Made(msgspec.Struct, frozen=True, gc=False):
     """A row's prediction, not logged yet; `served` is None where an earlier request's answer is repeated."""
 
     prediction: Prediction
     served: Served | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """A row that waits for the model: all rows of a batch are scored by one call."""
-
-    request: PredictRequest
-    served: Served
 
 
 _Row = _Made | Refusal
@@ -77,13 +67,8 @@ class BatchPredictor:
 
         def work() -> list[_Row]:
             requests = self._read(body) if rows is None else rows
-            return _scored(
-                predictor,
-                [_ready(predictor, row, champion, now_us, started) for row in requests],
-                champion,
-                now_us,
-                started,
-            )
+            asked = [_asked(predictor, row, champion, now_us, started) for row in requests]
+            return _predicted(predictor, asked, champion, now_us, started)
 
         try:
             made = await self._run(work, large=large)
@@ -104,33 +89,29 @@ class BatchPredictor:
 
     def _told(self, made: Sequence[_Row], stored: Sequence[Prediction], now_us: int, started: float) -> bytes:
         """The body of the answer."""
-        seconds = (self.predictor.timer() - started) / len(made)
         logged = iter(stored)
         answers: list[bytes] = []
+        new: list[Served] = []
         refused = 0
         for index, row in enumerate(made):
             answer = row
             if isinstance(row, _Made) and row.served is not None:
-                answer = self._logged(row, next(logged), now_us, seconds)
+                answer = _logged(row, next(logged))
+                if answer is row:
+                    new.append(row.served)
             if isinstance(answer, Refusal):
                 refused += 1
                 answers.append(msgspec.json.encode({"row": index, "error": _of_row(answer, index).error()}))
             else:
                 answers.append(b'{"row":%d,"receipt":%s}' % (index, receipt(answer.prediction)))
+        seconds = (self.predictor.timer() - started) / len(made)
+        self.predictor.metrics.predicted_many(new, now_us=now_us, seconds=seconds)
         head = b'{"answered":%d,"refused":%d,"answers":[' % (len(made) - refused, refused)
         return head + b",".join(answers) + b"]}"
 
-    def _logged(self, row: _Made, stored: Prediction, now_us: int, seconds: float) -> _Row:
-        """What a row is told after logging: its own prediction, or what its request id was told before."""
-        if stored.prediction_id == row.prediction.prediction_id:
-            if row.served is not None:
-                self.predictor.metrics.predicted(row.served, now_us=now_us, seconds=seconds)
-            return replace(row, prediction=stored)
-        return _known(stored, row.prediction.request_sha256, stored.request_id)
 
-
-def _ready(predictor: Predictor, data: Any, champion: Champion, now_us: int, started: float) -> _Ready | _Row:
-    """One row up to the model, or its earlier answer, or why there is none."""
+def _asked(predictor: Predictor, data: Any, champion: Champion, now_us: int, started: float) -> PredictRequest | _Row:
+    """One row as the champion is to answer it, or its answer already: an earlier one, the challenger's, or why not."""
     if not isinstance(data, Mapping):
         return Refusal("not_json", "a request is a JSON object with entity, features or both")
     request_id = None
@@ -143,34 +124,41 @@ def _ready(predictor: Predictor, data: Any, champion: Champion, now_us: int, sta
             return _known(known, request.sha256(), request_id)
         if predictor.is_challengers(request):
             return _Made(*predictor.routed(request, champion, now_us=now_us, started=started))
-        return _Ready(request, predictor.served(request, champion, now_us=now_us))
     except Refusal as refusal:
         refusal.request_id = request_id
         return refusal
+    return request
 
 
-def _scored(
-    predictor: Predictor, rows: Sequence[_Ready | _Row], champion: Champion, now_us: int, started: float
+def _predicted(
+    predictor: Predictor, asked: Sequence[PredictRequest | _Row], champion: Champion, now_us: int, started: float
 ) -> list[_Row]:
-    """The rows with their predictions; the model sees all that wait for it as one matrix."""
-    waiting = [row for row in rows if isinstance(row, _Ready)]
-    if not waiting:
-        return [row for row in rows if not isinstance(row, _Ready)]
-    matrix = np.array([row.served.vector for row in waiting], dtype=np.float64)
-    scores = iter(champion.scorer.scores(matrix).tolist())
-    made: list[_Row] = []
-    for row in rows:
-        if not isinstance(row, _Ready):
-            made.append(row)
+    """Every row's prediction or refusal; the model sees all rows that it answers as one matrix."""
+    requests = [row for row in asked if isinstance(row, PredictRequest)]
+    served = predictor.served_many(requests, champion, now_us=now_us)
+    ready = [(request, one) for request, one in zip(requests, served, strict=True) if isinstance(one, Served)]
+    made = iter(predictor.predictions(ready, champion, now_us=now_us, started=started) if ready else ())
+    rows: list[_Row] = []
+    found = zip(requests, served, strict=True)
+    for row in asked:
+        if not isinstance(row, PredictRequest):
+            rows.append(row)
             continue
-        raw = next(scores)
-        try:
-            prediction = predictor.prediction(row.request, champion, row.served, raw, now_us=now_us, started=started)
-            made.append(_Made(prediction, row.served))
-        except Refusal as refusal:
-            refusal.request_id = row.request.request_id
-            made.append(refusal)
-    return made
+        request, one = next(found)
+        answer = next(made) if isinstance(one, Served) else one
+        if isinstance(answer, Refusal):
+            answer.request_id = request.request_id
+            rows.append(answer)
+        elif isinstance(one, Served):
+            rows.append(_Made(answer, one))
+    return rows
+
+
+def _logged(row: _Made, stored: Prediction) -> _Row:
+    """What a row is told after logging: its own prediction, or what its request id was told before."""
+    if stored.prediction_id == row.prediction.prediction_id:
+        return row
+    return _known(stored, row.prediction.request_sha256, stored.request_id)
 
 
 def _known(known: Prediction, digest: str, request_id: str) -> _Row:

@@ -8,7 +8,9 @@ Format: https://prometheus.io/docs/instrumenting/exposition_formats/
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections import Counter as Counted
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -23,6 +25,15 @@ _LATENCY_SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0
 _AGE_SECONDS: Final = (1, 10, 60, 300, 900, 3_600, 21_600, 86_400, 259_200, 604_800, 2_592_000)
 
 
+class _Histogram(Histogram):
+    """A histogram that takes many equal observations at the price of one."""
+
+    def observe_many(self, amount: float, count: int) -> None:
+        """`observe`, `count` times."""
+        self._sum.inc(amount * count)
+        self._buckets[bisect_left(self._upper_bounds, amount)].inc(count)
+
+
 class Metrics:
     """Counters and gauges of one process."""
 
@@ -35,7 +46,7 @@ class Metrics:
         self._requests = Counter(
             "forecastle_requests_total", "Answers by route and status.", ["route", "status"], **known
         )
-        self._latency = Histogram(
+        self._latency = _Histogram(
             "forecastle_predict_seconds",
             "Time from body to receipt, log included.",
             buckets=_LATENCY_SECONDS,
@@ -43,7 +54,7 @@ class Metrics:
         )
         self._status = Counter("forecastle_features_total", "Features by where they came from.", ["status"], **known)
         self._degraded = Counter("forecastle_degraded_total", "Features served by fallback.", ["feature"], **known)
-        self._age = Histogram(
+        self._age = _Histogram(
             "forecastle_feature_age_seconds",
             "Age of the oldest stored feature used.",
             buckets=_AGE_SECONDS,
@@ -96,6 +107,20 @@ class Metrics:
             self._age.observe((now_us - served.oldest_us) / MICROSECONDS)
         for item in served.degraded:
             self._degraded.labels(item.feature).inc()
+
+    def predicted_many(self, made: Sequence[Served], *, now_us: int, seconds: float) -> None:
+        """`predicted` of many, each in this time: counted first, since every count of the client takes a lock."""
+        oldest = Counted(served.oldest_us for served in made if served.oldest_us is not None)
+        statuses: Counted[str] = Counted()
+        for served in made:
+            statuses.update(served.counts)
+        self._latency.observe_many(seconds, len(made))
+        for oldest_us, count in oldest.items():
+            self._age.observe_many((now_us - oldest_us) / MICROSECONDS, count)
+        for status, count in (+statuses).items():
+            self._feature(status).inc(count)
+        for feature, count in Counted(item.feature for served in made for item in served.degraded).items():
+            self._degraded.labels(feature).inc(count)
 
     def swapped(self, outcome: str) -> None:
         """The champion changed (`swapped`) or kept its place because its successor failed (`refused`)."""

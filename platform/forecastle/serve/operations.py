@@ -54,8 +54,9 @@ class Operations:
         self._readers = (first, second)
         self._batches = ThreadPoolExecutor(1, thread_name_prefix="batch")
         self._side = ThreadPoolExecutor(1, thread_name_prefix="side")
-        self._queue = EventQueue(home.events(system))
-        self._outcomes = OutcomeLog(home.outcome_log(system))
+        limit = settings.queue_limit_bytes
+        self._queue = EventQueue(home.events(system), disk_limit_bytes=limit)
+        self._outcomes = OutcomeLog(home.outcome_log(system), disk_limit_bytes=limit)
         apart, aside = (replace(predictor, reader=reader) for reader in self._readers)
         self.push = EventPush(
             predictor.champion,
@@ -65,7 +66,7 @@ class Operations:
             self._side,
             settings.rows_limit,
         )
-        self._raw = StreamPush(home.pushed(system), settings.clock, self._side, settings.rows_limit)
+        self._raw = StreamPush(home.pushed(system), settings.clock, self._side, settings.rows_limit, limit)
         batch = BatchPredictor(predictor, apart, self._batches, settings.rows_limit)
         feedback = Feedback(
             system,

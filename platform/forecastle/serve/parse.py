@@ -10,7 +10,6 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -18,7 +17,7 @@ import msgspec
 
 from forecastle.contract.column import Column
 from forecastle.contract.errors import did_you_mean
-from forecastle.contract.request import Violation, check_value, shown
+from forecastle.contract.request import INT64_LIMIT, Violation, check_value, shown
 from forecastle.serve.receipt import iso, microseconds
 from forecastle.serve.refusal import Refusal, broken_contract
 
@@ -27,8 +26,7 @@ EARLIEST_US: Final = microseconds(datetime(1900, 1, 1, tzinfo=UTC))
 _WORD: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
-@dataclass(frozen=True, slots=True)
-class PredictRequest:
+class PredictRequest(msgspec.Struct, frozen=True, gc=False):
     """One request; `entity` is None when the request names none."""
 
     entity: Mapping[str, Any] | None
@@ -99,6 +97,10 @@ def top_faults(data: Mapping[str, Any], allowed: Sequence[str]) -> list[Violatio
 
 def request_of(data: Mapping[str, Any], *, keys: Mapping[str, str]) -> tuple[PredictRequest, list[Violation]]:
     """The request in a JSON object and its faults."""
+    if len(data) == 1 and type(data) is dict:
+        features = data.get("features")
+        if features and type(features) is dict:
+            return PredictRequest(None, features, None), []
     violations = top_faults(data, KEYS)
     entity = _entity(data, keys, violations)
     features = object_in(data, "features", violations) or {}
@@ -121,9 +123,12 @@ def entity_faults(entity: Mapping[str, Any], keys: Mapping[str, str]) -> list[Vi
     """Every key of an entity that is unknown, missing or of the wrong kind."""
     violations = [_unknown(name, keys, "the entity has no key") for name in entity if name not in keys]
     for name, dtype in keys.items():
+        value = entity.get(name)
+        if type(value) is int and dtype == "int64" and -INT64_LIMIT <= value < INT64_LIMIT:
+            continue
         if name not in entity:
             violations.append(Violation(name, None, "missing", f"{name} is missing in the entity"))
-        elif fault := check_value(name, entity[name], _KEY_COLUMNS[dtype]):
+        elif fault := check_value(name, value, _KEY_COLUMNS[dtype]):
             violations.append(fault)
     return violations
 

@@ -6,15 +6,16 @@ Does not belong here: HTTP (`application.py`), the rules themselves (`parse.py`,
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count, repeat
 from typing import Any, Protocol
 
 import msgspec
+import numpy as np
 
 from forecastle.contract.clock import Clock
 from forecastle.contract.decision import CLOSED, PREDICT_AT
@@ -45,8 +46,17 @@ def process_ids() -> Callable[[], str]:
 
     A random number each would be a system call, and that hands the interpreter to another thread.
     """
-    prefix, count = uuid.uuid4().hex[:16], itertools.count(1)
-    return lambda: f"{prefix}{next(count):016x}"
+    prefix, numbers = uuid.uuid4().hex[:16], count(1)
+    return lambda: f"{prefix}{next(numbers):016x}"
+
+
+class _Score(msgspec.Struct, frozen=True, gc=False):
+    """What the model and its calibrator say of one row."""
+
+    raw: float
+    probability: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,23 +160,45 @@ class Predictor:
         """
         served = self.served(request, champion, now_us=now_us)
         raw = champion.scorer.score_row(served.vector)
-        return self.prediction(request, champion, served, raw, now_us=now_us, started=started), served
-
-    def prediction(
-        self, request: PredictRequest, champion: Champion, served: Served, raw: float, *, now_us: int, started: float
-    ) -> Prediction:
-        """What is logged and answered of one raw score.
-
-        Raises:
-            Refusal: the bundle has no model for the row's segment, or the decision rule says that it is too late.
-        """
-        bundle = champion.bundle
         if math.isnan(raw):
             raise champion.unanswered(served.vector)
-        probability = float(bundle.calibrator.apply_scalar(raw))
+        calibrator = champion.bundle.calibrator
+        score = _Score(raw, float(calibrator.apply_scalar(raw)), *(calibrator.interval_scalar(raw) or (None, None)))
+        return self._prediction(request, champion, served, score, now_us=now_us, started=started), served
+
+    def predictions(
+        self, asked: Sequence[tuple[PredictRequest, Served]], champion: Champion, *, now_us: int, started: float
+    ) -> list[Prediction | Refusal]:
+        """`made` of many requests whose features are there; one call of the model and one of the calibrator."""
+        made: list[Prediction | Refusal] = []
+        scores = _scores(champion, [served.vector for _, served in asked])
+        for (request, served), score in zip(asked, scores, strict=True):
+            try:
+                if score is None:
+                    raise champion.unanswered(served.vector)
+                made.append(self._prediction(request, champion, served, score, now_us=now_us, started=started))
+            except Refusal as refusal:
+                made.append(refusal)
+        return made
+
+    def _prediction(
+        self,
+        request: PredictRequest,
+        champion: Champion,
+        served: Served,
+        score: _Score,
+        *,
+        now_us: int,
+        started: float,
+    ) -> Prediction:
+        """What is logged and answered of one score.
+
+        Raises:
+            Refusal: the decision rule says that it is too late.
+        """
+        bundle, probability = champion.bundle, score.probability
         if not math.isfinite(probability):
             raise ArithmeticError(f"bundle {bundle.hash} answers {probability} for {served.vector}")
-        low, high = bundle.calibrator.interval_scalar(raw) or (None, None)
         prediction_id, request_id = self.new_id(), request.request_id
         return Prediction(
             prediction_id=prediction_id,
@@ -175,10 +207,10 @@ class Predictor:
             system=bundle.system,
             entity_json=json_text(request.entity),
             predicted_at_us=now_us,
-            raw_score=raw,
+            raw_score=score.raw,
             probability=probability,
-            interval_low=low,
-            interval_high=high,
+            interval_low=score.low,
+            interval_high=score.high,
             model=champion.answering(served.vector),
             model_version=champion.model_version,
             bundle=bundle.hash,
@@ -186,7 +218,7 @@ class Predictor:
             variant=champion.variant,
             features_json=served.features_json,
             degraded_json=degraded_json(served.degraded),
-            vector_json=json_text(served.vector),
+            vector_json=served.vector_json,
             decision_json=_decision_json(champion, served, probability, now_us),
             latency_ms=round((self.timer() - started) * 1e3, 3),
         )
@@ -197,19 +229,28 @@ class Predictor:
         Raises:
             Refusal: naming each feature that its contract refuses.
         """
-        rows = self._rows(request.entity, champion) if request.entity is not None else {}
+        rows = self._rows(request.entity, champion)
         usual = champion.plan.usual(request.features, rows, now_us=now_us)
-        if usual is not None:
-            return usual
-        checked(request, [], champion)
-        resolution = champion.resolver.resolve(request.features, rows, now_us=now_us)
-        if resolution.refused:
-            code = "contract" if rows is not None else "online_store_unavailable"
-            raise broken_contract(resolution.refused, code=code)
-        return served_of(resolution, champion.resolver, now_us=now_us)
+        return usual if usual is not None else _resolved(request, rows, champion, now_us)
 
-    def _rows(self, entity: Mapping[str, Any], champion: Champion) -> Rows | None:
+    def served_many(
+        self, requests: Sequence[PredictRequest], champion: Champion, *, now_us: int
+    ) -> list[Served | Refusal]:
+        """`served` of many requests, in their order."""
+        asked = [(request.features, self._rows(request.entity, champion)) for request in requests]
+        found: list[Served | Refusal] = []
+        usual = champion.plan.usual_many(asked, now_us=now_us)
+        for request, (_, rows), served in zip(requests, asked, usual, strict=True):
+            try:
+                found.append(served if served is not None else _resolved(request, rows, champion, now_us))
+            except Refusal as refusal:
+                found.append(refusal)
+        return found
+
+    def _rows(self, entity: Mapping[str, Any] | None, champion: Champion) -> Rows | None:
         """Newest row of each view; a view may know an entity by fewer keys than the prediction names."""
+        if entity is None:
+            return {}
         found: dict[str, StoredRow | None] = {}
         for keys, views in champion.resolver.views_by_keys:
             rows = self.reader.read(views, tuple(entity[name] for name in keys))
@@ -217,6 +258,33 @@ class Predictor:
                 return None
             found.update(rows)
         return found
+
+
+def _resolved(request: PredictRequest, rows: Rows | None, champion: Champion, now_us: int) -> Served:
+    """Every feature by the rules of `resolve.py`.
+
+    Raises:
+        Refusal: naming each feature that its contract refuses.
+    """
+    checked(request, [], champion)
+    resolution = champion.resolver.resolve(request.features, rows, now_us=now_us)
+    if resolution.refused:
+        code = "contract" if rows is not None else "online_store_unavailable"
+        raise broken_contract(resolution.refused, code=code)
+    return served_of(resolution, champion.resolver, now_us=now_us)
+
+
+def _scores(champion: Champion, vectors: Sequence[Sequence[float]]) -> list[_Score | None]:
+    """Raw score, probability and interval of each row, the bits of the calls for one row; None without a model."""
+    calibrator = champion.bundle.calibrator
+    raw = champion.scorer.scores(np.array(vectors, dtype=np.float64))
+    there = ~np.isnan(raw)
+    known = raw[there]
+    probabilities = calibrator.apply(known).tolist()
+    bounds = calibrator.interval(known)
+    lows, highs = (bound.tolist() for bound in bounds) if bounds else (repeat(None), repeat(None))
+    made = map(_Score, known.tolist(), probabilities, lows, highs)
+    return [next(made) if is_there else None for is_there in there.tolist()]
 
 
 def checked(request: PredictRequest, violations: list[Violation], champion: Champion) -> PredictRequest:

@@ -23,13 +23,12 @@ from forecastle.serve.champion import Champion
 from forecastle.serve.parse import entity_faults, instant_in, json_object, object_in, rows_in, top_faults, word_in
 from forecastle.serve.receipt import json_text, microseconds
 from forecastle.serve.refusal import Refusal, broken_contract
-from forecastle.store.events import Event, EventQueue
+from forecastle.store.events import ONLINE, Event, EventQueue
 from forecastle.store.online import OnlineStore, OnlineView
 
 KEYS: Final = ("view", "rows")
 ROW_KEYS: Final = ("event_id", "entity", "event_at", "known_at", "features")
 REQUIRED: Final = ("entity", "event_at", "features")
-CONSUMER: Final = "online"
 BATCH_ROWS: Final = 10_000
 RETRY_SECONDS: Final = 1.0
 logger = logging.getLogger("forecastle.serve")
@@ -72,7 +71,7 @@ class EventPush:
     @property
     def pending(self) -> int:
         """Rows that are queued and not online yet."""
-        return self.queue.pending(CONSUMER)
+        return self.queue.pending(ONLINE)
 
     def catch_up(self) -> bool:
         """Write queued events to the online store; False, with a line in the log, when it cannot be done now."""
@@ -99,7 +98,7 @@ class EventPush:
 
     def _catch_up(self, views: Mapping[str, PushView]) -> None:
         # Every process begins at the acknowledged event, whoever stored it: rows written twice change nothing.
-        position = self.queue.position(CONSUMER)
+        position = self.queue.position(ONLINE)
         events = self.queue.since(position, limit=BATCH_ROWS)
         if not events:
             return
@@ -110,7 +109,7 @@ class EventPush:
                     if name in views:  # a view that the champion does not know is read by nobody
                         rows = [_online_row(views[name], event) for event in events if event.view == name]
                         online.write(_online_view(views[name]), rows)
-                self.queue.acknowledge(CONSUMER, events[-1].sequence)
+                self.queue.acknowledge(ONLINE, events[-1].sequence)
                 events = self.queue.since(events[-1].sequence, limit=BATCH_ROWS)
         finally:
             online.close()

@@ -35,6 +35,7 @@ class StreamPush:
     clock: Clock
     executor: Executor
     rows_limit: int
+    queue_limit_bytes: int
     _queue: EventQueue | None = None
 
     async def push(self, body: bytes) -> bytes:
@@ -54,7 +55,7 @@ class StreamPush:
     def _open(self) -> EventQueue | None:
         """The queue; None as long as no worker has ever taken pushed events."""
         if self._queue is None and self.path.exists():
-            self._queue = EventQueue(self.path)
+            self._queue = EventQueue(self.path, disk_limit_bytes=self.queue_limit_bytes)
         return self._queue
 
     def _push(self, body: bytes) -> bytes:

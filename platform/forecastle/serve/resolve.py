@@ -248,5 +248,5 @@ def as_declared(value: Any, spec: FeatureSpec) -> Any:
     if dtype == "float64":
         return value if type(value) is float else float(value)
     if dtype == "int64":
-        return int(value)
+        return int(value) if abs(value) != math.inf else value  # its contract will say that it is no integer
     return bool(value) if dtype == "bool" else value

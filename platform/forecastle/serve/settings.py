@@ -10,6 +10,7 @@ Does not belong here: reading anything else from disk than whether a bundle is p
     FORECASTLE_ONLINE_URL  redis://… of the online store (default: a file in the home folder)
     FORECASTLE_LOG_URL  postgresql://… of the prediction log (default: a file in the home folder)
     FORECASTLE_LOG_LIMIT_BYTES  largest size of that file (default 64 GiB); beyond it nothing is predicted
+    FORECASTLE_QUEUE_LIMIT_BYTES  largest size of each queue of pushed events and of the outcome log (default 16 GiB)
     FORECASTLE_WORKERS_STATE  file in which a parent says how its workers are (set by `forecastle serve`)
     FORECASTLE_SIGNING_KEY  bundles must be signed with it; FORECASTLE_TRUST=pickle opens pickles (learn/trust.py)
     FORECASTLE_HOSTS    comma-separated Host names that are answered; unset: all
@@ -26,11 +27,13 @@ from typing import Final
 import forecastle
 from forecastle.contract.clock import Clock, clock_from
 from forecastle.contract.errors import ForecastleError
+from forecastle.store.durable_file import DISK_LIMIT_BYTES as QUEUE_LIMIT_BYTES
+from forecastle.store.durable_file import QUEUE_LIMIT, disk_limit
 from forecastle.store.home import Home
 from forecastle.store.prediction_log import DISK_LIMIT_BYTES
 
 TOKEN_LENGTH_MIN: Final = 32
-LOG_LIMIT_BYTES_MIN: Final = 1 << 20
+LOG_LIMIT: Final = "FORECASTLE_LOG_LIMIT_BYTES"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class Settings:
     online_url: str = field(default="", repr=False)
     log_url: str = field(default="", repr=False)
     log_limit_bytes: int = DISK_LIMIT_BYTES
+    queue_limit_bytes: int = QUEUE_LIMIT_BYTES
     workers_state: Path | None = None
     body_limit_bytes: int = 1 << 20
     in_flight_limit: int = 512
@@ -81,7 +85,8 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         hosts=frozenset(filter(None, hosts)) or None,
         online_url=environment.get("FORECASTLE_ONLINE_URL", ""),
         log_url=environment.get("FORECASTLE_LOG_URL", ""),
-        log_limit_bytes=_bytes(environment.get("FORECASTLE_LOG_LIMIT_BYTES", "")),
+        log_limit_bytes=disk_limit(environment.get(LOG_LIMIT, ""), variable=LOG_LIMIT, default=DISK_LIMIT_BYTES),
+        queue_limit_bytes=disk_limit(environment.get(QUEUE_LIMIT, ""), variable=QUEUE_LIMIT, default=QUEUE_LIMIT_BYTES),
         workers_state=Path(state) if (state := environment.get("FORECASTLE_WORKERS_STATE")) else None,
     )
 
@@ -104,16 +109,6 @@ def checked_token(token: str | None) -> str | None:
             "for instance from `openssl rand -hex 32`"
         )
     return token or None
-
-
-def _bytes(text: str) -> int:
-    if not text:
-        return DISK_LIMIT_BYTES
-    if not text.isdecimal() or int(text) < LOG_LIMIT_BYTES_MIN:
-        raise ForecastleError(
-            f"FORECASTLE_LOG_LIMIT_BYTES is {text!r}; a whole number of at least {LOG_LIMIT_BYTES_MIN:,} is needed"
-        )
-    return int(text)
 
 
 def _system_of(folder: Path) -> str | None:

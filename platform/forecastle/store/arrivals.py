@@ -154,7 +154,7 @@ def _repeats_by_day(connection: duckdb.DuckDBPyConnection, relation: str, source
     found = connection.sql(
         f"WITH versions AS (SELECT known_at, max(known_at) OVER () AS newest, row_number() {before} > 1 AS again,"
         f" {values} AS told, lag({values}) {before} AS told_before FROM {relation})"
-        f" SELECT (epoch(newest) - epoch(known_at)) // {int(LATELY.total_seconds())} AS days_ago, count(*) AS n,"
+        f" SELECT floor((epoch(newest) - epoch(known_at)) / {int(LATELY.total_seconds())}) AS days_ago, count(*) AS n,"
         " count(*) FILTER (WHERE again AND told = told_before) AS same,"
         " count(*) FILTER (WHERE again AND told <> told_before) AS other"
         " FROM versions GROUP BY 1"

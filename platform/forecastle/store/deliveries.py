@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from forecastle.contract.errors import SourceError
 from forecastle.contract.load import LoadedSystem
-from forecastle.contract.source import KnownAt, KnownFrom, Source
+from forecastle.contract.source import KnownAhead, KnownAt, KnownFrom, Source
 from forecastle.store.source_files import source_paths
 
 
@@ -73,21 +73,23 @@ def instants(rows: pd.DataFrame, source: Source, time: str) -> pd.Series:
 
     A date is its midnight and a time without zone local to the source's `time_zone`.
     """
+    if isinstance(source.known_at, KnownAhead) and time not in source.time_columns():
+        return as_instants(rows[source.known_at.before], zone=source.time_zone) - source.known_at.lead
     if time == "known_at" and isinstance(source.known_at, KnownAt):
-        return instants(rows, source, "event_at") + source.known_at.delay
+        known: pd.Series = instants(rows, source, "event_at") + source.known_at.delay
+        return known
     return as_instants(rows[source.time_columns()[time]], zone=source.time_zone)
 
 
 def as_instants(values: pd.Series, *, zone: str) -> pd.Series:
     """Dates, times with or without zone, or their text as UTC instants of microseconds."""
     if isinstance(values.dtype, pd.DatetimeTZDtype):
-        return values.dt.tz_convert("UTC").astype("datetime64[us, UTC]")
+        return _utc(values)
     if values.dtype.kind == "M":
         return _local(values, zone)
-    found = pd.to_datetime(values.astype("str").where(values.notna()), format="ISO8601", errors="coerce", utc=False)
-    if isinstance(found.dtype, pd.DatetimeTZDtype):
-        return found.dt.tz_convert("UTC").astype("datetime64[us, UTC]")
-    return _local(found, zone)
+    text = values.astype("str").where(values.notna())
+    found: pd.Series = pd.to_datetime(text, format="ISO8601", errors="coerce")
+    return _utc(found) if isinstance(found.dtype, pd.DatetimeTZDtype) else _local(found, zone)
 
 
 class Upstream:
@@ -114,8 +116,12 @@ class Upstream:
 
 def _local(values: pd.Series, zone: str) -> pd.Series:
     times = values.astype("datetime64[us]").dt
-    local = times.tz_localize(zone, ambiguous=np.ones(len(values), bool), nonexistent="shift_forward")
-    return local.dt.tz_convert("UTC").astype("datetime64[us, UTC]")
+    return _utc(times.tz_localize(zone, ambiguous=np.ones(len(values), bool), nonexistent="shift_forward"))
+
+
+def _utc(values: pd.Series) -> pd.Series:
+    found: pd.Series = values.dt.tz_convert("UTC").astype("datetime64[us, UTC]")
+    return found
 
 
 def _delivery(source: Source, path: Path, *, data: Path, others: Deliveries) -> Delivery:
@@ -135,9 +141,10 @@ def _seen(rows: pd.DataFrame, source: Source, others: Deliveries) -> pd.Series:
     """When the source that tells a row's knowledge time first named it."""
     assert isinstance(source.known_at, KnownFrom)
     on = source.known_at.on
-    told = others[source.known_at.latest]
-    first = told.rows[on].assign(__at=told.delivered_at).groupby(on, as_index=False)["__at"].min()
-    seen: pd.Series = rows[on].merge(first, on=on, how="left")["__at"]
+    told = others[source.known_at.source]
+    # As text: one of the two may store an id as a number, the other as its digits.
+    first = told.rows[on].astype("str").assign(__at=told.delivered_at).groupby(on, as_index=False)["__at"].min()
+    seen: pd.Series = rows[on].astype("str").merge(first, on=on, how="left")["__at"]
     return seen.set_axis(rows.index)
 
 

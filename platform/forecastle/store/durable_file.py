@@ -14,10 +14,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from forecastle.contract.errors import StoreError
+from forecastle.contract.errors import ForecastleError, StoreError
 
 BUSY_TIMEOUT_SECONDS: Final = 5.0
 DISK_LIMIT_BYTES: Final = 16 << 30
+DISK_LIMIT_BYTES_MIN: Final = 1 << 20
+QUEUE_LIMIT: Final = "FORECASTLE_QUEUE_LIMIT_BYTES"
+"""Variable that limits each queue of pushed events, stream log and outcome log."""
+
+
+def disk_limit(text: str, *, variable: str, default: int) -> int:
+    """What a variable limits a file to, in bytes; the default when it is empty.
+
+    Raises:
+        ForecastleError: it is no whole number, or too small to hold anything.
+    """
+    if not text:
+        return default
+    if not text.isdecimal() or int(text) < DISK_LIMIT_BYTES_MIN:
+        raise ForecastleError(f"{variable} is {text!r}; a whole number of at least {DISK_LIMIT_BYTES_MIN:,} is needed")
+    return int(text)
 
 
 class DurableFile:
@@ -93,7 +109,8 @@ class DurableFile:
             if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
                 raise StoreError(
                     f"{self.what} {self.path} is full: {self.path.stat().st_size:,} bytes, or the disk has no space; "
-                    "nothing of this write was stored; free space, or move the file away once its rows are not needed"
+                    f"nothing of this write was stored; free space, set a higher {QUEUE_LIMIT}, or let "
+                    "`forecastle prune` remove what is old"
                 ) from error
             raise StoreError(
                 f"{self.what} {self.path} cannot be {done}: {error}; look at the file and the disk"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from forecastle.contract.errors import ConflictError
-from forecastle.store.durable_file import DurableFile
+from forecastle.store.durable_file import DISK_LIMIT_BYTES, DurableFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,10 @@ class Appended:
     repeated: int
 
 
+FORGET_ROWS: Final = 10_000
+ONLINE: Final = "online"
+"""The consumer that brings pushed feature rows to the online store."""
+
 _COLUMNS: Final = tuple(field.name for field in fields(Event))
 _LIST: Final = ", ".join(_COLUMNS)
 _INSERT: Final = (
@@ -65,13 +69,13 @@ _values = attrgetter(*_COLUMNS[:-1])
 class EventQueue:
     """A durable queue of events; several processes and threads may append and read."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or create the queue.
+    def __init__(self, path: Path, *, disk_limit_bytes: int = DISK_LIMIT_BYTES) -> None:
+        """Open or create the queue; it never grows beyond `disk_limit_bytes`.
 
         Raises:
             StoreError: the file cannot be made or is no event queue.
         """
-        self._file = DurableFile(path, what="event queue", schema=_SCHEMA)
+        self._file = DurableFile(path, what="event queue", schema=_SCHEMA, disk_limit_bytes=disk_limit_bytes)
 
     def append(self, events: Sequence[Event]) -> Appended:
         """Store events by one transaction; one whose (view, event_id) is there already changes nothing.
@@ -129,6 +133,28 @@ class EventQueue:
             (consumer,),
         )
         return int(rows[0][0])
+
+    def views(self) -> tuple[str, ...]:
+        """Every view that has an event, sorted."""
+        return tuple(str(row[0]) for row in self._file.fetch("SELECT DISTINCT view FROM events ORDER BY view"))
+
+    def forget(self, view: str, *, consumer: str, received_before_us: int) -> int:
+        """Remove a view's events that its consumer has acknowledged and that came before a time; how many.
+
+        The newest event of the view stays. The id of a removed event is forgotten: sent again, it is new.
+        """
+        (newest,) = self._file.fetch("SELECT coalesce(max(sequence), 0) FROM events WHERE view = ?", (view,))[0]
+        through, removed = min(self.position(consumer), newest - 1), 0
+        while True:  # in small transactions: whoever appends waits for none of them long
+            with self._file.transaction() as connection:
+                count = connection.execute(
+                    "DELETE FROM events WHERE sequence IN (SELECT sequence FROM events WHERE sequence <= ?"
+                    " AND view = ? AND received_at_us < ? ORDER BY sequence LIMIT ?)",
+                    (through, view, received_before_us, FORGET_ROWS),
+                ).rowcount
+            removed += count
+            if count < FORGET_ROWS:
+                return removed
 
     def close(self) -> None:
         """Close the queue."""

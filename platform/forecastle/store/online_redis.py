@@ -138,6 +138,8 @@ class RedisOnlineStore:
         """
         with self._told("read"):
             found = self._client.mget([self._entity(view.name, key) for view in views])
+            if len(found) != len(views) or not all(row is None or isinstance(row, bytes) for row in found):
+                raise TypeError("an answer of another shape")
             return {
                 view.name: None if row is None else self._row(view, row) for view, row in zip(views, found, strict=True)
             }
@@ -192,12 +194,20 @@ class RedisOnlineStore:
         self._plans[view.name, view.keys, view.features, digest] = plan
         return plan
 
+    def _forsake(self) -> None:
+        """Let go of connections: what is left of an answer that was not understood must answer no later question."""
+        self._client.connection_pool.disconnect(inuse_connections=False)
+
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:
         """Redis's errors as ours, with what to do next."""
         try:
             yield
-        except (redis.RedisError, OSError) as error:
+        except CorruptionError:
+            self._forsake()
+            raise
+        except (redis.RedisError, OSError, ValueError, TypeError, AttributeError, IndexError) as error:
+            self._forsake()
             raise StoreError(
                 f"online store {self.name}: {what} failed: {type(error).__name__}: {error}; "
                 "check the server; what it lost comes back when the view is pushed again"

@@ -11,7 +11,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
-from forecastle.store.durable_file import DurableFile
+from forecastle.store.durable_file import DISK_LIMIT_BYTES, DurableFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +53,15 @@ _values = attrgetter(*_COLUMNS[:-1])
 
 
 class OutcomeLog:
-    """Appends and reads; nothing is ever changed or removed."""
+    """Appends and reads; what counts now is never changed or removed."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or create the log.
+    def __init__(self, path: Path, *, disk_limit_bytes: int = DISK_LIMIT_BYTES) -> None:
+        """Open or create the log; it never grows beyond `disk_limit_bytes`.
 
         Raises:
             StoreError: the file cannot be made or is no outcome log.
         """
-        self._file = DurableFile(path, what="outcome log", schema=_SCHEMA)
+        self._file = DurableFile(path, what="outcome log", schema=_SCHEMA, disk_limit_bytes=disk_limit_bytes)
 
     def append(self, outcome: ToldOutcome) -> ToldOutcome:
         """The outcome with its sequence, on disk; or the one that its request id already has.
@@ -87,6 +87,20 @@ class OutcomeLog:
     def since(self, sequence: int, *, limit: int = 10_000) -> list[ToldOutcome]:
         """Up to `limit` outcomes with a higher sequence, in the order in which they came in."""
         return self._read("sequence > ? ORDER BY sequence LIMIT ?", sequence, limit)
+
+    def forget_superseded(self, *, received_before_us: int) -> int:
+        """Remove outcomes that came before a time and that a later one has corrected; how many.
+
+        The id of a removed request is forgotten: told again, it is a new outcome.
+        """
+        same = "later.prediction_id IS outcomes.prediction_id AND later.entity_json = outcomes.entity_json"
+        newer = "(later.known_at_us, later.sequence) > (outcomes.known_at_us, outcomes.sequence)"
+        with self._file.transaction() as connection:
+            return connection.execute(
+                "DELETE FROM outcomes WHERE received_at_us < ? AND EXISTS"
+                f" (SELECT 1 FROM outcomes AS later WHERE {same} AND {newer})",
+                (received_before_us,),
+            ).rowcount
 
     def close(self) -> None:
         """Close the log."""

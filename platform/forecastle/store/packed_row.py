@@ -7,6 +7,7 @@ Does not belong here: where the bytes are kept (`online_redis.py`). Standard lib
     4 bytes                                    digest of the columns (name, dtype), in the row's order
     ⌈n / 8⌉ bytes                              one bit a column, set where the value is null
     n values                                   big-endian float64 and int64, one byte a bool; zero where null
+    4 bytes                                    CRC-32 of all that is before
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -21,6 +23,7 @@ from forecastle.contract.errors import CorruptionError, StoreError
 
 BIAS: Final = 2**63
 DIGEST_BYTES: Final = 4
+CHECK_BYTES: Final = 4
 HEAD: Final = struct.Struct(">QQ4s")
 
 _FORMAT: Final = {"float64": "d", "int64": "q", "bool": "?"}
@@ -43,7 +46,7 @@ class RowColumns:
         self.digest = hashlib.sha256(self.text).digest()[:DIGEST_BYTES]
         self._mask_bytes = (len(self.names) + 7) // 8
         self._values = struct.Struct(f">{''.join(_FORMAT[dtype] for dtype in dtypes.values())}")
-        self._size = HEAD.size + self._mask_bytes + self._values.size
+        self._size = HEAD.size + self._mask_bytes + self._values.size + CHECK_BYTES
         self._no_nulls = bytes(self._mask_bytes)
 
     @classmethod
@@ -70,18 +73,21 @@ class RowColumns:
                 mask = sum(1 << i for i, value in enumerate(values) if value is None)
                 nulls = mask.to_bytes(self._mask_bytes, "big")
                 values = [0 if value is None else value for value in values]
-            return HEAD.pack(event_at_us + BIAS, known_at_us + BIAS, self.digest) + nulls + self._values.pack(*values)
+            row = HEAD.pack(event_at_us + BIAS, known_at_us + BIAS, self.digest) + nulls + self._values.pack(*values)
         except (struct.error, TypeError) as error:
             raise StoreError(f"a row of {', '.join(self.names)} cannot be stored ({error}); mend its values") from error
+        return row + zlib.crc32(row).to_bytes(CHECK_BYTES, "big")
 
     def unpack(self, row: bytes) -> tuple[Any, ...]:
         """Values of a row of these columns, None where null.
 
         Raises:
-            CorruptionError: the bytes are too few or too many.
+            CorruptionError: the bytes are too few or too many, or not those that were packed.
         """
         if len(row) != self._size:
             raise CorruptionError(f"a stored row has {len(row)} bytes, not {self._size}; push the view again")
+        if zlib.crc32(row[:-CHECK_BYTES]) != int.from_bytes(row[-CHECK_BYTES:], "big"):
+            raise CorruptionError("a stored row's bytes are not those that were written; push the view again")
         values = self._values.unpack_from(row, HEAD.size + self._mask_bytes)
         nulls = row[HEAD.size : HEAD.size + self._mask_bytes]
         if nulls == self._no_nulls:

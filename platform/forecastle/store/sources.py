@@ -19,7 +19,7 @@ import duckdb
 
 from forecastle.contract.column import Column
 from forecastle.contract.errors import SourceError
-from forecastle.contract.source import KnownAt, KnownFrom, Source
+from forecastle.contract.source import KnownAhead, KnownAt, KnownFrom, Source
 from forecastle.store.arrivals import REFUSED, ArrivalError, Arrived, look_at_arrivals
 from forecastle.store.delta_log import TableName, TableVersion
 from forecastle.store.rules import describe_violation, rule_case
@@ -229,10 +229,10 @@ def _seen(
     """The relation that a knowledge time is taken from, and which version it is, for the commit."""
     if not isinstance(source.known_at, KnownFrom):
         return None, {}
-    latest = source.known_at.latest
-    versions = warehouse.attach(connection, {f"__seen_{latest}": TableName(system, "source", latest)})
+    other = source.known_at.source
+    versions = warehouse.attach(connection, {f"__seen_{other}": TableName(system, "source", other)})
     (version,) = versions.values()
-    return quote_ident(f"__seen_{latest}"), {f"input.{latest}": f"{version.name}@{version.version}"}
+    return quote_ident(f"__seen_{other}"), {f"input.{other}": f"{version.name}@{version.version}"}
 
 
 class _Reader:
@@ -246,7 +246,8 @@ class _Reader:
         self.table = quote_ident(f"__source_{name}")
         self.quarantined = quote_ident(f"__quarantine_{name}")
         self.time_columns = source.time_columns()
-        self.required = {*source.key, *self.time_columns.values()}
+        announced = {source.known_at.before} if isinstance(source.known_at, KnownAhead) else set()
+        self.required = {*source.key, *self.time_columns.values(), *announced}
         for time in TIMES:
             if time in source.columns and self.time_columns.get(time) != time:
                 raise SourceError(
@@ -294,6 +295,10 @@ class _Reader:
 
     def _time(self, time: str) -> str:
         source = self.source
+        if isinstance(source.known_at, KnownAhead) and time not in self.time_columns:
+            told, seconds = source.known_at.before, int(source.known_at.lead.total_seconds())
+            announced = instant_value(quote_ident(told), source.columns[told].dtype, source.time_zone)
+            return f"{announced} - INTERVAL {seconds} SECOND"
         if time == "known_at" and isinstance(source.known_at, KnownAt):
             seconds = int(source.known_at.delay.total_seconds())
             return f"{self._time('event_at')} + INTERVAL {seconds} SECOND"
@@ -317,11 +322,13 @@ class _Reader:
         if not isinstance(known, KnownFrom):
             return
         if seen is None:
-            raise SourceError(f"source {self.name}: known_at is taken from {known.latest}; read {known.latest} first")
-        latest = f"SELECT {column_list(known.on)}, max(known_at) AS __seen_at FROM {seen} GROUP BY ALL"
-        same = " AND ".join(f"{self.raw}.{c} = __latest.{c}" for c in map(quote_ident, known.on))
+            raise SourceError(f"source {self.name}: known_at is taken from {known.source}; read {known.source} first")
+        chosen = "min(known_at)" if known.latest is None else "max(known_at)"
+        told_at = f"SELECT {column_list(known.on)}, {chosen} AS __seen_at FROM {seen} GROUP BY ALL"
+        # As text: one of the two may store an id as a number, the other as its digits.
+        same = " AND ".join(f"{self.raw}.{c}::VARCHAR = __told.{c}::VARCHAR" for c in map(quote_ident, known.on))
         told = [f"__{time} = __seen_at" for time in TIMES if time not in self.time_columns]
-        self.connection.execute(f"UPDATE {self.raw} SET {', '.join(told)} FROM ({latest}) AS __latest WHERE {same}")
+        self.connection.execute(f"UPDATE {self.raw} SET {', '.join(told)} FROM ({told_at}) AS __told WHERE {same}")
 
     @property
     def _rules(self) -> dict[str, tuple[str, str]]:

@@ -313,8 +313,9 @@ def _inputs(system: LoadedSystem, deliveries: Deliveries) -> list[tuple[str, str
             for name, column in lineage[feature]:
                 source = declared.sources[name]
                 contract = source.columns.get(column)
-                is_number = contract is not None and contract.dtype in ("float64", "int64") and contract.unit != "id"
-                if name in deliveries and is_number and column not in source.key:
+                if contract is None or contract.dtype not in ("float64", "int64") or contract.unit == "id":
+                    continue
+                if name in deliveries and column not in source.key:
                     found[name, column] = contract
     if not found:
         raise SourceError(f"no feature of {system.name} is made of a number in a file")

@@ -18,6 +18,8 @@ from forecastle.store.stories import STORIES, Story, Told
 FALSE_ALERTS_MAX: Final = 1
 SILENCE_BAR: Final = timedelta(minutes=15)
 ONE_LOOK: Final = timedelta(minutes=1)
+NAMELESS: Final = frozenset({"outlier_rate"})
+"""Causes that say that something moved and not why: true in several stories, misleading in none."""
 OPENING: Final = frozenset({"raised", "worse"})
 
 
@@ -124,7 +126,7 @@ def _touches(system: LoadedSystem, told: Told, alert: Alert) -> bool:
 
 def _misnamed(story: Story, after: Iterable[Alert], right: Alert) -> list[str]:
     """Another story's name that came before the right one."""
-    others = frozenset(cause for other in STORIES.values() for cause in other.causes) - story.causes
+    others = frozenset(cause for other in STORIES.values() for cause in other.causes) - story.causes - NAMELESS
     assert right.raised_at is not None
     # What one look of the automation finds is found together, whichever check is written down first.
     before = [a for a in after if a.cause in others and a.raised_at and a.raised_at < right.raised_at - ONE_LOOK]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
-from forecastle.store.durable_file import DurableFile
+from forecastle.store.durable_file import DISK_LIMIT_BYTES, DurableFile
 
 READ_ROWS: Final = 10_000
 
@@ -90,13 +90,13 @@ class StreamLog:
     `identity` is another one for every new file: sequence numbers of one log mean nothing in another.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open or create the log.
+    def __init__(self, path: Path, *, disk_limit_bytes: int = DISK_LIMIT_BYTES) -> None:
+        """Open or create the log; it never grows beyond `disk_limit_bytes`.
 
         Raises:
             StoreError: the file cannot be made or is no stream log.
         """
-        self._file = DurableFile(path, what="stream log", schema=_SCHEMA)
+        self._file = DurableFile(path, what="stream log", schema=_SCHEMA, disk_limit_bytes=disk_limit_bytes)
         with self._file.transaction() as connection:
             connection.execute(
                 "INSERT INTO identity SELECT ? WHERE NOT EXISTS (SELECT 1 FROM identity)", (uuid4().hex,)
