@@ -13,7 +13,7 @@ from forecastle.contract.load import LoadedSystem
 from forecastle.draw.images import markdown_image
 from forecastle.draw.markdown import markdown_table
 from forecastle.draw.quality import quality_history
-from forecastle.measure.quality import QualityLimits, judge_quality
+from forecastle.measure.quality import QualityLimits, judge_quality, quality_bands
 from forecastle.store.quality import PROFILE_COLUMNS, daily_profile, profiled_tables
 from resources.platform import Platform
 
@@ -48,11 +48,14 @@ def build_data_quality(system: LoadedSystem) -> dg.AssetsDefinition:
     def data_quality_asset(platform: Platform) -> dg.MaterializeResult:
         with told_plainly():
             profile, judged = quality_of(platform, system)
+            bands = quality_bands(profile, judged, limits=limits_of(system))
+            platform.warehouse().publish(f"{system.name}/data_quality/by_day", bands)
             version = platform.warehouse().publish(f"{system.name}/data_quality/all", judged)
         alarms = judged[judged["alarm"]]
         metadata = {
             **version_metadata(version),
             "alarms": len(alarms),
+            "days": f"{len(bands):,} days of series with their bands stand in data_quality.by_day",
             "picture": dg.MetadataValue.md(markdown_image(quality_history(profile, judged), label="Data quality")),
             "table": dg.MetadataValue.md(markdown_table(_most_unusual(judged), max_rows=SHOWN)),
         }
@@ -64,15 +67,20 @@ def build_data_quality(system: LoadedSystem) -> dg.AssetsDefinition:
 
 def quality_of(platform: Platform, system: LoadedSystem) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The daily profile of every table that is there, and what is to be said of its newest day."""
-    warehouse, now, drift = platform.warehouse(), platform.clock(), system.declaration.drift
+    warehouse, now = platform.warehouse(), platform.clock()
     parts = [pd.DataFrame(columns=list(PROFILE_COLUMNS))]
     for table in profiled_tables(system):
         version = warehouse.version(f"{system.name}/{table.kind}/{table.name}")
         if version is not None:
             parts.append(daily_profile(warehouse, table, version, now=now))
     profile = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
-    limits = QualityLimits(null_rate=drift.null_rate_tolerance, outlier_rate=drift.tail_rate_tolerance)
-    return profile, judge_quality(profile, today=now.date(), limits=limits)
+    return profile, judge_quality(profile, today=now.date(), limits=limits_of(system))
+
+
+def limits_of(system: LoadedSystem) -> QualityLimits:
+    """The declared tolerances."""
+    drift = system.declaration.drift
+    return QualityLimits(null_rate=drift.null_rate_tolerance, outlier_rate=drift.tail_rate_tolerance)
 
 
 def quality_check(judged: pd.DataFrame, measure: str, asset_key: dg.AssetKey) -> dg.AssetCheckResult:

@@ -3,7 +3,7 @@
 Belongs here: the process that `forecastle run` starts and draws as progress; it knows Dagster, the library does not.
 Does not belong here: drawing (`forecastle.cli`), what is materialised (`factory.py`).
 
-    python -m assets.run SYSTEM          prints {"event": …} lines; exit status 0 only when every asset was made
+    python -m assets.run SYSTEM [DAY]    prints {"event": …} lines; exit status 0 only when every asset was made
 """
 
 from __future__ import annotations
@@ -11,29 +11,36 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster import DailyPartitionsDefinition as Daily
 
 # Not public, and the only way to see events while they happen without a second thread that polls the database.
 from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.execution.api import execute_run_iterator
+from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from assets.instance import in_use, mend, prepare_instance
-from forecastle.contract.errors import ForecastleError
+from forecastle.contract.errors import ForecastleError, StoreError
 
 
 def main(arguments: list[str]) -> int:
-    """Run the refresh job of the system named by the only argument."""
-    if len(arguments) != 1:
-        say(event="failed", message="name one system: python -m assets.run SYSTEM")
+    """Run the refresh job of the system named by the first argument; of a day only the daily assets."""
+    if len(arguments) not in (1, 2):
+        say(event="failed", message="name one system, and a day if you like: python -m assets.run SYSTEM [DAY]")
         return 2
     try:
         from assets.definitions import defs
 
         definitions = defs()
         job = definitions.resolve_job_def(f"{arguments[0]}_refresh")
+        tags = {}
+        if len(arguments) == 2:
+            job, tags = of_day(job, arguments[1])
     except ForecastleError as error:
         say(event="failed", message=str(error))
         return 2
@@ -46,12 +53,31 @@ def main(arguments: list[str]) -> int:
     with dg.DagsterInstance.from_config(str(folder)) as instance:
         mend(instance, folder)
         with in_use(folder):
-            return 0 if run(job, instance) else 1
+            return 0 if run(job, instance, tags=tags) else 1
 
 
-def run(job: dg.JobDefinition, instance: dg.DagsterInstance) -> bool:
+def of_day(job: dg.JobDefinition, day: str) -> tuple[dg.JobDefinition, dict[str, str]]:
+    """The daily assets of a job, and the tag that names their partition.
+
+    Raises:
+        StoreError: the job has no daily assets, or no such day.
+    """
+    layer = job.asset_layer
+    daily = {key for key in layer.executable_asset_keys if isinstance(layer.get(key).partitions_def, Daily)}
+    if not daily:
+        raise StoreError("its feature views have days of their own: materialise those in the Dagster UI")
+    partitions = layer.get(min(daily)).partitions_def
+    assert isinstance(partitions, Daily)
+    with partition_loading_context():
+        if not partitions.has_partition_key(day):
+            first = f"{partitions.start:%Y-%m-%d}"
+            raise StoreError(f"{day!r} is no day of it; write one from {first} (daily_since) to today, as {first}")
+    return job.get_subset(asset_selection=daily), {PARTITION_NAME_TAG: day}
+
+
+def run(job: dg.JobDefinition, instance: dg.DagsterInstance, *, tags: Mapping[str, str] | None = None) -> bool:
     """Execute the job in this process and say each event as it happens."""
-    plan_run = instance.create_run_for_job(job, tags=job.tags)
+    plan_run = instance.create_run_for_job(job, tags={**job.tags, **(tags or {})}, asset_selection=job.asset_selection)
     failed = False
     for event in execute_run_iterator(InMemoryJob(job), plan_run, instance):
         failed |= event.is_failure

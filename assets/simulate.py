@@ -47,6 +47,7 @@ def live(asked: dict[str, Any], folder: Path) -> bool:
             seed=seed,
             every=timedelta(seconds=asked["every_seconds"]),
             look=timedelta(seconds=asked["look_seconds"]),
+            story_after=timedelta(days=asked["days"] // 4, hours=7),
             world=asked["world"],
         )
         month = SimulatedMonth(system, folder / f"seed-{seed}", plan, say=say)

@@ -45,8 +45,8 @@ class Plan:
 
     `every` is the time from one tick of the automation to the next, `look` how soon after a freshness window has passed
     there is one more, `story_after` when the story begins, `first_look` how soon after that there is a tick (the next
-    one after three times as long, and so on for a day), `questions` how many entities are asked about at each tick, `world`
-    further arguments of the system's simulator, such as a smaller world.
+    one after three times as long, and so on for a day), `questions` how many entities are asked about at each tick,
+    `world` further arguments of the system's simulator, such as a smaller world.
     """
 
     days: int = 30

@@ -72,12 +72,19 @@ def _asset(node: Any, nodes: Any) -> dict[str, Any]:
         "group": node.group_name,
         "owners": sorted(node.owners),
         "kinds": sorted(node.kinds),
+        "partitions": _partitions(node.partitions_def),
         "freshness_warn_seconds": policy.warn_window.to_timedelta().total_seconds() if policy.warn_window else None,
         "freshness_fail_seconds": policy.fail_window.to_timedelta().total_seconds(),
         "checks": {
             key.name: {"blocking": nodes.get(key).blocking} for key in sorted(node.check_keys, key=lambda k: k.name)
         },
     }
+
+
+def _partitions(partitions: dg.PartitionsDefinition | None) -> str | None:
+    if isinstance(partitions, dg.DailyPartitionsDefinition):
+        return f"daily since {partitions.start:%Y-%m-%d}"
+    return None if partitions is None else type(partitions).__name__
 
 
 def _job(job: dg.JobDefinition) -> dict[str, Any]:

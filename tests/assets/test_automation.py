@@ -66,23 +66,19 @@ def report(world: World, check: str, *, passed: bool, severity: dg.AssetCheckSev
     )
 
 
-def test_the_schedule_asks_for_the_refresh(quiet: World) -> None:
-    """One run request a tick, for the job that makes everything."""
+def test_the_schedule_looks_and_does_not_train(made: Made, quiet: World) -> None:
+    """One run a tick: sources, features and the decision; without a champion nothing that watches one."""
     schedule, tick = scheduled(quiet)
-    assert len(tick.run_requests) == 1
-    assert schedule.job_name == f"{NAME}_refresh"
+    (request,) = tick.run_requests
+    asked = {"/".join(key.path[1:]) for key in request.asset_selection}
+    assert {"source/quotes", "features/market_quotes", "online/market_quotes", "retrain_decision"} <= asked
+    assert not {name.split("/")[0] for name in asked} & {"training_set", "models", "promotion", "drift"}
+    assert schedule.job_name == f"{NAME}_ingest"
     assert schedule.cron_schedule == quiet.system.declaration.retrain.schedule
     job = quiet.definitions.get_repository_def().get_job(schedule.job_name)
     assert job.tags["dagster/max_runtime"] == "3600"
-
-
-def test_the_schedule_trains_on_no_rows_that_are_in_doubt(quiet: World) -> None:
-    """An open error of a source: the declared time passes, and the tick says why."""
-    doubt = Alert(NAME, f"{NAME}/source/quotes", "units", "error", "minutes for seconds", "ask")
-    Alerts(platform=quiet.platform).log().raise_alert(doubt)
-    _, tick = scheduled(quiet)
-    assert not tick.run_requests
-    assert "source/quotes units" in tick.skip_message
+    _, later = scheduled(made.world)
+    assert dg.AssetKey([NAME, "drift", "features"]) in later.run_requests[0].asset_selection
 
 
 def scheduled(world: World) -> tuple[dg.ScheduleDefinition, ScheduleExecutionData]:
@@ -93,7 +89,7 @@ def scheduled(world: World) -> tuple[dg.ScheduleDefinition, ScheduleExecutionDat
         world.instance,
         scheduled_execution_time=datetime(2026, 6, 2, 6, tzinfo=UTC),
         repository_def=repository,
-        resources={"alerts": Alerts(platform=world.platform)},
+        resources={"platform": world.platform},
     )
     return schedule, schedule.evaluate_tick(context)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from assets.alerts import alerts_metadata, close_mended_runs, failures_of, row_ages
-from assets.automation import DECISION, REASON
+from assets.automation import DECISION, REASON, retried
 from forecastle.contract.source import Freshness
 from forecastle.learn.retrain import RETRAIN_COLUMNS
 from forecastle.store.alerts import Alert
@@ -66,7 +66,8 @@ def test_first_sources_are_asked_for_up_to_the_online_rows(fresh: World) -> None
     (request,) = looker.look()
     asked = names(request)
     assert {"source/quotes", "features/market_quotes", "online/market_quotes", "data_quality"} <= asked
-    assert not asked & {"drift/features", "training_set", "models/lightgbm", "retrain_decision"}
+    assert "retrain_decision" in asked
+    assert not asked & {"drift/features", "training_set", "models/lightgbm"}
     assert "there is no champion to watch yet" in request.tags[REASON]
     assert looker.look() == "None of 7 sources has changed."
 
@@ -83,6 +84,31 @@ def test_a_changed_file_is_asked_for_with_what_follows(copied: World) -> None:
     assert {"features/market_polls", "online/market_polls", "drift/features", "retrain_decision"} <= asked
     assert not asked & {"source/trades", "features/market_trades", "training_set", "promotion"}
     assert request.tags[REASON] == "polls changed"
+
+
+def test_a_failed_ingest_is_tried_again_later(fresh: World) -> None:
+    """15 minutes after a failure, half an hour after two; the same assets; nothing after a success."""
+    job = fresh.definitions.resolve_job_def(f"{NAME}_ingest")
+    asked = frozenset({dg.AssetKey([NAME, "source", "quotes"])})
+    began = fresh.instance.get_run_records
+    assert retried(fresh.instance, job.name, now=NOW) is None
+
+    def fail() -> datetime:
+        fresh.instance.create_run_for_job(job, asset_selection=asked, status=dg.DagsterRunStatus.FAILURE)
+        return began(limit=1)[0].create_timestamp
+
+    at = fail()
+    early = retried(fresh.instance, job.name, now=at + timedelta(minutes=14))
+    assert isinstance(early, dg.SkipReason)
+    assert "1 run(s) in a row failed" in str(early.skip_message)
+    again = retried(fresh.instance, job.name, now=at + timedelta(minutes=15))
+    assert isinstance(again, dg.RunRequest)
+    assert set(again.asset_selection or ()) == asked
+    at = fail()
+    assert isinstance(retried(fresh.instance, job.name, now=at + timedelta(minutes=29)), dg.SkipReason)
+    assert isinstance(retried(fresh.instance, job.name, now=at + timedelta(minutes=30)), dg.RunRequest)
+    fresh.instance.create_run_for_job(job, status=dg.DagsterRunStatus.SUCCESS)
+    assert retried(fresh.instance, job.name, now=at + timedelta(days=1)) is None
 
 
 def decide(world: World, decision: str, *, times: int = 1) -> None:

@@ -25,6 +25,7 @@ from forecastle.measure.fairness import group_rates
 from forecastle.measure.isotonic import pool_ties
 from forecastle.measure.lift import aipw
 from forecastle.measure.nuisance import Nuisance, default_models
+from forecastle.measure.quality import judge_quality
 from forecastle.measure.ranking import rank_users
 from forecastle.measure.reference import reference
 from forecastle.measure.refutation import Study
@@ -40,6 +41,9 @@ X = _RNG.normal(size=ROWS)
 GROUP = np.array(["east", "west", "north"])[np.arange(ROWS) % 3]
 DAY = np.array([f"d{i // 8:02d}" for i in range(ROWS)])
 AT = pd.date_range("2026-01-01", periods=ROWS, freq="6h", tz="UTC")
+PROFILE = pd.DataFrame({
+    "table": "source/x", "column": "c", "measure": "null_rate", "day": AT[::8].date, "rows": 100, "found": 1,
+})  # fmt: skip
 ODDS = 1.0 / np.clip(P + 0.02, 0.0, 0.99)
 W = _RNG.uniform(0.5, 2.0, ROWS)
 COVARIATES = _RNG.normal(size=(ROWS, 2))
@@ -212,12 +216,8 @@ CALLS: dict[str, Call] = {
     "market.kelly": call(P, ODDS, market_probabilities=Q, shrink=0.5),
     "market.remove_margin": call(np.array([4.2, 3.7, 1.95])),
     "market.value": call(P, ODDS),
-    "quality.judge_quality": call(
-        pd.DataFrame({
-            "table": "source/x", "column": "c", "measure": "null_rate", "day": AT[::8].date, "rows": 100, "found": 1,
-        }),
-        today=AT[-1].date(),
-    ),
+    "quality.judge_quality": call(PROFILE, today=AT[-1].date()),
+    "quality.quality_bands": call(PROFILE, judge_quality(PROFILE, today=AT[-1].date())),
     "monitoring.log_e_value": call(0.01),
     "monitoring.maturity_curve": call(np.arange(1.0, 9.0), np.array([2.0, 3.0])),
     "monitoring.start_risk_monitor": call((Y - P) ** 2),

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binom
 
-from forecastle.measure.quality import QUALITY_COLUMNS, QualityLimits, judge_quality
+from forecastle.measure.quality import BAND_COLUMNS, QUALITY_COLUMNS, QualityLimits, judge_quality, quality_bands
 
 TODAY = date(2026, 6, 1)
 
@@ -136,3 +136,25 @@ def test_nothing_arrived_is_no_row() -> None:
     assert list(empty.columns) == list(QUALITY_COLUMNS)
     assert len(empty) == 0
     assert len(judge_quality(series([0] * 30, rows=0), today=TODAY, limits=QualityLimits())) == 0
+
+
+def test_each_day_stands_beside_the_band_of_the_days_before_it() -> None:
+    """The worst of the days before and the tolerance, by hand; the first 14 days have no history."""
+    profile = series([2] * 10 + [6] + [2] * 9 + [40] + [2] * 10)
+    bands = quality_bands(profile, judge_quality(profile, today=TODAY))
+    assert tuple(bands.columns) == BAND_COLUMNS
+    assert bands["verdict"].tolist() == ["no history"] * 14 + ["as usual"] * 6 + ["outside"] + ["as usual"] * 10
+    tolerance = QualityLimits().outlier_rate
+    assert bands["high"].iloc[20] == pytest.approx(6 / 200 + tolerance)
+    assert bands["high"].iloc[21] == pytest.approx(40 / 200 + tolerance)
+    assert bands["expected"].iloc[20] == pytest.approx((19 * 2 + 6) / (20 * 200))
+
+
+def test_the_newest_verdict_is_the_judges() -> None:
+    """A rate that alarms is an alarm; a volume lies between half of the fewest and five times the most."""
+    profile = pd.concat([series([0] * 30 + [40]), volumes([100] * 63 + [20])])
+    judged = judge_quality(profile, today=TODAY)
+    bands = quality_bands(profile, judged).groupby("measure").tail(1).set_index("measure")
+    assert bands["verdict"].to_dict() == {"outlier_rate": "alarm", "volume": "alarm"}
+    # The least of nine equal weekdays is 100, and five standard errors √100 below it are 50 as well.
+    assert (bands.loc["volume", "low"], bands.loc["volume", "high"]) == (50.0, 500.0)

@@ -77,6 +77,25 @@ def test_rows_from_the_store_and_unknown_entities(client, settings):
     assert same(answers[0]["receipt"]) == same(client.predict({"entity": {"market_id": 7}}).json)
 
 
+@pytest.mark.parametrize("copies", [1, 30])
+def test_entities_of_every_age_are_told_what_single_requests_are_told(client, settings, copies):
+    """Young and stale rows, nulls, overrides, an unknown entity and requests without one, inline and in the thread."""
+    for market_id, polls, days in ((1, (0.5, 2), 0), (2, (None, 1), 0), (3, (0.5, 2), 2), (4, (0.5, 9), 0)):
+        toy.push(settings.home.online("toy"), market_id=market_id, polls=polls, age_us=days * toy.DAY_US + 5)
+    entities = [{"entity": {"market_id": market_id}} for market_id in (1, 2, 3, 4, 5)]
+    changed = [one | {"features": {"market_price": price}} for one in entities for price in (0.25, 1, 2)]
+    asked = [*entities, *changed, {"features": GIVEN}] * copies
+    answers = client.post("/predict_batch", {"requests": asked}).json["answers"]
+    for answer, request in list(zip(answers, asked, strict=True))[:21]:
+        single = client.predict(request).json
+        if "receipt" in answer:
+            assert same(answer["receipt"]) == same(single)
+        else:
+            details = [detail | {"row": answer["row"]} for detail in single["error"]["details"]]
+            assert answer["error"] == single["error"] | {"details": details}
+    assert {"receipt" in answer for answer in answers} == {True, False}
+
+
 def test_request_ids_are_idempotent_within_and_across_batches(client, settings):
     """A repeat, in the same batch or later, gets the first receipt; a reuse is a conflict of that row only."""
     one, other = {"features": GIVEN, "request_id": "a"}, {"features": GIVEN | {"days_left": 9}, "request_id": "a"}

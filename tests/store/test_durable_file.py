@@ -41,5 +41,5 @@ def test_a_limit_from_the_environment_is_a_number_that_can_hold_something() -> N
     assert disk_limit("", variable="LIMIT", default=DISK_LIMIT_BYTES) == 16 * 2**30
     assert disk_limit("1048576", variable="LIMIT", default=DISK_LIMIT_BYTES) == 2**20
     for wrong in ("16GB", "-1", "1048575"):
-        with pytest.raises(ForecastleError, match="LIMIT is .*at least 1,048,576"):
+        with pytest.raises(ForecastleError, match=r"LIMIT is .*at least 1,048,576"):
             disk_limit(wrong, variable="LIMIT", default=DISK_LIMIT_BYTES)

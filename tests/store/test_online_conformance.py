@@ -78,6 +78,21 @@ def test_several_views_of_one_entity_are_read_at_once(store: OnlineStore) -> Non
     assert store.read([VIEW, other], (1,)) == {"prices": None, "polls": OnlineRow((0.25,), 1, 2)}
 
 
+def test_many_entities_are_read_as_each_alone(store: OnlineStore) -> None:
+    """In the order of their keys, composite ones, unknown ones and one asked twice included; none is none."""
+    keys = {"market_id": "int64", "venue": "string"}
+    first = OnlineView("first", keys, {"price": "float64", "is_open": "bool"})
+    second = OnlineView("second", keys, {"bids": "int64"})
+    store.write(first, [(2**62, "a", 10, 20, 0.5, True), (2, 'quote " and é', 11, 21, None, None)])
+    asked = [(2**62, "a"), (2, 'quote " and é'), (2, "a"), (2**62, "a")]
+    for views in ([first], [first, second], [second, first]):  # `second` is not pushed yet
+        assert store.read_many(views, asked) == [store.read(views, key) for key in asked]
+    store.write(second, [(2, 'quote " and é', 12, 22, 7), (2, "a", 13, 23, -(2**63))])
+    for views in ([first], [first, second], [second, first]):
+        assert store.read_many(views, asked) == [store.read(views, key) for key in asked]
+    assert store.read_many([first, second], []) == []
+
+
 def test_a_view_that_was_never_pushed_is_missing(open_store: Open) -> None:
     """Nothing pushed is "no row", and becomes readable as soon as it is pushed, in the same reader."""
     writer, reader = open_store(), open_store(read_only=True)

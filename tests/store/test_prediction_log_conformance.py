@@ -23,6 +23,7 @@ from forecastle.store.prediction_log import Prediction, PredictionLog, WritableL
 from forecastle.store.prediction_log_postgres import PostgresPredictionLog, PostgresPredictionReader
 from forecastle.store.prediction_logs import open_log, open_log_reader
 from tests.store import postgresql
+from tests.store.tcp_proxy import TcpProxy
 from tests.store.test_prediction_log import PLATFORM, prediction
 
 Opener = Callable[[], WritableLog]
@@ -242,3 +243,30 @@ def test_a_time_is_a_cursor(opener):
     late = list(streamed(log, since_us=start_us + 150))
     assert [p.prediction_id for p in late] == [f"p{i}" for i in range(150, 200)]
     assert len(list(streamed(log))) == 201
+
+
+def test_a_commit_whose_answer_is_cut_is_stored_once(url: str) -> None:
+    """Ended after any number of bytes of the server's answers: each prediction is there once, or its caller was told.
+
+    A connection that broke is made anew and the commit done again; what the first one stored is found then.
+    """
+    origin = psycopg.conninfo.conninfo_to_dict(url)
+    proxy = TcpProxy(int(origin["port"]))
+    log = PostgresPredictionLog(psycopg.conninfo.make_conninfo(url, port=proxy.port), "cut")
+    asyncio.run(log.append(prediction(0, system="cut")))
+    acknowledged, told = ["p0"], ""
+    for number, cut_at in enumerate(range(0, 1_200, 60), start=1):
+        proxy.arm(cut_at=cut_at)
+        try:
+            acknowledged.append(asyncio.run(log.append(prediction(number, system="cut"))).prediction_id)
+        except StoreError as error:
+            told += str(error)
+    assert postgresql.PASSWORD not in told
+    direct = PostgresPredictionReader(url, "cut")
+    stored = [p.prediction_id for p in direct.since(0)]
+    assert len(stored) == len(set(stored))
+    assert set(acknowledged) <= set(stored)
+    assert len(acknowledged) > 15
+    direct.close()
+    log.close()
+    proxy.close()

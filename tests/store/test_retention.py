@@ -13,7 +13,10 @@ import pytest
 from forecastle.contract.errors import StoreError
 from forecastle.contract.system import Retention
 from forecastle.store.delta_log import TableName
-from forecastle.store.retention import prune_system, stands_on
+from forecastle.store.events import Event, EventQueue
+from forecastle.store.home import Home
+from forecastle.store.retention import prune_queues, prune_system, stands_on
+from forecastle.store.stream_events import to_us
 from forecastle.store.warehouse import Warehouse
 
 START = datetime(2026, 6, 1, tzinfo=UTC)
@@ -63,3 +66,20 @@ def test_young_versions_stay_whatever_their_number(warehouse: Warehouse) -> None
     late = Warehouse(warehouse.root, clock=lambda: START + timedelta(days=10))
     assert all(not report.files for report in prune_system(late, "toy", Retention()).values())
     assert there(late, SOURCE) == list(range(10))
+
+
+def test_queues_keep_what_is_young_or_not_taken(tmp_path: Path) -> None:
+    """Taken pushes older than the retention go, at least a week stays, and files that are not there are not made."""
+    home, now = Home(tmp_path), START + timedelta(days=100)
+    assert prune_queues(home, "toy", Retention(), now=now) == {}
+    queue = EventQueue(home.pushed("toy"))
+    queue.append(
+        [Event("trades", str(n), "x", "{}", 0, 0, "{}", to_us(now - timedelta(days=n))) for n in (40, 35, 8, 1)]
+    )
+    queue.acknowledge("trades", 1)
+    assert prune_queues(home, "toy", Retention(), now=now) == {home.pushed("toy"): 1}
+    queue.acknowledge("trades", 4)
+    assert prune_queues(home, "toy", Retention(older_than=timedelta(hours=1)), now=now) == {home.pushed("toy"): 2}
+    assert [event.event_id for event in queue.since(0)] == ["1"]
+    queue.close()
+    assert [path.name for path in tmp_path.rglob("*.sqlite")] == ["toy.pushed.sqlite"]

@@ -20,6 +20,7 @@ from forecastle.store import source_database
 from forecastle.store.sources import Ingested, ingest
 from forecastle.store.warehouse import Warehouse
 from tests.store import postgresql
+from tests.store.tcp_proxy import TcpProxy
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 COLUMNS: dict[str, Any] = {
@@ -224,3 +225,24 @@ def test_postgresql_is_only_read(tmp_path: Path, address: str) -> None:
     query = "SELECT nextval('counter') AS id, at, price, side, paid, due FROM loans"
     with pytest.raises(SourceError, match="read-only transaction"):
         read(tmp_path, source(path="", url={"env": "U"}, table=None, query=query), variables={"U": address})
+
+
+def test_answers_that_a_proxy_cuts_are_no_rows(tmp_path: Path, address: str) -> None:
+    """Ended after any number of bytes: told without the address and the last good table stays, or read whole."""
+    url = sqlalchemy.make_url(address)
+    proxy = TcpProxy(int(url.port or 0))
+    declared, variables = source(path="", url={"env": "LOANS_URL"}), {"LOANS_URL": address}
+    through = {"LOANS_URL": url.set(port=proxy.port).render_as_string(hide_password=False)}
+    read(tmp_path, declared, variables=variables)
+    told: list[str] = []
+    for cut_at in range(0, 2_400, 150):
+        proxy.arm(cut_at=cut_at)
+        try:
+            _, warehouse = read(tmp_path, declared, variables=through)
+        except SourceError as error:
+            told.append(str(error))
+            warehouse = Warehouse(tmp_path / "warehouse", clock=lambda: NOW)
+        expect(warehouse)
+    assert len(told) >= 8
+    assert all("the last good table stays" in text and postgresql.PASSWORD not in text for text in told)
+    proxy.close()

@@ -17,16 +17,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 
-def materialise(system: str, *, environment: Mapping[str, str], logs: Path, console: Console) -> bool:
+def materialise(
+    system: str, *, environment: Mapping[str, str], logs: Path, console: Console, day: str | None = None
+) -> bool:
     """Materialise a system's whole graph in a child process; True only when every asset was made.
 
-    Dagster's own log goes to `logs/run.log`.
+    With a `day` (UTC, such as 2026-01-05) only the daily assets' partition of that day. Dagster's own log
+    goes to `logs/run.log`.
     """
     log = logs / "run.log"
     logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     with log.open("wb") as errors:
         child = subprocess.Popen(  # noqa: S603  our own command, no shell
-            [sys.executable, "-m", "assets.run", system],
+            [sys.executable, "-m", "assets.run", system, *([day] if day else [])],
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

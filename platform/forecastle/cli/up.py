@@ -73,7 +73,7 @@ def _stages(
             "service",
             (python, "-m", "forecastle.cli.main", "serve", system, "--port", str(ports["service"])),
             children,
-            url=f"{urls.service}/readyz",
+            url=f"{urls.service}/{_answers(system, around)}",
         ),
         Server(
             "mlflow",
@@ -95,6 +95,11 @@ def _stages(
         Server("daemon", (python, "-m", "dagster._daemon", "run", "--workspace", str(workspace)), children),
     ]
     return alone, followers
+
+
+def _answers(system: str, around: Surroundings) -> str:
+    """What the service is asked while it starts: before a first champion it is alive, and not ready for questions."""
+    return "readyz" if around.home.champion(system).exists() else "livez"
 
 
 def _workspace(around: Surroundings, code_server_port: str) -> Path:

@@ -154,8 +154,10 @@ class _Checker:
             if missing:
                 text = f"entity {view.entity!r} has the key {', '.join(missing)}, which {about!r} has not"
                 yield from self.at((*place, "entity"), text, f"predictions are about {about!r}, declared first")
-            template = self.parts.sql.get(template_of(view.sql))
-            for spot, text, hint in () if template is None else template_faults(view, template):
+            if not self.findings.certain((*place, "params")):
+                # With a literal refused, what the SQL says without it would only echo that.
+                continue
+            for spot, text, hint in template_faults(view, self.parts.sql):
                 yield from self.at((*place, *spot), text, hint)
             columns = _view_columns(entity, view.features)
             yield from self._sql((*place, "sql"), view.sql, columns, literals=view.params)

@@ -42,7 +42,7 @@ class Profit(Declared):
     )
     closing: Name | None = Field(
         None,
-        description="Label column with the market's last probability of outcome 1, without margin: what bets were worth.",
+        description="Label column with the market's last probability of outcome 1, without margin.",
     )
     stake_ratio: float = Field(0.01, gt=0, le=1, description="Stake of every bet where the decision gives none.")
     bankroll_usd: float = Field(1_000.0, gt=0, description="Money at the start; stakes do not grow with it.")

@@ -72,7 +72,9 @@ def _way_to_know(given: Any) -> str:
     """Which of the mappings is meant, so that only its own keys are missed or unknown."""
     keys = given.model_fields_set if isinstance(given, Declared) else given
     said = set(keys) if isinstance(keys, dict | set) else set()
-    return "KnownFrom" if {"latest", "earliest", "on"} & said else "KnownAhead" if {"lead", "before"} & said else "KnownAt"
+    return (
+        "KnownFrom" if {"latest", "earliest", "on"} & said else "KnownAhead" if {"lead", "before"} & said else "KnownAt"
+    )
 
 
 class Variable(Declared):

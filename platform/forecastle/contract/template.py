@@ -55,13 +55,14 @@ def template_of(file: str) -> str:
     return f"{stem}.sql" if bracket else file
 
 
-def template_faults(view: FeatureView, text: str) -> Iterator[PlacedFault]:
-    """Literals that no hole takes, each with its spot in the view."""
-    holes = {hole[1] for hole in _HOLE.finditer(text)}
-    for name in view.params:
+def template_faults(view: FeatureView, sql: Mapping[str, str]) -> Iterator[PlacedFault]:
+    """Literals of a view that no hole of its file takes, each with its spot in the view."""
+    file = template_of(view.sql)
+    holes = {hole[1] for hole in _HOLE.finditer(sql.get(file, ""))}
+    for name in view.params if file in sql else ():
         if name not in holes:
             hint = did_you_mean(name, holes - set(view.params)) or f"write {{{{{name}}}}} there, or leave it out"
-            yield ("params", name), f"{view.sql} has no {{{{{name}}}}}", hint
+            yield ("params", name), f"{file} has no {{{{{name}}}}}", hint
 
 
 def open_holes(text: str, literals: Literals) -> Iterator[tuple[int, str, str]]:

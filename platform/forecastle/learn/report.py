@@ -19,8 +19,8 @@ from forecastle.draw.markdown import value_text
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PASS: Final = "PASS"
 FAIL: Final = "FAIL"
+VERDICTS: Final = frozenset({"PASS", FAIL})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,9 +76,11 @@ def _verdicts(name: str, table: pd.DataFrame, check: str | None) -> tuple[pd.Dat
         raise LearnError(f"report {name!r} has no column {check!r} to check; it has {', '.join(map(str, table))}")
     verdicts = table[check]
     judged = verdicts.notna()
-    others = sorted({str(value) for value in verdicts[judged]} - {PASS, FAIL})
+    others = sorted({str(value) for value in verdicts[judged]} - VERDICTS)
     if others:
-        raise LearnError(f"report {name!r}: {check} holds {', '.join(others)}; {PASS}, {FAIL} or null is allowed")
+        raise LearnError(
+            f"report {name!r}: {check} holds {', '.join(others)}; {', '.join(sorted(VERDICTS))} or null is allowed"
+        )
     return table[verdicts == FAIL], int(judged.sum())
 
 

@@ -52,7 +52,9 @@ class SettledBets:
         rate = f"{c.profit / c.staked:+.1%}{ends}" if c.staked else "nothing was staked"
         unpriced = f" {self.unpriced} had no price and were not placed." if self.unpriced else ""
         closing = self.closing_line_value
-        worth = f" Closing line value {closing.estimate:+.1%} [{closing.low:+.1%}, {closing.high:+.1%}]." if closing else ""
+        worth = (
+            f" Closing line value {closing.estimate:+.1%} [{closing.low:+.1%}, {closing.high:+.1%}]." if closing else ""
+        )
         return (
             f"{c.bets:,} bets of {self.decisions:,} decisions: profit {c.profit:+,.2f} USD on {c.staked:,.2f} staked "
             f"({rate}) after {self.bets['cost_usd'].sum():,.2f} of fees; largest drawdown {c.max_drawdown_ratio:.1%}, "
@@ -70,7 +72,11 @@ class SettledBets:
             found |= {"return_ratio": r.estimate, "return_ratio_low": r.low, "return_ratio_high": r.high}
         if self.closing_line_value is not None:
             v = self.closing_line_value
-            found |= {"closing_line_value": v.estimate, "closing_line_value_low": v.low, "closing_line_value_high": v.high}
+            found |= {
+                "closing_line_value": v.estimate,
+                "closing_line_value_low": v.low,
+                "closing_line_value_high": v.high,
+            }
         return {f"profit.{name}": value for name, value in found.items()}
 
     def by_cut(self) -> pd.DataFrame:

@@ -13,6 +13,7 @@ their values lie beyond the extremes or jump by exactly that factor.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final, Literal
@@ -21,11 +22,14 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binom
 
-__all__ = ["QUALITY_COLUMNS", "QualityLimits", "judge_quality"]
+__all__ = ["BAND_COLUMNS", "QUALITY_COLUMNS", "QualityLimits", "judge_quality", "quality_bands"]
 
 QUALITY_COLUMNS: Final = (
     "table", "column", "measure", "day", "rows", "found", "value", "expected", "worst_before", "p_value", "alarm",
     "reason",
+)  # fmt: skip
+BAND_COLUMNS: Final = (
+    "table", "column", "measure", "day", "rows", "value", "expected", "low", "high", "verdict",
 )  # fmt: skip
 Measure = Literal["volume", "null_rate", "outlier_rate", "unit_jump_rate"]
 
@@ -88,6 +92,54 @@ def judge_quality(profile: pd.DataFrame, *, today: date, limits: QualityLimits |
     return pd.DataFrame(judged, columns=list(QUALITY_COLUMNS))
 
 
+def quality_bands(profile: pd.DataFrame, judged: pd.DataFrame, *, limits: QualityLimits | None = None) -> pd.DataFrame:
+    """Every day of every series of a daily profile beside the band that the days before it let expect.
+
+    Returns `BAND_COLUMNS`, one row a series and day, sorted: `value` is a rate, or the rows of a volume; `low` and
+    `high` bound what is as usual (NaN without enough history). `verdict`: `as usual`, `outside` the band, `no history`,
+    or `alarm` where `judge_quality` says so of its day: a rate outside its band may still be chance.
+    """
+    allowed, parts = limits or QualityLimits(), []
+    for name, series in profile.groupby(["table", "column", "measure"], sort=True):
+        table, column, measure = map(str, name)
+        days = series.sort_values("day", ignore_index=True)
+        made = _volume_bands(days, allowed) if measure == "volume" else _rate_bands(days, measure, allowed)
+        parts.append(made.assign(table=table, column=column, measure=measure))
+    if not parts:
+        return pd.DataFrame(columns=list(BAND_COLUMNS))
+    found = pd.concat(parts, ignore_index=True)
+    inside = (found["value"] >= found["low"]) & (found["value"] <= found["high"])
+    found["verdict"] = np.where(found["high"].isna(), "no history", np.where(inside, "as usual", "outside"))
+    series_and_day = ["table", "column", "measure", "day"]
+    alarms = pd.MultiIndex.from_frame(judged.loc[judged["alarm"].astype(bool), series_and_day])
+    found.loc[pd.MultiIndex.from_frame(found[series_and_day]).isin(alarms), "verdict"] = "alarm"
+    return found[list(BAND_COLUMNS)]
+
+
+def _rate_bands(days: pd.DataFrame, measure: str, limits: QualityLimits) -> pd.DataFrame:
+    rows, found = days["rows"].to_numpy(np.float64), days["found"].to_numpy(np.float64)
+    value = np.divide(found, rows, out=np.full(len(rows), np.nan), where=rows > 0)
+    before_rows, before_found = np.cumsum(rows) - rows, np.cumsum(found) - found
+    expected = np.divide(before_found, before_rows, out=np.full(len(rows), np.nan), where=before_rows > 0)
+    counted = np.where(rows >= limits.rows_min, value, 0.0)
+    worst = np.concatenate([[0.0], np.maximum.accumulate(counted)[:-1]])
+    high = np.maximum(expected, worst) + getattr(limits, measure)
+    known = (np.arange(len(rows)) >= limits.days_min) & (rows >= limits.rows_min)
+    band = {"low": np.where(known, 0.0, np.nan), "high": np.where(known, high, np.nan)}
+    return pd.DataFrame({"day": days["day"], "rows": days["rows"], "value": value, "expected": expected, **band})
+
+
+def _volume_bands(days: pd.DataFrame, limits: QualityLimits) -> pd.DataFrame:
+    by_day = {day: int(rows) for day, rows in zip(days["day"], days["rows"], strict=True)}
+    first, last = min(by_day), max(by_day)
+    made = []
+    for day in (first + timedelta(days=n) for n in range((last - first).days + 1)):
+        usual = _usual_volume(by_day, day, limits)
+        expected, low, high = (np.nan,) * 3 if usual is None else (usual[0], usual[3], usual[4])
+        made.append((day, by_day.get(day, 0), float(by_day.get(day, 0)), expected, low, high))
+    return pd.DataFrame(made, columns=["day", "rows", "value", "expected", "low", "high"])
+
+
 def _rate(days: pd.DataFrame, measure: str, *, tolerance: float, limits: QualityLimits) -> dict[str, object] | None:
     """The newest day, or the newest week where that is the clearer case: a few rows a day say little of one day."""
     if int(days["rows"].sum()) == 0:
@@ -136,25 +188,35 @@ def _dispersion(before: pd.DataFrame, width: int, expected: float) -> float:
 
 def _volume(days: pd.DataFrame, *, yesterday: date, limits: QualityLimits) -> dict[str, object] | None:
     by_day = {day: int(rows) for day, rows in zip(days["day"], days["rows"], strict=True)}
-    first = min(by_day)
-    if (yesterday - first).days < limits.weeks_min * _WEEK:
+    usual = _usual_volume(by_day, yesterday, limits)
+    if usual is None:
         return None
-    rows = by_day.get(yesterday, 0)
-    weeks = range(1, (yesterday - first).days // _WEEK + 1)
-    compared = [by_day.get(yesterday - timedelta(days=_WEEK * week), 0) for week in weeks]
-    least, most = min(compared), max(by_day.get(first + timedelta(days=d), 0) for d in range((yesterday - first).days))
-    expected = float(pd.Series(compared).median())
-    spread = max(float(np.std(compared, ddof=1)), math.sqrt(max(expected, 1.0)))
-    low = least >= limits.rows_min and rows < limits.volume_low * least and expected - rows > limits.volume_sd * spread
-    high = rows > limits.volume_high * max(most, limits.rows_min)
+    rows, (expected, least, most, low, high) = by_day.get(yesterday, 0), usual
     reason = "as usual"
-    if low:
+    if rows < low:
         reason = f"only {rows:,} rows came; {expected:,.0f} are usual on this weekday, {least:,} were the fewest"
-    elif high:
+    elif rows > high:
         reason = f"{rows:,} rows came; {expected:,.0f} are usual on this weekday, {most:,} were the most on any day"
     return _row(
-        yesterday, rows, rows, float(rows), expected=expected, worst=float(least), alarm=low or high, reason=reason
-    )
+        yesterday, rows, rows, float(rows), expected=expected, worst=float(least), alarm=not low <= rows <= high,
+        reason=reason,
+    )  # fmt: skip
+
+
+def _usual_volume(
+    by_day: Mapping[date, int], day: date, limits: QualityLimits
+) -> tuple[float, int, int, float, float] | None:
+    """Median and least of the same weekday before, most of any day, and between which volumes a day is as usual."""
+    first = min(by_day)
+    if (day - first).days < limits.weeks_min * _WEEK:
+        return None
+    weeks = range(1, (day - first).days // _WEEK + 1)
+    compared = [by_day.get(day - timedelta(days=_WEEK * week), 0) for week in weeks]
+    least, most = min(compared), max(by_day.get(first + timedelta(days=d), 0) for d in range((day - first).days))
+    expected = float(pd.Series(compared).median())
+    spread = max(float(np.std(compared, ddof=1)), math.sqrt(max(expected, 1.0)))
+    low = min(limits.volume_low * least, expected - limits.volume_sd * spread) if least >= limits.rows_min else 0.0
+    return expected, least, most, max(low, 0.0), limits.volume_high * max(most, limits.rows_min)
 
 
 def _row(

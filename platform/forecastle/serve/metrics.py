@@ -25,7 +25,7 @@ _LATENCY_SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0
 _AGE_SECONDS: Final = (1, 10, 60, 300, 900, 3_600, 21_600, 86_400, 259_200, 604_800, 2_592_000)
 
 
-class _Histogram(Histogram):
+class _Histogram(Histogram):  # type: ignore[misc]  # the client's types are incomplete
     """A histogram that takes many equal observations at the price of one."""
 
     def observe_many(self, amount: float, count: int) -> None:

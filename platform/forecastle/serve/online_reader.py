@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from forecastle.contract.errors import StoreError
 from forecastle.contract.feature_set import ViewSpec
@@ -20,6 +20,7 @@ from forecastle.store.online_stores import open_online
 
 READ_TIMEOUT_SECONDS: Final = 0.05
 RETRY_SECONDS: Final = 1.0
+_T = TypeVar("_T")
 logger = logging.getLogger("forecastle.serve")
 
 
@@ -41,10 +42,17 @@ class OnlineReader:
 
     def read(self, views: Sequence[ViewSpec], key: Sequence[int | str]) -> Rows | None:
         """Newest row of each view for one entity; None when the store cannot be read in time."""
+        return self._read(lambda store: store.read(views, key))
+
+    def read_many(self, views: Sequence[ViewSpec], keys: Sequence[Sequence[int | str]]) -> Sequence[Rows] | None:
+        """`read` of many entities, in their order; None when one of them cannot be read in time."""
+        return self._read(lambda store: store.read_many(views, keys))
+
+    def _read(self, read: Callable[[OnlineStore], _T]) -> _T | None:
         if self._store is None and self._timer() < self._retry_at:
             return None
         try:
-            rows = self._current().read(views, key)
+            rows = read(self._current())
         except (StoreError, OSError) as error:
             if self.available is not False:
                 logger.error("online store unavailable: %s", error)  # noqa: TRY400  expected: no trace

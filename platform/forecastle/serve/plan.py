@@ -154,10 +154,11 @@ class Plan:
         found: list[Served | None] = [None] * len(asked)
         placed = [self._placed(given, rows, now_us) for given, rows in asked]
         there = [place for place, one in enumerate(placed) if one is not None]
-        columns = dict(zip(self._names, zip(*(one[0] for one in placed if one is not None), strict=True), strict=False))
-        there, columns = self._kept(there, columns, self._names)
         if not there:
             return found
+        transposed = zip(*(one[0] for one in placed if one is not None), strict=True)
+        columns: dict[str, Sequence[Any]] = dict(zip(self._names, transposed, strict=True))
+        there, columns = self._kept(there, columns, self._names)
         try:
             computed = self._compute_columns(columns, len(there))
         except Exception:  # noqa: BLE001  a function that takes one row at a time may raise anything
@@ -218,11 +219,11 @@ class Plan:
         self, there: list[int], columns: dict[str, Sequence[Any]], names: Sequence[str]
     ) -> tuple[list[int], dict[str, Sequence[Any]]]:
         """The rows, and their columns, whose values under these names are usual."""
-        unusual = {place for name in names for place in self._values[name].unusual(columns[name])} if there else set()
+        unusual = {place for name in names for place in self._values[name].unusual(columns[name])}
         if not unusual:
             return there, columns
         flags = [place not in unusual for place in range(len(there))]
-        kept = {name: tuple(compress(column, flags)) for name, column in columns.items()}
+        kept: dict[str, Sequence[Any]] = {name: tuple(compress(column, flags)) for name, column in columns.items()}
         return list(compress(there, flags)), kept
 
     def _compute(self, by_name: dict[str, Any]) -> bool:

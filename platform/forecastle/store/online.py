@@ -8,6 +8,8 @@ Standard library only: it is served. Times are integer microseconds since 1970 U
 
 from __future__ import annotations
 
+import json
+import re
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -94,6 +96,9 @@ class OnlineStore(Protocol):
     def read(self, views: Sequence[ViewColumns], key: Key) -> dict[str, OnlineRow | None]:
         """Each view's stored row of one entity; None where there is none."""
 
+    def read_many(self, views: Sequence[ViewColumns], keys: Sequence[Key]) -> list[dict[str, OnlineRow | None]]:
+        """`read` of many entities, in the order of their keys."""
+
     def newest(self, view: str) -> Newest:
         """Newest times stored for a view."""
 
@@ -167,10 +172,23 @@ class SQLiteOnlineStore:
             row = connection.execute(plans.statement, tuple(key)).fetchone()
         except sqlite3.Error as error:
             raise self._as_ours("read", error) from error
-        return {
-            name: _row(row[first:last], booleans) if row[first] is not None else None
-            for name, first, last, booleans in plans.parts
-        }
+        return plans.rows(row)
+
+    def read_many(self, views: Sequence[ViewColumns], keys: Sequence[Key]) -> list[dict[str, OnlineRow | None]]:
+        """`read` of many entities by one statement, which sees all of them at one moment.
+
+        Raises:
+            StoreError, CorruptionError: as `read`.
+        """
+        try:
+            connection = self._connection()
+            joint = self._joint(connection, views)
+            if joint is None:
+                return [self.read(views, key) for key in keys]
+            found = connection.execute(joint.many, (json.dumps([list(key) for key in keys]),)).fetchall()
+        except sqlite3.Error as error:
+            raise self._as_ours("read", error) from error
+        return [joint.rows(row) for row in found]
 
     def _read_one(self, connection: sqlite3.Connection, view: ViewColumns, key: Key) -> OnlineRow | None:
         plan = self._plan(connection, view)
@@ -314,10 +332,21 @@ class _Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Joint:
-    """The statement that reads several views, and of each its name, where its columns begin and end, its booleans."""
+    """How several views are read: of one entity, and of `many` given as a JSON list of keys.
+
+    Of each view `parts` tells its name, where its columns begin and end, and its booleans.
+    """
 
     statement: str
+    many: str
     parts: tuple[tuple[str, int, int, tuple[int, ...]], ...]
+
+    def rows(self, row: tuple[Any, ...]) -> dict[str, OnlineRow | None]:
+        """Each view's part of a row that the statement gave."""
+        return {
+            name: _row(row[first:last], booleans) if row[first] is not None else None
+            for name, first, last, booleans in self.parts
+        }
 
 
 def _join(views: Sequence[ViewColumns], booleans: Sequence[tuple[int, ...]]) -> _Joint:
@@ -330,7 +359,10 @@ def _join(views: Sequence[ViewColumns], booleans: Sequence[tuple[int, ...]]) -> 
         parts.append((view.name, first, len(columns), flags))
         where = " AND ".join(f"{table}.{_quote(name)} = ?{place}" for place, name in enumerate(view.keys, start=1))
         joins.append(f"LEFT JOIN {table} ON {where}")
-    return _Joint(f"SELECT {', '.join(columns)} FROM (SELECT 1) {' '.join(joins)}", tuple(parts))
+    one = f"SELECT {', '.join(columns)} FROM (SELECT 1) {' '.join(joins)}"
+    asked = re.sub(r"\?(\d+)", lambda found: f"json_extract(asked.value, '$[{int(found[1]) - 1}]')", " ".join(joins))
+    many = f"SELECT {', '.join(columns)} FROM json_each(?) AS asked {asked} ORDER BY asked.key"
+    return _Joint(one, many, tuple(parts))
 
 
 def _row(row: tuple[Any, ...], booleans: tuple[int, ...]) -> OnlineRow:

@@ -29,7 +29,7 @@ EXTREMES: Final = (0.0005, 0.9995)
 # The values of one entity move by themselves as well; a jump is a factor met within 15 %.
 _JUMP_BAND: Final = 0.15
 _TALLIED: Final = ("float64", "int64")
-_NO_NUMBERS: Final = ("id", "category")
+_NO_NUMBERS: Final = ("id", "category", "utc")
 
 
 @dataclass(frozen=True, slots=True)

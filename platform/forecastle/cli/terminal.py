@@ -1,0 +1,25 @@
+"""What every verb shares: the consoles, the argument that names a system, this machine's folders and variables.
+
+Belongs here: what is the same on each line of the command, whichever verb it is.
+Does not belong here: verbs (`main.py`, `model_verbs.py`, `table_verbs.py`), what they do.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from forecastle.cli.surroundings import Surroundings, surroundings
+
+console = Console()
+errors = Console(stderr=True)
+
+SystemName = Annotated[str, typer.Argument(help="Name of the system, such as prediction_markets.")]
+
+
+def around_here() -> Surroundings:
+    """Folders and variables of this process."""
+    return surroundings(os.environ)

@@ -1,0 +1,190 @@
+"""A seeded world of films, users, ratings and a shop's impressions in the files of the real sources.
+
+Belongs here: the random world, and what of it is known by `now`.
+Does not belong here: features, labels, reading the files again.
+
+Users come at an even rate and rate in visits, as the real ones do. What they pick depends on how well a film is known
+and on their own genres, what they like on its quality and those genres: popularity is good, and not the best.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+GENRES = ("Action", "Adventure", "Animation", "Comedy", "Crime", "Drama", "Horror", "Musical", "Romance", "Thriller")
+GENDERS = ("M", "F")
+FEMALE_SHARE = 0.3
+RATINGS_MEAN = 70
+SECONDS_BETWEEN = 20
+RETURNS_SHARE = 0.25
+TASTE = 1.2
+SECONDS_PER_DAY = 86_400
+CAMPAIGNS = {"men": 34, "women": 46}
+IMPRESSIONS = 8_000
+CLICK_RATE = 0.08
+POSITIONS = 3
+
+Columns = dict[str, np.ndarray]
+
+
+def world(folder: Path, *, seed: int, now: datetime, users: int = 400, films: int = 500, days: int = 180) -> Path:
+    """Write the four files of a service that began `days` before `now`, with what is known at `now`.
+
+    The same arguments give the same bytes.
+
+    Args:
+        folder: made when it is not there; files of these names are replaced.
+        seed: of every random choice.
+        now: with a zone; nothing known later is written.
+        users: how many come, at an even rate.
+        films: size of the catalogue.
+        days: length of the history.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: `now` has no zone, or there are too few users, films (250) or days (60).
+    """
+    if now.tzinfo is None or users < 1 or films < 250 or days < 60:
+        given = f"now={now.isoformat()}, users={users}, films={films}, days={days}"
+        raise ValueError(f"got {given}; now needs a zone, users at least 1, films at least 250, days at least 60")
+    random = np.random.default_rng(seed)
+    cut = int(now.timestamp())
+    catalogue = _catalogue(random, films)
+    ratings = _ratings(random, catalogue, users=users, start=cut - days * SECONDS_PER_DAY, cut=cut)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "ml100k_interactions.parquet", _ratings_table(ratings))
+    _write(folder / "ml100k_items.parquet", _films_table(catalogue))
+    _write(folder / "ml100k_users.parquet", _users_table(random, users))
+    _write(folder / "obd_impressions.parquet", _impressions_table(random, cut=cut))
+    return folder
+
+
+def _catalogue(random: np.random.Generator, films: int) -> Columns:
+    """Genres (films, genres) 0/1, year, how well known, how good."""
+    belongs = random.random((films, len(GENRES))) < 0.12
+    belongs[np.arange(films), random.integers(0, len(GENRES), films)] = True
+    return {
+        "genres": belongs.astype(np.float64),
+        "year": 1998 - np.floor(random.exponential(8.0, films)).astype(np.int64),
+        "known": random.normal(0.0, 1.0, films),
+        "good": random.normal(0.0, 0.5, films),
+    }
+
+
+def _ratings(random: np.random.Generator, films: Columns, *, users: int, start: int, cut: int) -> Columns:
+    ids, items, stars, at = [], [], [], []
+    count = films["known"].size
+    share = films["genres"] / films["genres"].sum(axis=1, keepdims=True)
+    for user in range(users):
+        affinity = share @ random.normal(0.0, TASTE, len(GENRES))
+        wanted = min(20 + int(random.geometric(1 / (RATINGS_MEAN - 20))), count // 2)
+        # Gumbel's trick: the largest of utility + noise is a draw without replacement.
+        utility = films["known"] + affinity + 0.3 * films["good"]
+        picked = np.argsort(-(utility + random.gumbel(0.0, 1.0, count)))[:wanted]
+        random.shuffle(picked)
+        level = 3.5 + 0.6 * films["good"][picked] + 0.6 * affinity[picked] + random.normal(0.0, 0.8, wanted)
+        ids.append(np.full(wanted, user + 1))
+        items.append(picked + 1)
+        stars.append(np.clip(np.round(level), 1, 5).astype(np.int64))
+        at.append(_moments(random, wanted, begins=int(random.uniform(start, cut)), start=start))
+    found = {"user_id": np.concatenate(ids), "item_id": np.concatenate(items)}
+    found |= {"rating": np.concatenate(stars), "second": np.concatenate(at)}
+    known = found["second"] <= cut
+    order = np.lexsort((found["item_id"], found["user_id"], found["second"]))
+    return {name: values[order][known[order]] for name, values in found.items()}
+
+
+def _moments(random: np.random.Generator, count: int, *, begins: int, start: int) -> np.ndarray:
+    """One visit, every few seconds a rating; some users come back days later for the rest."""
+    pauses = random.geometric(1 / SECONDS_BETWEEN, count)
+    if random.random() < RETURNS_SHARE:
+        pauses[count // 2] += int(random.exponential(10.0) * SECONDS_PER_DAY)
+    return np.asarray(max(begins, start) + np.cumsum(pauses))
+
+
+def _impressions_table(random: np.random.Generator, *, cut: int) -> pa.Table:
+    """Two policies side by side: one uniform, one that shows what it thinks is clicked, and more so at good hours.
+
+    By day people click more and the second policy is surer of itself: what it prefers looks better than it is.
+    """
+    parts: list[Columns] = []
+    for campaign, items in CAMPAIGNS.items():
+        appeal = random.normal(0.0, 0.6, items)
+        belief = appeal + random.normal(0.0, 0.4, items)
+        for policy in ("random", "bts"):
+            day = random.random(IMPRESSIONS) < 0.5
+            sure = np.where(day, 2.0, 0.5) if policy == "bts" else np.zeros(IMPRESSIONS)
+            weight = np.exp(sure[:, None] * belief[None, :])
+            chance = weight / weight.sum(axis=1, keepdims=True)
+            item = (chance.cumsum(axis=1) < random.random((IMPRESSIONS, 1))).sum(axis=1).clip(0, items - 1)
+            position = random.integers(1, POSITIONS + 1, IMPRESSIONS)
+            rate = CLICK_RATE * np.exp(appeal[item] + np.where(day, 0.7, -0.7)) / position**0.3
+            second = cut - SECONDS_PER_DAY * 7 + np.sort(random.integers(0, SECONDS_PER_DAY * 7, IMPRESSIONS))
+            parts.append({
+                "policy": np.full(IMPRESSIONS, policy), "campaign": np.full(IMPRESSIONS, campaign), "second": second,
+                "item_id": item, "position": position,
+                "click": (random.random(IMPRESSIONS) < np.minimum(rate, 1.0)).astype(np.int64),
+                "action_prob": chance[np.arange(IMPRESSIONS), item],
+            })  # fmt: skip
+    every = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return pa.table(
+        {
+            "impression_id": pa.array(np.arange(every["click"].size), pa.int32()),
+            "policy": pa.array(every["policy"]),
+            "campaign": pa.array(every["campaign"]),
+            "ts": _times(every["second"]),
+            "item_id": pa.array(every["item_id"], pa.int16()),
+            "position": pa.array(every["position"], pa.int16()),
+            "click": pa.array(every["click"], pa.int16()),
+            "action_prob": pa.array(every["action_prob"], pa.float64()),
+        }
+    )
+
+
+def _ratings_table(ratings: Columns) -> pa.Table:
+    return pa.table(
+        {
+            "user_id": pa.array(ratings["user_id"], pa.int16()),
+            "item_id": pa.array(ratings["item_id"], pa.int16()),
+            "rating": pa.array(ratings["rating"], pa.int8()),
+            "ts": _times(ratings["second"]),
+        }
+    )
+
+
+def _films_table(films: Columns) -> pa.Table:
+    names = [" ".join(name for name, has in zip(GENRES, row, strict=True) if has) for row in films["genres"]]
+    ids = [str(number + 1) for number in range(len(names))]
+    return pa.table(
+        {
+            "item_id": pa.array(ids),
+            "movie_title": pa.array([f"Film {number}" for number in ids]),
+            "release_year": pa.array([str(year) for year in films["year"]]),
+            "class": pa.array(names),
+        }
+    )
+
+
+def _users_table(random: np.random.Generator, users: int) -> pa.Table:
+    return pa.table(
+        {
+            "user_id": pa.array(np.arange(1, users + 1), pa.int64()),
+            "age": pa.array(np.clip(random.normal(33.0, 11.0, users), 10, 75).astype(np.int64)),
+            "gender": pa.array(np.where(random.random(users) < FEMALE_SHARE, GENDERS[1], GENDERS[0])),
+        }
+    )
+
+
+def _times(second: np.ndarray) -> pa.Array:
+    return pa.array(second * 1_000, pa.timestamp("ms", tz="UTC"))
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    pq.write_table(table, path, compression="zstd")
