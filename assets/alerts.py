@@ -40,6 +40,7 @@ _RUNBOOK = {
     "volume": "Fewer or more rows than usual: does the upstream still deliver everything, or something twice?",
     "drift": "Open the drift picture; if the world changed, retrain; if one source changed, mend it.",
     "gates": "Read the reasons of the promotion; the old champion goes on answering.",
+    "every_model_made": "Read each model's reason, mend its declaration, make its partition again; the others went on.",
     "parity": "Online rows are not those of the warehouse: materialise online/* again; promotion waits for it.",
     "leakage": "A feature knows the future: read which one; the old training set stays.",
     "miscalibration": "Open the calibration report; retrain, or look whether outcomes were corrected.",

@@ -148,9 +148,6 @@ def build_retrain_sensor(system: LoadedSystem) -> dg.SensorDefinition:
         if doubts := in_doubt(alerts, system):
             yield dg.SkipReason(f"A new model is due ({why}), but its rows are in doubt: {'; '.join(doubts)}")
             return
-        if busy := running(context.instance, system):
-            yield dg.SkipReason(f"A new model is due ({why}), but run {busy[:8]} is at work.")
-            return
         permission = may_train(
             attempts(context.instance, job.name),
             decision=version.version,
@@ -159,6 +156,9 @@ def build_retrain_sensor(system: LoadedSystem) -> dg.SensorDefinition:
         )
         if not permission.granted:
             yield dg.SkipReason(f"A new model is due ({why}), but {permission.reason}.")
+            return
+        if busy := running(context.instance, system):
+            yield dg.SkipReason(f"A new model is due ({why}), but run {busy[:8]} is at work.")
             return
         tags = {REASON: f"{why}; {permission.reason}", DECISION: str(version.version)}
         yield dg.RunRequest(run_key=f"decision {version.version}, attempt {permission.number}", tags=tags)

@@ -4,13 +4,16 @@ Belongs here: the asset, which models count as made, the choice among them.
 Does not belong here: choosing (`forecastle.learn.choose`), one model's scores (`evaluation.py`), promoting.
 """
 
+from collections.abc import Iterator, Mapping
+
 import dagster as dg
+import pandas as pd
 from dagster import DagsterInstance
 
 from assets.describe import attributes, key, told_plainly, version_metadata
 from assets.evaluation import evaluate
 from assets.gates import evidence_for
-from assets.matrix import groups_of
+from assets.matrix import failed_models, groups_of, not_of_newest
 from forecastle.contract.load import LoadedSystem
 from forecastle.contract.matrix_check import ENSEMBLE_NAME
 from forecastle.draw.images import markdown_image
@@ -44,14 +47,20 @@ def build_comparison(system: LoadedSystem) -> dg.AssetsDefinition:
             choice, models = chosen(platform, system)
             warehouse = platform.warehouse()
             found = {name: warehouse.resolve(f"{system.name}/evaluation/{name}") for name in models}
+            decisions = {name: judged(platform, system, name, instance=context.instance) for name in models}
+            failed = not_made(platform, system, models)
             table = leaderboard(
                 {name: warehouse.frame(version) for name, version in found.items()},
                 {name: version.facts.get("against_baseline", "null") for name, version in found.items()},
-                {name: system.declaration.models[name].segment for name in found},
-                {name: judged(platform, system, name, instance=context.instance) for name in found},
+                {name: system.declaration.models[name].segment for name in (*found, *failed)},
+                decisions,
                 choice,
+                failed=failed,
             )
             version = warehouse.publish(f"{system.name}/comparison/all", table)
+            record_decisions(platform, system, decisions, models)
+        for event in told_of_models(system, decisions, failed):
+            context.log_event(event)
         metadata = {
             **version_metadata(version),
             "table": dg.MetadataValue.md(markdown_table(table)),
@@ -89,8 +98,9 @@ def chosen(platform: Platform, system: LoadedSystem) -> tuple[Choice, dict[str, 
 
     A model that failed in that training still has the table of an older one: it is left out.
     """
-    warehouse = platform.warehouse()
-    versions = {name: warehouse.version(f"{system.name}/held_out/{name}") for name in system.declaration.models}
+    warehouse, failed = platform.warehouse(), failed_models(platform, system)
+    names = [name for name in system.declaration.models if name not in failed]
+    versions = {name: warehouse.version(f"{system.name}/held_out/{name}") for name in names}
     made = {name: version for name, version in versions.items() if version is not None}
     if made:
         newest = max(made.values(), key=lambda version: version.written_at).facts["training_set_hash"]
@@ -106,6 +116,55 @@ def judged(platform: Platform, system: LoadedSystem, name: str, *, instance: Dag
     rows = platform.warehouse().frame(version)
     measured = evidence_for(asked, rows, platform=platform, system=system, instance=instance)
     return decide(evaluate(platform, system, name), system.declaration.gates, measured=measured)
+
+
+def not_made(platform: Platform, system: LoadedSystem, models: Mapping[str, TableVersion]) -> dict[str, str]:
+    """Each declared model that the newest training does not have, and why."""
+    failed = failed_models(platform, system)
+    names = [name for name in system.declaration.models if name not in models]
+    return {name: failed.get(name, "it was not made from the newest training set") for name in names}
+
+
+def record_decisions(
+    platform: Platform, system: LoadedSystem, decisions: Mapping[str, Decision], models: Mapping[str, TableVersion]
+) -> None:
+    """Keep what the gates say of every model: a table of gates, and each MLflow run's `decision.json` and tags.
+
+    The registry has only decisions about candidates: nobody can approve these.
+    """
+    rows = []
+    for name, decision in decisions.items():
+        facts = models[name].facts
+        platform.tracking().log_decision(
+            facts["mlflow_run_id"], promote=decision.promote, evidence=decision.evidence, reason=decision.reasons[0]
+        )
+        same = {"model": name, "bundle": facts["bundle"], "promote": decision.promote}
+        rows += [same | dict.fromkeys(_NUMBERS) | gate for gate in decision.evidence]
+    table = pd.DataFrame(rows).astype(dict.fromkeys(_NUMBERS, "float64"))
+    platform.warehouse().publish(f"{system.name}/decisions/all", table)
+
+
+def told_of_models(
+    system: LoadedSystem, decisions: Mapping[str, Decision], failed: Mapping[str, str]
+) -> Iterator[dg.AssetObservation]:
+    """What each model's own page shows: the gates' words, or that it is not of the newest training."""
+    groups = {name: group for group in groups_of(system) for name in group.models}
+    for name, decision in decisions.items():
+        told = {
+            "of_newest_training": True,
+            "gates": "passed" if decision.promote else "refused",
+            "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in decision.reasons)),
+        }
+        if name in groups:
+            yield dg.AssetObservation(groups[name].key("evaluation"), partition=name, metadata=told)
+        else:
+            yield dg.AssetObservation(key(system, "evaluation", name), metadata=told)
+    for name, reason in failed.items():
+        if name in groups:
+            yield not_of_newest(groups[name], name, reason)
+
+
+_NUMBERS = ("value", "low", "high", "limit", "rows")
 
 
 def candidate(platform: Platform, system: LoadedSystem) -> tuple[Candidate, Evaluation]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
+import pandas as pd
 
 from assets.describe import attributes, key, told_plainly
 from assets.evaluation import calibrated, evaluated, measured
@@ -89,13 +90,43 @@ def _factory(group: Group) -> dg.AssetsDefinition:
             if isinstance(made, FailedModel):
                 failed.append(made)
                 context.log.error("%s failed: %s", made.name, made.reason)
+                context.log_event(not_of_newest(group, made.name, f"failed: {made.reason}"))
             else:
                 for event in made:
                     context.log_event(event)
             context.log.info("%d of %d models are done", number, len(group.models))
+        _publish_outcomes(platform, group, failed)
         return _told(group, failed)
 
     return factory_asset
+
+
+def not_of_newest(group: Group, model: str, reason: str) -> dg.AssetObservation:
+    """Says on the partition's own page that the newest training has no such model: it may be green from before."""
+    told = {"of_newest_training": False, "reason": reason}
+    return dg.AssetObservation(group.key("models"), partition=model, metadata=told)
+
+
+def failed_models(platform: Platform, system: LoadedSystem) -> dict[str, str]:
+    """Why each model failed in the newest run of its factory; one that was made by itself since is not among them."""
+    warehouse, found = platform.warehouse(), {}
+    for group in groups_of(system):
+        outcomes = warehouse.version(f"{system.name}/factory/{group.name}")
+        if outcomes is None:
+            continue
+        for row in warehouse.frame(outcomes).to_dict("records"):
+            made = warehouse.version(f"{system.name}/held_out/{row['model']}")
+            since = made is not None and made.written_at > outcomes.written_at
+            if row["reason"] and row["model"] in group.models and not since:
+                found[row["model"]] = row["reason"]
+    return found
+
+
+def _publish_outcomes(platform: Platform, group: Group, failed: Sequence[FailedModel]) -> None:
+    """One row a model, with the reason where it failed (else "")."""
+    reasons = {one.name: one.reason or "no reason is known" for one in failed}
+    table = pd.DataFrame({"model": group.models, "reason": [reasons.get(name, "") for name in group.models]})
+    platform.warehouse().publish(f"{group.system.name}/factory/{group.name}", table)
 
 
 def _made(

@@ -27,6 +27,8 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 from assets.instance import in_use, mend, prepare_instance
 from forecastle.contract.errors import ForecastleError, StoreError
 
+BLOCKED = "dagster._core.errors.DagsterAssetCheckFailedError: "
+
 
 def main(arguments: list[str]) -> int:
     """Run the refresh job of the system named by the first argument; of a day only the daily assets."""
@@ -117,7 +119,8 @@ def reason(event: dg.DagsterEvent) -> str:
     error: Any = data.error
     while error is not None and error.cause is not None:
         error = error.cause
-    return error.message.strip() if error else "no reason was given"
+    # A blocking check that failed is told plainly by the rest of its sentence.
+    return error.message.strip().removeprefix(BLOCKED) if error else "no reason was given"
 
 
 def say(**line: Any) -> None:

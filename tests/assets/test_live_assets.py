@@ -108,12 +108,16 @@ def live(system: LoadedSystem) -> list[dg.AssetsDefinition]:
 
 
 def metadata(result: dg.ExecuteInProcessResult, *name: str) -> dict[str, Any]:
-    (event,) = [e for e in result.get_asset_materialization_events() if e.asset_key == dg.AssetKey(["ferries", *name])]
+    """What the materialisation of all days together says."""
+    made = [e for e in result.get_asset_materialization_events() if e.asset_key == dg.AssetKey(["ferries", *name])]
+    (event,) = [e for e in made if e.partition is None]
     return {key: value.value for key, value in event.materialization.metadata.items()}
 
 
 def check(result: dg.ExecuteInProcessResult, *name: str) -> dg.AssetCheckEvaluation:
-    (found,) = [e for e in result.get_asset_check_evaluations() if e.asset_key == dg.AssetKey(["ferries", *name])]
+    """The one check of an asset that is not of single days."""
+    mine = [e for e in result.get_asset_check_evaluations() if e.asset_key == dg.AssetKey(["ferries", *name])]
+    (found,) = [e for e in mine if e.check_name not in {"day_gap", "outcomes_came"}]
     return found
 
 
@@ -191,6 +195,30 @@ def test_served_answers_are_scored_when_their_outcomes_come(copied: Harbour) -> 
     assert told["reliability"].startswith("![")
     assert metadata(result, "outcomes")["picture"].startswith("![")
     assert metadata(result, "drift", "predictions")["compared"].endswith("served predictions")
+
+
+def test_each_day_of_asking_is_a_partition_with_its_check(copied: Harbour) -> None:
+    """200 answers over 50 days: a materialisation and a check for each day, final only once it is mature."""
+    asked = copied.frame.iloc[-200:]
+    copied.arrive(copied.frame)
+    copied.answer(asked)
+    result = copied.make(*live(copied.system))
+    at = asked["predict_at"] + timedelta(hours=1)
+    days = {f"{day:%Y-%m-%d}" for day in at} | {f"{NOW:%Y-%m-%d}"}
+    for asset, name in (("live_performance", "outcomes_came"), ("live_calibration", "day_gap")):
+        key = dg.AssetKey(["ferries", asset])
+        made = [e for e in result.get_asset_materialization_events() if e.asset_key == key and e.partition]
+        assert {event.partition for event in made} == days
+        checks = {e.partition: e for e in result.get_asset_check_evaluations() if e.check_name == name and e.partition}
+        assert set(checks) == days
+        table = copied.table(f"{asset}/by_day")
+        assert int(table["predictions"].sum()) == 200
+        mature = {f"{day}" for day in table.loc[table["is_final"], "day"]}
+        assert all(("; final." in checks[day].description) == (day in mature) for day in days)
+        assert f"{NOW:%Y-%m-%d}" not in mature
+    again = copied.make(*live(copied.system))
+    renewed = {e.partition for e in again.get_asset_materialization_events() if e.partition}
+    assert renewed == {f"{NOW:%Y-%m-%d}"}
 
 
 def test_drift_of_predictions_is_noticed(copied: Harbour) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 
 import dagster as dg
 import pytest
 
+from assets.alerts import check_outcomes, tell_changes
 from assets.matrix import partitioned_keys
 from forecastle.contract.load import LoadedSystem, load_system
 from forecastle.learn.bundle import load_bundle
 from forecastle.serve.champion import load_champion
+from resources.platform import Alerts
 from tests.assets.world import FOLDER, NAME, World, checks, failures, small_system
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("graph")]
@@ -80,6 +83,9 @@ def test_the_factory_ends_in_one_champion_that_answers(factory_system: LoadedSys
     assert set(board.index) >= {*MANY[:2], "baseline"}
     assert board.loc[list(MANY[:2]), "chosen"].all()
     assert not board.loc["baseline", "chosen"]
+    assert board.loc[MANY[2], "gates"].startswith("failed: lightgbm.LGBMClassifier found nothing to learn")
+    decisions_are_recorded(world)
+    a_failed_model_alarms(world)
     champion = world.platform.registry().champion(NAME)
     folder = world.platform.layout.bundles(NAME) / champion.bundle
     assert load_bundle(folder).scoring.kind == "ensemble"
@@ -87,6 +93,41 @@ def test_the_factory_ends_in_one_champion_that_answers(factory_system: LoadedSys
     vector = list(served.bundle.golden.rows[0])
     assert served.scorer.score_row(vector) == served.bundle.golden.raw[0]
     assert set(served.answering(vector).removeprefix("ensemble: ").split(", ")) == set(MANY[:2])
+
+
+def decisions_are_recorded(world: World) -> None:
+    """Each model's decision is in a table, its MLflow run and its partition's page; none waits for approval."""
+    warehouse = world.platform.warehouse()
+    gates = warehouse.frame(f"{NAME}/decisions/all")
+    assert set(gates["model"]) == set(MANY[:2])
+    assert {"rows", "calibration", "baseline"} <= set(gates["gate"])
+    for name in MANY[:2]:
+        facts = warehouse.resolve(f"{NAME}/models/{name}").facts
+        tags = world.platform.tracking().describe(facts["mlflow_run_id"])["tags"]
+        passed = bool(gates.loc[gates["model"] == name, "passed"].all())
+        assert tags["gates"] == ("passed" if passed else "refused")
+    assert observed(world, "evaluation", MANY[0])["of_newest_training"].value is True
+    failed = observed(world, "models", MANY[2])
+    assert failed["of_newest_training"].value is False
+    assert "found nothing to learn" in failed["reason"].value
+    assert {decision.model for decision in world.platform.registry().decisions(NAME)} == {"ensemble"}
+
+
+def observed(world: World, stage: str, model: str) -> Mapping[str, dg.MetadataValue]:
+    """Metadata of the newest observation of one partition."""
+    wanted = dg.AssetRecordsFilter(dg.AssetKey([NAME, stage, "many"]), asset_partitions=[model])
+    (record,) = world.instance.fetch_observations(wanted, limit=1).records
+    return record.event_log_entry.asset_observation.metadata
+
+
+def a_failed_model_alarms(world: World) -> None:
+    """The check's warning becomes one alert that names the model and why it failed."""
+    check = dg.AssetCheckKey(dg.AssetKey([NAME, "factory", "many"]), "every_model_made")
+    found = check_outcomes(world.instance, [check])
+    log = Alerts(platform=world.platform).log()
+    (said,) = tell_changes(log, NAME, found, before={})
+    assert f"{MANY[2]}: lightgbm.LGBMClassifier found nothing to learn" in said
+    assert [incident.cause for incident in log.open(NAME)] == ["every_model_made"]
 
 
 def test_one_partition_is_made_alone(factory_system: LoadedSystem, copied: World) -> None:

@@ -28,7 +28,7 @@ def test_an_unknown_system_is_told_in_one_line(capsys: pytest.CaptureFixture[str
     assert lines(capsys) == [{"event": "failed", "message": "there is no system 'predictoin_markets'"}]
 
 
-@pytest.mark.parametrize("arguments", [[], ["a", "b"]])
+@pytest.mark.parametrize("arguments", [[], ["a", "2026-01-05", "b"]])
 def test_exactly_one_system_is_named(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Anything else is answered with how to write it."""
     assert run.main(arguments) == 2

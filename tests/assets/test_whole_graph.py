@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import warnings
 from contextlib import closing
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import dagster as dg
 import pandas as pd
 import pytest
 
+from assets.run import of_day
+from forecastle.contract.errors import StoreError
 from forecastle.learn.bundle import load_bundle
 from forecastle.learn.golden import golden_faults
 from forecastle.store.home import Home
@@ -164,6 +167,32 @@ def test_every_open_market_has_a_batch_prediction_and_online_rows(made: Made) ->
     with closing(sqlite3.connect(Home(made.world.home).online(NAME))) as connection:
         tables = {name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
     assert len(tables) >= len(made.world.system.declaration.feature_views)
+
+
+def test_a_past_day_is_scored_as_it_was_then(copied: World) -> None:
+    """A backfill of one day: features known at its end, a partition of its own; today's table stays as it is."""
+    job, tags = of_day(copied.definitions.resolve_job_def(f"{NAME}_refresh"), "2026-05-20")
+    before = copied.newest("batch_predictions/all").version
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = job.execute_in_process(instance=copied.instance, tags=tags, raise_on_error=False)
+    assert failures(result) == {}
+    assert assets_made(result) == {"batch_predictions", "live_performance", "live_calibration"}
+    assert {event.partition for event in result.get_asset_materialization_events()} == {"2026-05-20"}
+    rows = copied.platform.warehouse().frame(f"{NAME}/batch_predictions/day_2026_05_20")
+    assert len(rows) > 0
+    assert {f"{at:%Y-%m-%d}" for at in rows["predict_at"]} == {"2026-05-20"}
+    known = [name for name in rows if name.endswith("__known_at")]
+    assert all((rows[name].dropna() <= rows["predict_at"].max()).all() for name in known)
+    assert "not what anybody was told" in metadata(result, "batch_predictions")["champion"]
+    assert copied.newest("batch_predictions/all").version == before
+
+
+@pytest.mark.parametrize("day", ["2024-12-31", "yesterday", "2999-01-01"])
+def test_a_day_without_a_partition_is_refused(made: Made, day: str) -> None:
+    """Before daily_since, no day at all, or not begun: the sentence names the days there are."""
+    with pytest.raises(StoreError, match="write one from 2025-01-01"):
+        of_day(made.world.definitions.resolve_job_def(f"{NAME}_refresh"), day)
 
 
 def test_the_same_files_again_make_no_new_version(copied: World) -> None:

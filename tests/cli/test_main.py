@@ -17,7 +17,7 @@ SYSTEM = ROOT / "platform" / "systems" / "prediction_markets"
 BUNDLE = "0123456789ab" + 52 * "c"
 
 
-@pytest.mark.parametrize("verb", ["run", "up", "demo", "history", "check"])
+@pytest.mark.parametrize("verb", ["run", "up", "demo", "history", "check", "serve"])
 def test_an_unknown_system_is_answered_with_the_one_that_was_meant(forecastle: Forecastle, verb: str) -> None:
     """One typing error: exit status 1, the name, and what exists."""
     done = forecastle(verb, "prediction_market")

@@ -68,7 +68,8 @@ def test_two_views_share_a_file_and_keep_their_own_columns_and_lineage(shared: P
     system = load_system(shared)
     near, wide = (system.declaration.feature_views[name].sql for name in ("weather", "weather_wide"))
     assert (near, wide) == ("weather(name=near, base=1000.5).sql", "weather(name=wide, base=900).sql")
-    assert "- 1000.5" in system.sql[near] and "- 900)" in system.sql[wide]
+    assert "- 1000.5" in system.sql[near]
+    assert "- 900)" in system.sql[wide]
     assert ("readings", "pressure") in system.lineage(near)["chance_near"]
     assert system.lineage(near)["chance_near"] == system.lineage(wide)["chance_wide"]
     assert system.reads(wide) == ("readings",)

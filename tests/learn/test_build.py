@@ -157,6 +157,40 @@ class FailsAt(Tracking):
         super().tag(*args, **kwargs)
 
 
+class TakenNumbers(Tracking):
+    """MLflow in which another process has registered between the look and the act, once."""
+
+    looked = 0
+
+    def next_version(self, system: str) -> str:
+        self.looked += 1
+        return str(int(super().next_version(system)) - 1)
+
+
+def test_a_number_that_was_taken_is_not_the_bundles(built, doors, mlflow) -> None:
+    """The bundle names the version that MLflow gave, and nothing of the first attempt is left."""
+    versions, bundles = left(mlflow, doors)[:2]
+    tracking = TakenNumbers(doors.folder / "mlflow")
+    made = rebuild(built.system, built.frame, doors, tracking)
+    assert tracking.looked == 1
+    after = left(mlflow, doors)
+    assert (len(after[0]), len(after[1])) == (len(versions) + 1, len(bundles) + 1)
+    assert load_bundle(doors.bundles / made.bundle).facts["model_version"] == made.model_version
+
+
+def test_a_version_is_registered_only_when_its_bundle_is_whole(built, doors) -> None:
+    """Whoever is killed at registration leaves a whole bundle, never a version without one."""
+
+    class Looks(Tracking):
+        def register(self, *args, **kwargs):
+            newest = max(doors.bundles.iterdir(), key=lambda folder: folder.stat().st_ctime_ns)
+            assert load_bundle(newest).facts["mlflow_run_id"] == kwargs["run_id"]
+            return super().register(*args, **kwargs)
+
+    made = rebuild(built.system, built.frame, doors, Looks(doors.folder / "mlflow"))
+    assert (doors.bundles / made.bundle).is_dir()
+
+
 @pytest.mark.parametrize("call", ["register", "log_files", "tag"])
 def test_a_build_that_fails_late_takes_back_what_it_registered(built, doors, mlflow, call) -> None:
     """When MLflow stops half way, the version and the bundle of this build are gone again."""

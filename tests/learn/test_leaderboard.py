@@ -69,3 +69,22 @@ def test_the_picture_shows_every_model(table: pd.DataFrame) -> None:
     """Lowest difference first; forecasters that were compared with nothing are not in it."""
     labels = [text.get_text() for text in leaderboard_diagram(table).axes[0].get_yticklabels()]
     assert labels == ["b", "a", "c"]
+
+
+def test_a_model_that_failed_stands_last_with_its_reason(table: pd.DataFrame) -> None:
+    """It has no score, is not chosen, and counts in no correction."""
+    held_out = pd.DataFrame([("a", "all rows", 50, 0.5, 0.0, 0.0, True)], columns=list(CHOICE_COLUMNS))
+    found = leaderboard(
+        {"a": scores(0.20)},
+        {"a": json.dumps([-0.02, -0.03, -0.01])},
+        {"a": None, "broken": {"sex": 2}},
+        {},
+        Choice((Member("a", None),), held_out, ()),
+        failed={"broken": "no rows"},
+    )
+    last = found.iloc[-1]
+    assert (last["forecaster"], last["segment"], last["gates"]) == ("broken", "sex = 2", "failed: no rows")
+    assert math.isnan(last["brier"])
+    assert not last["chosen"]
+    assert list(found.columns) == list(table.columns)
+    assert len(leaderboard_diagram(found).axes[0].get_yticklabels()) == 1

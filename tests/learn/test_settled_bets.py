@@ -64,6 +64,19 @@ def test_shares_pay_one_and_cost_their_price(system) -> None:
     assert tuple(found.bets.columns) == BET_COLUMNS
 
 
+def test_closing_line_value_by_hand(system) -> None:
+    """Yes at 0.40 pays 2.5 and closes at 0.44: 0.1; no at 0.20 pays 5 and closes at 0.18: -0.1; unknown counts not."""
+    rows = predictions((0.6, 0.4, 1), (0.5, 0.8, 0), (0.6, 0.4, 0)).assign(close=[0.44, 0.82, np.nan])
+    found = settled(system, rows, closing="close")
+    assert found.bets["closing_line_value"].tolist() == pytest.approx([0.1, -0.1, np.nan], nan_ok=True)
+    assert found.closing_line_value is not None
+    assert found.closing_line_value.estimate == pytest.approx(0.0, abs=1e-12)
+    assert "Closing line value" in found.sentence
+    assert found.metrics()["profit.closing_line_value"] == pytest.approx(0.0, abs=1e-12)
+    assert "close" in answered_columns(system_of(system, closing="close"))
+    assert settled(system, rows).closing_line_value is None
+
+
 def test_costs_by_hand(system) -> None:
     """At 0.40 with slippage 0.10 a share costs 0.50: 100 wins 100, less 5 % commission and a fee of 2 on each stake."""
     found = settled(

@@ -100,3 +100,32 @@ def test_infinite_metrics_are_left_out(doors, tmp_path) -> None:
             frame, name="rows", digest="cd" * 32, source=(tmp_path / "rows").as_uri(), params={"a": 1}, metrics=metrics
         )
     assert doors.tracking.describe(run.run_id)["metrics"] == {"finite": 0.5}
+
+
+def test_a_version_is_archived_and_lives_again(built, doors, mlflow) -> None:
+    """Tags say when it was replaced, and no longer do once it is live again; a version that was deleted is no fault."""
+    version, at = built.model.model_version, "2026-06-02T00:00:00+00:00"
+    client = mlflow.MlflowClient(doors.tracking.uri, doors.tracking.uri)
+
+    def tags() -> tuple[str, str]:
+        found = client.get_model_version("ferries", version).tags
+        return found["state"], found["archived_at"]
+
+    doors.tracking.archive("ferries", version=version, archived_at=at)
+    assert tags() == ("archived", at)
+    doors.tracking.archive("ferries", version=version, archived_at="")
+    assert tags() == ("live", "")
+    doors.tracking.withdraw("ferries", version=version)
+    doors.tracking.archive("ferries", version=version, archived_at=at)
+    assert client.search_model_versions("name = 'ferries'") == []
+
+
+def test_what_the_gates_say_lies_with_the_run(built, doors, mlflow) -> None:
+    """A decision is an artifact of the model's run and two tags to search by."""
+    gates = [{"gate": "rows", "passed": False, "reason": "too few", "value": 3}]
+    run_id = built.model.mlflow_run_id
+    doors.tracking.log_decision(run_id, promote=False, evidence=gates, reason="too few")
+    tags = doors.tracking.describe(run_id)["tags"]
+    assert (tags["gates"], tags["gates.reason"]) == ("refused", "too few")
+    client = mlflow.MlflowClient(doors.tracking.uri, doors.tracking.uri)
+    assert "decision.json" in {item.path for item in client.list_artifacts(run_id)}

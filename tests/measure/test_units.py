@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from forecastle.measure.units import suspected_factor, unit_sentence
+from forecastle.measure.units import related_factors, suspected_factor, unit_sentence
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,12 @@ def test_sentence_without_a_known_unit_gives_the_factor():
         "values are 1/60 of the reference's, as after a change of unit; contract names no unit"
     )
     assert "60 times the reference's" in unit_sentence(60.0, unit="furlongs")
+
+
+def test_related_factors_are_those_that_lead_to_a_relative():
+    """Seconds become minutes, hours or milliseconds; dollars cents; an unknown unit nothing."""
+    assert related_factors("seconds") == pytest.approx((1000.0, 1 / 60, 1 / 3600))
+    assert related_factors("usd") == pytest.approx((100.0, 1 / 1000))
+    assert related_factors("furlongs") == ()
+    for unit in ("seconds", "usd", "percent"):
+        assert all(suspected_factor(factor, unit=unit) == pytest.approx(factor) for factor in related_factors(unit))

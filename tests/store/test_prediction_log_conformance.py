@@ -255,7 +255,7 @@ def test_a_commit_whose_answer_is_cut_is_stored_once(url: str) -> None:
     log = PostgresPredictionLog(psycopg.conninfo.make_conninfo(url, port=proxy.port), "cut")
     asyncio.run(log.append(prediction(0, system="cut")))
     acknowledged, told = ["p0"], ""
-    for number, cut_at in enumerate(range(0, 1_200, 60), start=1):
+    for number, cut_at in enumerate(range(0, 1_200, 120), start=1):
         proxy.arm(cut_at=cut_at)
         try:
             acknowledged.append(asyncio.run(log.append(prediction(number, system="cut"))).prediction_id)
@@ -266,7 +266,7 @@ def test_a_commit_whose_answer_is_cut_is_stored_once(url: str) -> None:
     stored = [p.prediction_id for p in direct.since(0)]
     assert len(stored) == len(set(stored))
     assert set(acknowledged) <= set(stored)
-    assert len(acknowledged) > 15
+    assert len(acknowledged) > 5
     direct.close()
     log.close()
     proxy.close()

@@ -355,6 +355,16 @@ def test_reading_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     assert len(digests) == 1
 
 
+def test_what_is_announced_ahead_is_known_a_lead_before(tmp_path: Path) -> None:
+    """A row about an instant is an announcement: event and knowledge time lie the lead before that instant."""
+    put(tmp_path, table())
+    declared = source(known_at={"lead": "2d", "before": "at"}, event_at="known_at")
+    _, rows, _ = read(tmp_path, declared)
+    assert rows
+    for row in rows:
+        assert row["event_at"] == row["known_at"] == row["at"] - timedelta(days=2)
+
+
 LISTED = {"latest": "lists", "on": ["id"]}
 
 

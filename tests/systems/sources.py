@@ -6,6 +6,7 @@ Does not belong here: anything that knows one system by name.
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +18,8 @@ from forecastle.contract.source import KnownFrom, Source
 from forecastle.store.delta_log import TableVersion
 from forecastle.store.feature_views import publish_view
 from forecastle.store.sources import ingest, read_source
+from forecastle.store.stream_log import StreamLog
+from forecastle.store.stream_source import ingest_stream
 from forecastle.store.training_set import publish_training_set
 from forecastle.store.warehouse import Warehouse
 
@@ -65,7 +68,11 @@ def train_on(
     """Everything up to a training set in a warehouse; `sql` replaces text of single views."""
     warehouse = Warehouse(folder, clock=lambda: now)
     for name, source in in_order(system):
-        ingest(warehouse, system.name, name, source, data=data)
+        if source.kind == "stream":
+            with closing(StreamLog(folder / "streams.sqlite")) as log:
+                ingest_stream(warehouse, system.name, name, source, log=log, now=now)
+        else:
+            ingest(warehouse, system.name, name, source, data=data)
     changed = replace(system, sql={**system.sql, **(sql or {})})
     for view in system.declaration.feature_views:
         publish_view(warehouse, changed, view)
@@ -73,9 +80,12 @@ def train_on(
 
 
 def sources_of(system: LoadedSystem, data: Path) -> duckdb.DuckDBPyConnection:
-    """Read every source of a data folder by its contract."""
-    connection = utc_connection()
+    """Read every source of a data folder by its contract; a stream is an empty table."""
+    connection = empty_tables(system)
     for name, source in in_order(system):
+        if source.kind == "stream":
+            continue
+        connection.execute(f'DROP TABLE "{name}"')
         seen = f'"{source.known_at.source}"' if isinstance(source.known_at, KnownFrom) else None
         read = read_source(name, source, data=data, connection=connection, seen=seen)
         connection.execute(f'CREATE TABLE "{name}" AS SELECT * FROM {read.table}')

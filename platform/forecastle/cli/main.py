@@ -111,6 +111,8 @@ def serve(
     from forecastle.serve import runner
 
     around = around_here()
+    if not around.home.champion(system).exists():
+        around.system(system)  # one that is known is waited for: its first champion needs no restart
     runner.serve(system, home=around.home.root, host=host, port=port, workers=workers, waive_token=waive_token)
 
 

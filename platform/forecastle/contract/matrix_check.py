@@ -93,7 +93,11 @@ def _segments(matrix: Matrix, system: System) -> Iterator[PlacedFault]:
             hint = did_you_mean(column, features) or "a segment is told by a feature: the service must know it too"
             yield spot, f"segment {column!r} is no feature", hint
         elif feature.dtype not in NUMERIC_DTYPES:
-            yield spot, f"segment {column!r} has dtype {feature.dtype}", "divide by a number or a flag"
+            yield (
+                spot,
+                f"segment {column!r} has dtype {feature.dtype}",
+                "give the text a code in its view's SQL (CASE … THEN 1 …) and divide by that",
+            )
         else:
             yield from _values(spot, values, feature)
 

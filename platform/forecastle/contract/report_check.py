@@ -17,11 +17,15 @@ from forecastle.contract.system import System
 
 def report_faults(report: Report, system: System) -> Iterator[PlacedFault]:
     """Tables that no asset makes, and parameters that have the name of a table."""
-    known = {"source": system.sources, "features": system.feature_views, "models": concrete_names(system)}
+    known: dict[str, list[str]] = {
+        "source": list(system.sources),
+        "features": list(system.feature_views),
+        "models": concrete_names(system),
+    }
     for argument, table in report.tables.items():
         kind, name = kind_and_name(table)
         if name is not None and name not in known[kind]:
-            hint = did_you_mean(name, list(known[kind]))
+            hint = did_you_mean(name, known[kind])
             yield ("tables", argument), f"table {argument!r} is {table!r}, which the system has not", hint
     for name in sorted(set(report.params) & set(report.tables)):
         yield ("params", name), f"parameter {name!r} has the name of a table", "rename one of them"

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,9 @@ from forecastle.learn.split import time_split
 from forecastle.learn.tracking import BUNDLE, DESCRIPTION, Tracking
 from forecastle.learn.train import TrainedModel, feature_matrix, train_model
 from forecastle.measure.reference import reference
+
+VERSION_ATTEMPTS: Final = 20
+"""How often a registered number may be taken by somebody else before a build gives up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,17 +337,26 @@ def _log(
 def _register(
     parts: BundleParts, *, model_uri: str, tags: Mapping[str, str], tracking: Tracking, bundles: Path
 ) -> tuple[str, str]:
-    """Version and bundle of a model; when one step fails, the steps before it are taken back."""
+    """Version and bundle of a model; when one step fails, the steps before it are taken back.
+
+    The bundle, which names its version, is whole before that version is registered: a process that is killed leaves at
+    most a bundle that nothing names. Where another process took the number, both are taken back and the next is tried.
+    """
     system, run_id = parts.feature_set.system, str(parts.facts["mlflow_run_id"])
-    with ExitStack() as undo:
-        version = tracking.register(system, run_id=run_id, model_uri=model_uri, tags=tags)
-        undo.callback(tracking.withdraw, system, version=version)
-        bundle = write_bundle(bundles, replace(parts, facts={**parts.facts, "model_version": version}))
-        undo.callback(shutil.rmtree, bundles / bundle)
-        tracking.log_files(bundles / bundle, under=BUNDLE)
-        tracking.tag(run_id, {"bundle": bundle, "model_version": version})
-        undo.pop_all()
-    return version, bundle
+    expected = tracking.next_version(system)
+    for _ in range(VERSION_ATTEMPTS):
+        with ExitStack() as undo:
+            bundle = write_bundle(bundles, replace(parts, facts={**parts.facts, "model_version": expected}))
+            undo.callback(shutil.rmtree, bundles / bundle)
+            version = tracking.register(system, run_id=run_id, model_uri=model_uri, tags=tags)
+            undo.callback(tracking.withdraw, system, version=version)
+            if version == expected:
+                tracking.log_files(bundles / bundle, under=BUNDLE)
+                tracking.tag(run_id, {"bundle": bundle, "model_version": version})
+                undo.pop_all()
+                return version, bundle
+        expected = str(int(version) + 1)
+    raise LearnError(f"MLflow gave {system} another version than the next one {VERSION_ATTEMPTS} times; train again")
 
 
 def _references(train: pd.DataFrame, system: LoadedSystem, features: tuple[str, ...]) -> Mapping[str, Any]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import pickle
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import pandas as pd
@@ -122,7 +123,16 @@ def _open(work: str) -> None:
     """What a process reads once: the system and the rows."""
     with Path(work).open("rb") as file:
         (declaration, folder, sql, code), frame = pickle.load(file)  # noqa: S301  our own file, written by our parent
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _WORK[:] = [(LoadedSystem(declaration, folder, sql, code), frame)]
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot end its pool, whose processes would wait for work for ever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _learn(name: str) -> LearnedModel | FailedModel:

@@ -40,6 +40,8 @@ def leaderboard(
     segments: Mapping[str, Segment | None],
     decisions: Mapping[str, Decision],
     choice: Choice,
+    *,
+    failed: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """One row a forecaster, lowest Brier first: each model under its name; baseline and champion once a segment.
 
@@ -49,14 +51,17 @@ def leaderboard(
         segments: of each model.
         decisions: what the gates say of each model.
         choice: which were chosen on held-out rows.
+        failed: why each model is not of the newest training; they come last, without scores.
 
     Returns:
         The columns of the scores and `BOARD_COLUMNS`: `difference` is Brier minus the baseline's on the same rows with
         its 95 % interval, `p_adjusted` the p-value of no difference (normal, from the interval's width) by Holm over
-        all models: of fifty worthless models two or three would pass 5 % unadjusted; `gates` is "passed" or the first
-        refusal, empty where there is no decision.
+        all models: of fifty worthless models two or three would pass 5 % unadjusted; `gates` is "passed", the first
+        refusal or "failed: " and why, empty where there is no decision.
     """
+    failed = failed or {}
     rows = [row for name in scores for row in _rows(name, scores[name], differences[name], segments[name])]
+    rows += [{"forecaster": n, "slice": "all", "segment": segment_text(segments[n])} for n in failed]
     table = pd.DataFrame(rows).drop_duplicates("forecaster").sort_values("brier", kind="stable", ignore_index=True)
     held_out = choice.table.set_index("model")
     table["held_out_log_loss"] = table["forecaster"].map(held_out["log_loss"]).astype(float)
@@ -64,6 +69,7 @@ def leaderboard(
     error = (table["difference_high"] - table["difference_low"]) / (2 * _HALF)
     known = error.notna() & (error > 0)
     told = {name: "passed" if d.promote else f"refused: {d.reasons[0]}" for name, d in decisions.items()}
+    told |= {name: f"failed: {reason}" for name, reason in failed.items()}
     table["gates"] = table["forecaster"].map(told).fillna("")
     table["p_adjusted"] = np.nan
     table.loc[known, "p_adjusted"] = holm(_p_values((table["difference"] / error)[known].to_numpy(np.float64)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,6 +142,13 @@ class Tracking:
         version = client.create_model_version(system, source=model_uri, run_id=run_id, tags=dict(tags))
         return str(version.version)
 
+    def next_version(self, system: str) -> str:
+        """The version that `register` gives next, if nobody registers meanwhile and the newest was not deleted."""
+        found = self._client().search_model_versions(
+            f"name='{system}'", max_results=1, order_by=["version_number DESC"]
+        )
+        return str(int(found[0].version) + 1 if found else 1)
+
     def withdraw(self, system: str, *, version: str) -> None:
         """Take a version back that was registered for a build that failed afterwards."""
         self._client().delete_model_version(system, version)
@@ -180,6 +187,15 @@ class Tracking:
         client = self._client()
         for key, value in tags.items():
             client.set_tag(run_id, key, value)
+
+    def log_decision(self, run_id: str, *, promote: bool, evidence: Sequence[Mapping[str, Any]], reason: str) -> None:
+        """Add what the gates say to a run that has ended: `decision.json`, and tags to search by.
+
+        It tells what they say of this model by itself. Whether it became champion stands in the registry.
+        """
+        told = {"promote": promote, "gates": [dict(gate) for gate in evidence]}
+        self._client().log_dict(run_id, told, "decision.json")
+        self.tag(run_id, {"gates": "passed" if promote else "refused", "gates.reason": reason})
 
     def describe(self, run_id: str) -> dict[str, Any]:
         """Name, status, tags, metrics and data sets of a run, for `forecastle trace`."""

@@ -79,7 +79,7 @@ def database_watermark(name: str, source: Source, *, data: Path, variables: Mapp
     """
     rows = _statement(source).subquery() if source.query is None else _statement(source).columns().subquery()
     times = source.time_columns()
-    newest = sqlalchemy.column(times.get("known_at", source.event_at))
+    newest: Any = sqlalchemy.column(times.get("known_at", source.event_at))
     asked = sqlalchemy.select(sqlalchemy.func.count(), sqlalchemy.func.max(newest)).select_from(rows)
     with _reading(name, source, data=data, variables=variables) as connection:
         count, until = connection.execute(asked).one()

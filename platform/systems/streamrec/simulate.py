@@ -116,16 +116,16 @@ def _impressions_table(random: np.random.Generator, *, cut: int) -> pa.Table:
     """
     parts: list[Columns] = []
     for campaign, items in CAMPAIGNS.items():
-        appeal = random.normal(0.0, 0.6, items)
-        belief = appeal + random.normal(0.0, 0.4, items)
+        appeal = random.normal(0.0, 0.4, items)
+        belief = 0.5 * appeal + random.normal(0.0, 0.3, items)
         for policy in ("random", "bts"):
             day = random.random(IMPRESSIONS) < 0.5
-            sure = np.where(day, 2.0, 0.5) if policy == "bts" else np.zeros(IMPRESSIONS)
+            sure = np.where(day, 3.0, 0.0) if policy == "bts" else np.zeros(IMPRESSIONS)
             weight = np.exp(sure[:, None] * belief[None, :])
             chance = weight / weight.sum(axis=1, keepdims=True)
             item = (chance.cumsum(axis=1) < random.random((IMPRESSIONS, 1))).sum(axis=1).clip(0, items - 1)
             position = random.integers(1, POSITIONS + 1, IMPRESSIONS)
-            rate = CLICK_RATE * np.exp(appeal[item] + np.where(day, 0.7, -0.7)) / position**0.3
+            rate = CLICK_RATE * np.exp(appeal[item] + np.where(day, 0.9, -0.9)) / position**0.3
             second = cut - SECONDS_PER_DAY * 7 + np.sort(random.integers(0, SECONDS_PER_DAY * 7, IMPRESSIONS))
             parts.append({
                 "policy": np.full(IMPRESSIONS, policy), "campaign": np.full(IMPRESSIONS, campaign), "second": second,

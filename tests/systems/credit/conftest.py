@@ -43,8 +43,8 @@ def stated(credit: LoadedSystem) -> RunCredit:
                 [client, at.date(), status, bill, paid, at, known],
             )
         connection.execute(
-            "INSERT INTO clients (id, limit_bal, sex, education, age, event_at, known_at)"
-            " SELECT id, 100000, 2, 2, 35, MIN(known_at), MIN(known_at) FROM statements GROUP BY id"
+            "INSERT INTO clients (id, limit_bal, sex, education, age, known_at)"
+            " SELECT id, 100000, 2, 2, 35, MIN(known_at) FROM statements GROUP BY id"
         )
         return connection.sql(credit.sql[sql]).to_arrow_table().to_pandas()
 

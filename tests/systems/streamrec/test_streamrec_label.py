@@ -22,9 +22,9 @@ def rated(streamrec: LoadedSystem) -> duckdb.DuckDBPyConnection:
     connection = empty_tables(streamrec)
     for film in range(1, 31):
         add_rating(connection, OTHER, film, 5, FIRST + timedelta(seconds=film))
-        connection.execute("INSERT INTO films VALUES (?, '1990', 'Drama Comedy', ?, ?)", [str(film), FIRST, FIRST])
+        connection.execute("INSERT INTO films VALUES (?, '1990', 'Drama Comedy', ?)", [str(film), FIRST])
     for user, gender, age in ((OTHER, "F", 24), (USER, "M", 40)):
-        connection.execute("INSERT INTO users VALUES (?, ?, ?, ?, ?)", [user, age, gender, FIRST, FIRST])
+        connection.execute("INSERT INTO users VALUES (?, ?, ?, ?)", [user, age, gender, FIRST])
     for film in range(1, 11):
         add_rating(connection, USER, film, 4 if film <= 5 else 2, asked_at() - timedelta(seconds=10 - film))
     # Known later than a week after the page: only then do its outcomes exist.
@@ -49,7 +49,7 @@ def run(system: LoadedSystem, connection: duckdb.DuckDBPyConnection, file: str, 
 def test_a_page_holds_the_films_its_user_has_not_rated(
     streamrec: LoadedSystem, rated: duckdb.DuckDBPyConnection
 ) -> None:
-    """At the tenth rating 20 of the 30 films of the chart are left: 11 to 30; of the week's chart, made at its start."""
+    """At the tenth rating 11 to 30 are left of the week's chart, which is made at its first rating."""
     # The chart of the first week is made at its first rating, when one film was rated: a later week's has all.
     for film in range(11, 31):
         add_rating(rated, 4, film, 5, FIRST - timedelta(days=3))
@@ -57,7 +57,9 @@ def test_a_page_holds_the_films_its_user_has_not_rated(
     assert list(rows.index) == list(range(11, 31))
     assert set(rows["predict_at"]) == {pd.Timestamp(asked_at())}
     assert set(rows["known_at"]) == {pd.Timestamp(asked_at() + timedelta(days=7))}
-    assert (rows["gender"] == "M").all() and (rows["age_band"] == "from_40").all() and (rows["genre"] == "Drama").all()
+    assert (rows["gender"] == "M").all()
+    assert (rows["age_band"] == "from_40").all()
+    assert (rows["genre"] == "Drama").all()
 
 
 @pytest.mark.parametrize(("rating", "days", "outcome"), [(4, 6.9, 1), (5, 0.001, 1), (3, 1.0, 0), (5, 7.1, 0)], ids=str)

@@ -25,9 +25,11 @@ def test_minutes_for_seconds_are_told_with_the_factor(page_rows: pd.DataFrame) -
     seconds = page_rows["user_pace_seconds"].to_numpy(np.float64)
     known = reference(seconds)
     minutes = seconds / 60
-    assert minutes.min() >= 0 and minutes.max() <= 3600
+    assert minutes.min() >= 0
+    assert minutes.max() <= 3600
     told = unit_change(known, minutes)
-    assert told is not None and "60" in told
+    assert told is not None
+    assert "60" in told
     assert unit_change(known, seconds) is None
 
 
