@@ -110,7 +110,7 @@ def decisions_are_recorded(world: World) -> None:
     failed = observed(world, "models", MANY[2])
     assert failed["of_newest_training"].value is False
     assert "found nothing to learn" in failed["reason"].value
-    assert {decision.model for decision in world.platform.registry().decisions(NAME)} == {"ensemble"}
+    assert not {decision.model for decision in world.platform.registry().decisions(NAME)} & set(MANY)
 
 
 def observed(world: World, stage: str, model: str) -> Mapping[str, dg.MetadataValue]:
@@ -127,7 +127,7 @@ def a_failed_model_alarms(world: World) -> None:
     log = Alerts(platform=world.platform).log()
     (said,) = tell_changes(log, NAME, found, before={})
     assert f"{MANY[2]}: lightgbm.LGBMClassifier found nothing to learn" in said
-    assert [incident.cause for incident in log.open(NAME)] == ["every_model_made"]
+    assert "every_model_made" in {incident.cause for incident in log.open(NAME)}
 
 
 def test_one_partition_is_made_alone(factory_system: LoadedSystem, copied: World) -> None:
