@@ -44,6 +44,7 @@ _RUNBOOK = {
     "parity": "Online rows are not those of the warehouse: materialise online/* again; promotion waits for it.",
     "leakage": "A feature knows the future: read which one; the old training set stays.",
     "miscalibration": "Open the calibration report; retrain, or look whether outcomes were corrected.",
+    "callers_agree": "A caller and a source tell other outcomes: ask the caller, or whoever delivers the source.",
     "rollout": "Read why the trial was stopped; the champion answers everybody.",
     "experiment": "Read the experiment's picture: a split that is not as declared makes its numbers worthless.",
     RUN_FAILURE: "Open the run, read the step's reason, mend it, run the asset again; the old rows stay until then.",

@@ -1,7 +1,8 @@
 """`evaluation/*`, `calibration/*`: what each model is worth on rows it never saw.
 
 Belongs here: the two kinds that read a model's test rows.
-Does not belong here: all models beside each other (`comparison.py`), statistics (`forecastle.measure`), pictures (`forecastle.draw`).
+Does not belong here: all models beside each other (`comparison.py`), statistics (`forecastle.measure`), pictures
+(`forecastle.draw`).
 """
 
 from typing import Any

@@ -23,43 +23,58 @@ from forecastle.draw.images import markdown_image
 from forecastle.draw.markdown import markdown_table
 from forecastle.learn.build import cluster_column
 from forecastle.learn.calibration import calibration_of, write_report
-from forecastle.learn.live import calibration_rows, coverage, live_scores, live_sentence
+from forecastle.learn.live import calibration_rows, caller_conflicts, coverage, live_scores, live_sentence
 from forecastle.measure.drift import DriftTable, Tolerance, drift_table
 from forecastle.measure.reference import reference
 from forecastle.store.outcomes import publish_outcomes
+from forecastle.store.told import told_outcomes
 from forecastle.store.warehouse import Warehouse
 from resources.platform import Platform
 
 
 def build_outcomes(system: LoadedSystem) -> dg.AssetsDefinition:
-    """What happened after each prediction, as far as it is known, and how much is still to come."""
+    """What happened after each prediction, as far as sources and callers know it, and how much is still to come."""
     declared = system.declaration
+    asset_key = key(system, "outcomes")
 
     @dg.asset(
         **attributes(
             system,
             "outcomes",
-            description="Every served prediction beside its outcome, or what it waits for; scores are final only after "
-            f"{declared.label.matures.days} days.",
+            description="Every served prediction beside its outcome (the label's, else what callers told), or what it "
+            f"waits for; scores are final only after {declared.label.matures.days} days.",
             kinds={"duckdb"},
             deps=[
                 key(system, "predictions"),
                 *(key(system, "source", name) for name in system.reads(declared.label.sql)),
             ],
-        )
+        ),
+        check_specs=[
+            dg.AssetCheckSpec(
+                "callers_agree", asset=asset_key, description="Callers tell the outcomes that sources do."
+            )
+        ],
     )
     def outcomes_asset(platform: Platform) -> dg.MaterializeResult:
         now = platform.clock()
         with told_plainly():
-            version = publish_outcomes(platform.warehouse(), system, now=now)
+            told = told_outcomes(platform.layout.outcome_log(system.name))
+            version = publish_outcomes(platform.warehouse(), system, now=now, told=told)
             rows = platform.warehouse().frame(version)
+        conflicts, sentence = caller_conflicts(rows)
         metadata = {
             **version_metadata(version),
             "maturity": live_sentence(rows, matures=declared.label.matures),
             "status": dg.MetadataValue.json({k: int(v) for k, v in rows["status"].value_counts().items()}),
+            "told_by": dg.MetadataValue.json({k: int(v) for k, v in rows["told_by"].value_counts().items()}),
+            "conflicts": len(conflicts),
             **_coverage(rows, now=now),
         }
-        return dg.MaterializeResult(metadata=metadata)
+        check = dg.AssetCheckResult(
+            asset_key=asset_key, check_name="callers_agree", passed=conflicts.empty,
+            severity=dg.AssetCheckSeverity.WARN, description=sentence,
+        )  # fmt: skip
+        return dg.MaterializeResult(metadata=metadata, check_results=[check])
 
     return outcomes_asset
 

@@ -7,6 +7,7 @@ import json
 import shutil
 import warnings
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -33,6 +34,7 @@ from assets.predictions import build_predictions
 from assets.promotion import build_promotion
 from forecastle.contract.errors import StoreError
 from forecastle.contract.load import LoadedSystem
+from forecastle.store.outcome_log import OutcomeLog, ToldOutcome
 from forecastle.store.prediction_log import Prediction, PredictionLog
 from resources.platform import Platform
 from tests.learn import ferries
@@ -81,6 +83,14 @@ class Harbour:
 
         asyncio.run(append())
         log.close()
+
+    def tell(self, rows: pd.DataFrame) -> None:
+        """Tell the outcomes of answers by their ids, as callers of the service do."""
+        with closing(OutcomeLog(self.platform.layout.outcome_log("ferries"))) as log:
+            for row in rows.to_dict("records"):
+                entity = json.dumps({"crossing_id": row["crossing_id"]})
+                about, at_us = f"p{row['crossing_id']}", int(row["known_at"].timestamp() * 1_000_000)
+                log.append(ToldOutcome(about, "", "ferries", about, entity, row["outcome"], at_us, at_us))
 
 
 def prediction(row: dict[str, Any], bundle: str) -> Prediction:
@@ -162,6 +172,7 @@ def test_before_anything_was_asked_all_of_them_materialise(copied: Harbour) -> N
     result = copied.make(*live(copied.system))
     assert result.success
     assert metadata(result, "outcomes")["maturity"] == "Nothing has been asked yet."
+    assert check(result, "outcomes").passed
     assert metadata(result, "live_performance")["dagster/row_count"] == 0
     assert metadata(result, "live_calibration")["rows"].startswith("No report yet: 0 predictions have an outcome")
     assert check(result, "live_calibration").passed
@@ -195,6 +206,32 @@ def test_served_answers_are_scored_when_their_outcomes_come(copied: Harbour) -> 
     assert told["reliability"].startswith("![")
     assert metadata(result, "outcomes")["picture"].startswith("![")
     assert metadata(result, "drift", "predictions")["compared"].endswith("served predictions")
+
+
+def test_told_outcomes_count_where_no_source_has_come_yet(copied: Harbour) -> None:
+    """200 answers, labels of the first 100; callers tell the others and contradict one: scored, warned, counted."""
+    asked = copied.frame.iloc[-200:]
+    copied.arrive(copied.frame.iloc[:-100])
+    copied.answer(asked)
+    copied.tell(asked.iloc[-100:])
+    contradicted = asked.iloc[[0]]
+    copied.tell(contradicted.assign(outcome=1 - contradicted["outcome"]))
+    result = copied.make(*live(copied.system))
+    assert result.success
+    outcomes = copied.table("outcomes/all")
+    np.testing.assert_array_equal(outcomes["outcome"].to_numpy(), asked["outcome"].to_numpy())
+    assert outcomes["told_by"].tolist() == ["source"] * 100 + ["caller"] * 100
+    told = metadata(result, "outcomes")
+    assert (told["told_by"], told["conflicts"]) == ({"source": 100, "caller": 100}, 1)
+    found = check(result, "outcomes")
+    assert not found.passed
+    assert found.severity == dg.AssetCheckSeverity.WARN
+    assert (found.description or "").startswith("1 of 1 outcomes that a source and a caller told differ")
+    table = copied.table("live_performance/all").set_index(["cohort", "slice", "forecaster", "metric"])
+    row = table.loc["so_far", "all", "model", "brier"]
+    assert (row["rows"], row["clusters"]) == (200, 200)
+    assert row["estimate"] == pytest.approx(((asked["guess"] - asked["outcome"]) ** 2).mean())
+    assert metadata(result, "live_calibration")["rows"].endswith("predictions with final outcomes.")
 
 
 def test_each_day_of_asking_is_a_partition_with_its_check(copied: Harbour) -> None:

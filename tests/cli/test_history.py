@@ -10,6 +10,7 @@ import pytest
 
 from forecastle.contract.clock import replay_clock
 from forecastle.learn.registry import Registry
+from forecastle.learn.rollback import rollback_reason
 from forecastle.learn.rollout import RolloutRecord
 from forecastle.store.home import Home
 from tests.cli.conftest import Forecastle
@@ -45,10 +46,35 @@ def test_one_command_tells_what_answered_why_and_who_approved_it(forecastle: For
     assert told == [
         "2026-06-01 00:00:00 UTC  lightgbm version 1  bundle a1a1a1a1a1a1  by ann@example.org: read the [card]",
         "    2000 test rows are enough",
+        "    live still",
         "under trial then, for 5% of the entities: bundle b2b2b2b2b2b2 (version 2) by bob",
     ]
     before = forecastle("history", SYSTEM, "--at", "2026-06-01T14:05:00+00:00").stdout
     assert "under trial" not in before
+
+
+def test_a_rollback_and_the_end_of_each_reign_are_told(forecastle: Forecastle, home: Home) -> None:
+    """Ann's bundle until the second took its place; then the first again, by whom and why, live to this day."""
+    registry = Registry(home.registry, clock=lambda: AT + timedelta(days=4))
+    (first,) = registry.history(SYSTEM)
+    kept = {"model": "lightgbm", "model_version": "1", "promote": True, "evidence": {}}
+    second = registry.promote(SYSTEM, bundle=SECOND, model_version="2", approved_by="gates", expected=first)
+    later = Registry(home.registry, clock=lambda: AT + timedelta(days=6))
+    why = rollback_reason(SECOND, by="kim", reason="refunds doubled")
+    decision = later.record_decision(SYSTEM, bundle=FIRST, reasons=(why,), **kept)
+    later.promote(SYSTEM, bundle=FIRST, model_version="1", approved_by="kim", expected=second, decision_id=decision)
+    assert forecastle("history", SYSTEM, "--at", "2026-06-01T12:00:00+00:00").stdout.splitlines()[-1] == (
+        "    live until 2026-06-05 00:00:00 UTC, when bundle b2b2b2b2b2b2 took its place"
+    )
+    assert forecastle("history", SYSTEM, "--at", "2026-06-08T00:00:00+00:00").stdout.splitlines()[:3] == [
+        "2026-06-07 00:00:00 UTC  lightgbm version 1  bundle a1a1a1a1a1a1  rolled back by kim",
+        "    rolled back from b2b2b2b2b2b2 by kim: refunds doubled",
+        "    live still",
+    ]
+    told = json.loads(forecastle("history", SYSTEM, "--json").stdout)
+    assert [(p["is_rollback"], p["live_until"]) for p in told] == [
+        (True, None), (False, "2026-06-07T00:00:00+00:00"), (False, "2026-06-05T00:00:00+00:00"),
+    ]  # fmt: skip
 
 
 def test_what_waits_is_told_with_the_next_step(forecastle: Forecastle, home: Home) -> None:

@@ -195,6 +195,14 @@ def test_the_rule_catches(whole: Materialised, rule: str, tmp_path: Path) -> Non
     assert any(RULES[rule](CONTROLS[rule](whole, tmp_path)))
 
 
+def test_a_model_of_a_matrix_tells_its_miscalibration(whole: Materialised) -> None:
+    """Its report may be left out, its measurement not: here no partition says anything."""
+    plain = whole.system.declaration.models
+    models = {name: model.model_copy(update={"group": "many"}) for name, model in plain.items()}
+    silent = changed(whole, system=declared(whole, models=models))
+    assert "says None of its miscalibration" in next(RULES["calibration"](silent))
+
+
 def test_a_refused_candidate_is_appointed_so_that_the_rest_is_looked_at(whole: Materialised, tmp_path: Path) -> None:
     """Gates that nobody passes: the refusal is explained, and batch, Bento and service are tested all the same."""
     old = "miscalibration_max: 0.01"

@@ -278,6 +278,19 @@ def test_a_view_about_something_else_cannot_be_joined(rain: Path, edit: Edit):
     ]
 
 
+def test_a_view_must_tell_whom_there_is_to_ask_about(rain: Path, edit: Edit):
+    """With a day among the keys of what predictions are about, a view of stations alone names nobody to score."""
+    keys = (
+        "  station_day:\n    keys: {station_id: int64, day_number: int64}\n  station:\n    keys: {station_id: int64}\n"
+    )
+    edit("system.yaml", "  station:\n    keys: {station_id: int64}\n", keys)
+    edit("outcome.sql", "AS station_id,", "AS station_id,\n  1 AS day_number,")
+    line = (rain / "system.yaml").read_text().splitlines().index("feature_views:") + 1
+    text = "no feature view has all keys of 'station_day': station_id, day_number"
+    hint = "nobody to score would be known; declare a view of entity 'station_day'"
+    assert told(rain) == [(f"system.yaml:{line}", text, hint)]
+
+
 def test_columns_that_sql_gives_and_the_declaration_does_not_know(rain: Path, edit: Edit):
     """A renamed output is told from both sides, on its line of the SQL file."""
     line = edit("weather.sql", "AS chance", "AS chances")

@@ -6,10 +6,19 @@ import inspect
 import json
 
 import lightgbm
+import numpy as np
 import pytest
 from lightgbm.basic import _ConfigAliases
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
 
-from forecastle.contract.estimators import ESTIMATOR_PARAMS, SYNONYMS
+from forecastle.contract.estimators import ESTIMATOR_PARAMS, SYNONYMS, instance_refuses_nulls
 
 NAME = "lightgbm.LGBMClassifier"
 WORDS = ESTIMATOR_PARAMS[NAME]
@@ -57,3 +66,30 @@ def test_each_synonym_is_the_same_parameter_by_lightgbm_s_own_table(aliases: dic
 def test_synonyms_and_estimators_go_together():
     """Each estimator has both lists."""
     assert set(ESTIMATOR_PARAMS) == set(SYNONYMS)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        LogisticRegression(),
+        GaussianNB(),
+        KNeighborsClassifier(),
+        GradientBoostingClassifier(n_estimators=2),
+        RandomForestClassifier(n_estimators=2, random_state=0),
+        HistGradientBoostingClassifier(max_iter=2),
+        DummyClassifier(),
+        make_pipeline(LogisticRegression()),
+        make_pipeline(SimpleImputer(), LogisticRegression()),
+        CalibratedClassifierCV(HistGradientBoostingClassifier(max_iter=2)),
+    ],
+    ids=repr,
+)
+def test_an_estimator_that_refuses_nulls_fails_on_one(estimator):
+    """What is told without a row is what `fit` does with a row that has a null."""
+    matrix, outcome = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
+    matrix[3, 0] = np.nan
+    if instance_refuses_nulls(estimator):
+        with pytest.raises(ValueError, match="NaN"):
+            estimator.fit(matrix, outcome)
+    else:
+        assert estimator.fit(matrix, outcome).predict_proba(matrix).shape == (20, 2)

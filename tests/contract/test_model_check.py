@@ -15,7 +15,7 @@ from forecastle.contract.load import load_system
 Edit = Callable[[str, str, str], int]
 
 TREES = "lightgbm.LGBMClassifier\n    params: {n_estimators: 10}"
-LINEAR = "sklearn.linear_model.LogisticRegression"
+LINEAR = "sklearn.linear_model.LogisticRegression\n    preprocess: impute"
 PARAMS = "params: {n_estimators: 10}"
 
 MODELS: dict[str, tuple[str, str, str]] = {
@@ -67,11 +67,18 @@ MODELS: dict[str, tuple[str, str, str]] = {
         "lightgbm.LGBMClassifier\n    params: {is_unbalance: true}\n    class_weight: balanced",
         "class_weight stands beside params.is_unbalance", "say it once"),
     "weights of neighbours": (
-        "sklearn.neighbors.KNeighborsClassifier\n    class_weight: balanced", "takes no weights",
-        "leave class_weight out"),
+        "sklearn.neighbors.KNeighborsClassifier\n    preprocess: impute\n    class_weight: balanced",
+        "takes no weights", "leave class_weight out"),
     "one-hot of a number": (f"{TREES}\n    one_hot: [pressure_mean]", "'pressure_mean' has no allowed values",
         "allowed:"),
     "one-hot of nothing": (f"{TREES}\n    one_hot: [presure]", "'presure' is none of the model's features", ""),
+    "null": (
+        "sklearn.linear_model.LogisticRegression",
+        "sklearn.linear_model.LogisticRegression takes no null, and pressure_mean, tension may be null",
+        "write preprocess: impute"),
+    "null with parameters": (
+        "sklearn.ensemble.GradientBoostingClassifier\n    features: [chance, tension]\n    params: {max_depth: 2}",
+        "takes no null, and tension may be null", "leave such features out"),
     "no such function": ("features:linear", "features.py has no function 'linear'", "allowed: signals"),
 }  # fmt: skip
 
@@ -96,8 +103,11 @@ def test_a_fault_of_a_model_is_told_with_its_line(rain: Path, edit: Edit, new: s
 @pytest.mark.parametrize(
     "new",
     [
-        f"{LINEAR}\n    preprocess: standard\n    class_weight: {{0: 1, 1: 2.5}}\n    params: {{C: 0.5, n_jobs: null}}",
-        "sklearn.neural_network.MLPClassifier\n    params: {hidden_layer_sizes: [4, 2]}\n    trust: pickle",
+        f"{LINEAR}\n    class_weight: {{0: 1, 1: 2.5}}\n    params: {{C: 0.5, n_jobs: null}}",
+        "sklearn.neural_network.MLPClassifier\n    preprocess: impute\n    params: {hidden_layer_sizes: [4, 2]}",
+        "sklearn.linear_model.LogisticRegression\n    features: [chance]",
+        "sklearn.ensemble.HistGradientBoostingClassifier\n    params: {max_iter: 5}",
+        "sklearn.dummy.DummyClassifier",
         "xgboost.XGBClassifier\n    params: {n_estimators: 50, max_depth: 3}\n    early_stopping: {rounds: 5}",
         f"{TREES}\n    search: {{trials: 3, timeout: 1m, space: {{num_leaves: {{low: 3, high: 9, step: 2}}}}}}",
     ],
@@ -108,13 +118,31 @@ def test_what_can_be_trained_can_be_declared(rain: Path, edit: Edit, new: str) -
     assert load_system(rain).declaration.models["trees"].estimator == new.partition("\n")[0]
 
 
+def test_each_estimator_of_a_matrix_must_take_the_nulls_it_meets(rain: Path, edit: Edit) -> None:
+    """The one that takes none is told at its own line; its neighbours may."""
+    bayes = "{estimator: sklearn.naive_bayes.GaussianNB}"
+    boosted = "{estimator: lightgbm.LGBMClassifier}"
+    new = f"matrix:\n      estimators:\n        boosted: {boosted}\n        bayes: {bayes}"
+    line = edit("system.yaml", f"estimator: {TREES}", new)
+    told = "sklearn.naive_bayes.GaussianNB takes no null, and pressure_mean, tension may be null"
+    assert [(at - line, text) for at, text, _ in problems(rain)] == [(3, told)]
+
+
 FUNCTION = """
 
 def linear(C=1.0, *, fit_intercept=True):
+    from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
-    return make_pipeline(LogisticRegression(C=C, fit_intercept=fit_intercept))
+    return make_pipeline(SimpleImputer(), LogisticRegression(C=C, fit_intercept=fit_intercept))
+
+
+def unfilled():
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    return make_pipeline(LogisticRegression())
 
 
 def regression():
@@ -134,6 +162,7 @@ def broken():
         ("features:linear\n    params: {D: 1.0}", "linear takes no argument D"),
         ("features:linear\n    search: {trials: 2, space: {D: [1.0]}}", "linear takes no argument D"),
         ("features:regression", "gives a LinearRegression without predict_proba"),
+        ("features:unfilled", "features:unfilled takes no null, and pressure_mean, tension may be null"),
         ("features:broken", "'features:broken' fails: ValueError: no idea"),
         ("models:linear", "needs models.py, which is not in the folder"),
     ],

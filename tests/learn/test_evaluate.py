@@ -50,7 +50,7 @@ def test_the_difference_is_paired_on_common_rows(four) -> None:
 
 
 def test_the_interval_resamples_blocks_of_clusters() -> None:
-    """The interval is that of blocks of 4 (the cube root of 60) neighbouring clusters; copies of rows narrow nothing."""
+    """The interval is that of blocks of 4 (the cube root of 60) neighbouring clusters; copies narrow nothing."""
     generator = np.random.default_rng(0)
     test = pd.DataFrame(
         {"outcome": generator.integers(0, 2, 60), "price": generator.random(60), "side": "a", "entity": np.arange(60)}

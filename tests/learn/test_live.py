@@ -17,6 +17,8 @@ from forecastle.learn.live import (
     COVERAGE_COLUMNS,
     LIVE_COLUMNS,
     calibration_rows,
+    caller_conflicts,
+    cluster_labels,
     cohorts,
     coverage,
     live_scores,
@@ -232,3 +234,42 @@ def test_estimates_are_those_of_the_plain_scores(rows: list[tuple[float, int]], 
     assert pick(table, "final", "model", "log_loss").estimate == pytest.approx(log_loss(y, p))
     told = table[(table["cohort"] == "final") & (table["forecaster"] == "model") & (table["metric"] == "auc")]
     assert told.empty or told["estimate"].iloc[0] == pytest.approx(auc(y, p))
+
+
+def test_rows_without_a_cluster_stand_alone() -> None:
+    """Clusters 7, 7, 9 and two rows without: four units; without missing labels nothing is changed."""
+    rows = pd.DataFrame({"team": [7.0, np.nan, 7.0, np.nan, 9.0]})
+    found = cluster_labels(rows, "team")
+    assert found[0] == found[2]
+    assert found.nunique() == 4
+    assert cluster_labels(rows.dropna(), "team").tolist() == [7.0, 7.0, 9.0]
+    assert cluster_labels(rows[rows["team"].isna()], "team").nunique() == 2
+
+
+def test_rows_that_only_a_caller_knows_are_scored_with_intervals(tmp_path) -> None:
+    """Neither entity nor label columns: scores, intervals and a report stand, with `unknown` for the slice."""
+    rows = [("final", 0.3, float(i % 2)) for i in range(80)]
+    frame = answered(*rows, crossing_id=np.nan, route=pd.Series([None] * 80, dtype="str"))
+    row = scores(frame, slices=["route"]).query("cohort == 'final' and forecaster == 'model' and metric == 'brier'")
+    assert row[["rows", "clusters"]].to_numpy().tolist() == [[80, 80]] * 2  # all, and of one model version
+    assert row["low"].notna().all()
+    found = calibration_rows(frame)
+    report = calibration_of(ferries.write_system(tmp_path), found.rows)
+    assert set(report.segments["value"]) == {"unknown"}
+
+
+def test_callers_that_contradict_a_source_are_counted() -> None:
+    """Three outcomes of both, two of which differ; what only one of them told is no conflict."""
+    table = pd.DataFrame(
+        {
+            "prediction_id": ["a", "b", "c", "d", "e"], "outcome": [1.0, 0.0, 1.0, 1.0, 0.0],
+            "told_by": ["source", "source", "source", "caller", "source"],
+            "caller_outcome": [1.0, 1.0, 0.0, 1.0, np.nan],
+        }
+    )  # fmt: skip
+    differ, sentence = caller_conflicts(table)
+    assert differ["prediction_id"].tolist() == ["b", "c"]
+    assert sentence.startswith("2 of 3 outcomes that a source and a caller told differ, such as that of prediction b")
+    alike, sentence = caller_conflicts(table.iloc[[0, 3, 4]])
+    assert alike.empty
+    assert sentence == "1 outcomes were told by a source and by a caller, all of them alike."

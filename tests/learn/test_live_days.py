@@ -1,4 +1,4 @@
-"""Live numbers by day: coverage, what is final, gaps that hands can check, days that are made again when they change."""
+"""Live numbers by day: coverage, what is final, gaps that hands can check, days made again when they change."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from forecastle.contract.system import Canary, Phase, Rollout
 from forecastle.learn.rollout import RolloutAct, advance
-from forecastle.learn.rollout_evidence import judged_answers, rollout_evidence
+from forecastle.learn.rollout_evidence import judged_answers, once_each, rollout_evidence
 from forecastle.measure.confidence_sequence import confidence_sequence
 
 AT = datetime(2026, 6, 1, tzinfo=UTC)
@@ -153,3 +153,11 @@ def test_the_order_of_the_pairs_does_not_matter(seed):
     found = rollout_evidence(rows, pairs, declared=declared("region"))
     order, other = generator.permutation(40), generator.permutation(40)
     assert rollout_evidence(rows.iloc[order], pairs.iloc[other], declared=declared("region")) == found
+
+
+def test_what_callers_told_of_an_entity_counts_once() -> None:
+    """Four answers about market 1, one told by a source: two outcomes; what has no entity counts by itself."""
+    rows = asked([1.0] * 6, told_by=["caller", "caller", "source", "caller", "caller", "caller"])
+    rows = rows.assign(market_id=[1, 1, 1, 1, np.nan, np.nan])
+    assert once_each(rows, ["market_id"])["prediction_id"].tolist() == ["p0", "p2", "p4", "p5"]
+    assert len(once_each(rows.assign(told_by="source"), ["market_id"])) == 6  # each became known at another moment

@@ -113,7 +113,7 @@ def test_volumes_are_of_days_that_are_over() -> None:
 
 
 def test_usual_days_stay_quiet() -> None:
-    """Twenty tables of two months with clustered rows and weekly rhythm: no alarm on any of their last fourteen days."""
+    """Twenty tables of two months with clustered rows and weekly rhythm: no alarm on any of the last fourteen days."""
     random = np.random.default_rng(7)
     alarms = 0
     for _ in range(20):

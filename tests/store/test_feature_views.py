@@ -74,6 +74,21 @@ def test_a_view_becomes_a_sorted_table_that_names_its_inputs(warehouse: Warehous
     assert run(warehouse).unchanged
 
 
+def test_the_same_rows_of_other_inputs_are_a_version_that_names_them(warehouse: Warehouse) -> None:
+    """A newer source or another text of the SQL, and equal rows: same bytes, new facts; once more changes nothing."""
+    text = f"{TEXT} WHERE mid < 3"
+    first = run(warehouse, text)
+    warehouse.publish("toy/source/quotes", quotes([(2, 0, 1, 0.5), (1, 1, 2, 0.25), (1, 0, 0, 0.75), (3, 0, 0, 1.0)]))
+    second = run(warehouse, text)
+    assert (first.facts["input.quotes"], second.facts["input.quotes"]) == ("toy/source/quotes@0", "toy/source/quotes@1")
+    assert (second.version, second.sha256, second.content_hash) == (1, first.sha256, first.content_hash)
+    assert run(warehouse, text).unchanged
+    third = run(warehouse, f"{text} -- two markets")
+    assert third.facts["sql_sha256"] == hashlib.sha256(f"{text} -- two markets".encode()).hexdigest()
+    assert (third.version, third.sha256) == (2, first.sha256)
+    assert warehouse.version(TABLE) == third
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

@@ -1,10 +1,11 @@
-"""Outcomes: which outcome belongs to which prediction, and what a prediction without one is said to wait for."""
+"""Outcomes: which outcome belongs to which prediction, who told it, and what a prediction without one waits for."""
 
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from hypothesis import strategies as st
 
 from forecastle.contract.errors import StoreError
 from forecastle.contract.load import LoadedSystem
+from forecastle.store.outcome_log import OutcomeLog, ToldOutcome
 from forecastle.store.outcomes import publish_outcomes
+from forecastle.store.told import told_outcomes
 from forecastle.store.warehouse import Warehouse
 from tests.learn import ferries
 
@@ -30,6 +33,7 @@ class Port:
 
     system: LoadedSystem
     warehouse: Warehouse
+    log: Path
 
     def put(self, table: str, rows: list[dict[str, Any]], like: dict[str, str]) -> None:
         frame = pd.DataFrame(rows, columns=list(like)).astype(like)
@@ -58,8 +62,19 @@ class Port:
         ]  # fmt: skip
         self.put("predictions", rows, like)
 
+    def tell(self, *words: tuple[str | dict[str, Any], int, datetime]) -> None:
+        """Keep callers' words as the service does: (prediction id or entity, outcome, when it was known)."""
+        with closing(OutcomeLog(self.log)) as log:
+            for about, outcome, known_at in words:
+                named = about if isinstance(about, str) else None
+                entity = json.dumps({} if named else about)
+                known_at_us = (known_at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+                request = f"{len(log.since(0))}"
+                log.append(ToldOutcome(request, "", "ferries", named, entity, outcome, known_at_us, known_at_us))
+
     def outcomes(self, now: datetime = NOW) -> pd.DataFrame:
-        return self.warehouse.frame(publish_outcomes(self.warehouse, self.system, now=now))
+        told = told_outcomes(self.log)
+        return self.warehouse.frame(publish_outcomes(self.warehouse, self.system, now=now, told=told))
 
     def one(self, now: datetime = NOW) -> dict[str, Any]:
         (row,) = self.outcomes(now).to_dict("records")
@@ -73,7 +88,7 @@ def system(tmp_path_factory) -> LoadedSystem:
 
 @pytest.fixture
 def port(system, tmp_path: Path) -> Port:
-    return Port(system, Warehouse(tmp_path / "warehouse", clock=lambda: NOW))
+    return Port(system, Warehouse(tmp_path / "warehouse", clock=lambda: NOW), tmp_path / "told.sqlite")
 
 
 def crossing(number: int) -> dict[str, int]:
@@ -191,6 +206,121 @@ def test_the_commit_says_what_was_read(port) -> None:
     assert publish_outcomes(port.warehouse, port.system, now=NOW).unchanged
 
 
+def test_a_told_outcome_counts_where_no_source_knows_one(port) -> None:
+    """Asked at 3, told at 5 by the prediction's id: known, told by a caller, with the caller's times; p2 waits."""
+    port.arrive()
+    port.ask((crossing(7), START + 3 * HOUR), (crossing(8), START + 3 * HOUR))
+    port.tell(("p1", 1, START + 5 * HOUR))
+    told, waiting = port.outcomes(START + 6 * HOUR).to_dict("records")
+    assert (told["status"], told["outcome"], told["told_by"], told["caller_outcome"]) == ("known", 1, "caller", 1)
+    assert told["first_known_at"] == told["known_at"] == START + 5 * HOUR
+    assert waiting["status"] == "waiting"
+    assert pd.isna(waiting["told_by"])
+    # Before the caller knew it, nobody did.
+    assert port.outcomes(START + 4 * HOUR)["status"].tolist() == ["waiting", "waiting"]
+
+
+def test_a_source_goes_before_a_caller(port) -> None:
+    """Told 1 at hour 4; the label says 0 at hour 5: then the label counts, the caller's word is still seen."""
+    port.arrive(ferries.arrival(7, START, 0, START + 5 * HOUR))
+    port.ask((crossing(7), START + 3 * HOUR))
+    port.tell(("p1", 1, START + 4 * HOUR))
+    columns = ["outcome", "told_by", "caller_outcome", "first_known_at"]
+    assert [port.one(START + 4 * HOUR)[c] for c in columns] == [1, "caller", 1, START + 4 * HOUR]
+    assert [port.one(START + 5 * HOUR)[c] for c in columns] == [0, "source", 1, START + 5 * HOUR]
+
+
+def test_the_word_known_last_counts_then_the_one_told_last(port) -> None:
+    """Known at 5: 1; at 9: 0; told afterwards, known at 6: 1 (too old); known at 9 again: 1, the later word."""
+    port.arrive()
+    port.ask((crossing(7), START + 3 * HOUR))
+    port.tell(*(("p1", y, START + h * HOUR) for y, h in [(1, 5), (0, 9), (1, 6)]))
+    assert [port.one(START + h * HOUR)["outcome"] for h in (5, 8, 9)] == [1, 1, 0]
+    port.tell(("p1", 1, START + 9 * HOUR))
+    found = port.one()
+    assert (found["outcome"], found["first_known_at"], found["known_at"]) == (1, START + 5 * HOUR, START + 9 * HOUR)
+
+
+def test_a_word_about_an_entity_is_for_what_was_asked_before_it(port) -> None:
+    """Told of crossing 7 at 5, corrected at 9: asked at 3 it counts; asked at 5 and 7 the outcome was known already."""
+    port.arrive()
+    port.ask(*((crossing(n), START + h * HOUR) for n, h in [(7, 3), (7, 5), (7, 7), (8, 3)]))
+    port.tell((crossing(7), 1, START + 5 * HOUR), (crossing(7), 0, START + 9 * HOUR))
+    found = port.outcomes(START + 10 * HOUR)
+    assert found["status"].tolist() == ["known", "asked_too_late", "asked_too_late", "waiting"]
+    assert found["outcome"].tolist()[0] == 0
+    assert found["outcome"].notna().sum() == 1
+
+
+def test_a_word_about_the_prediction_goes_before_words_about_its_entity(port) -> None:
+    """Entity 7 told 1 at hour 9, p1 told 0 at hour 5: p1 is 0, p2 is the entity's."""
+    port.arrive()
+    port.ask((crossing(7), START + 3 * HOUR), (crossing(7), START + 4 * HOUR))
+    port.tell(("p1", 0, START + 5 * HOUR), (crossing(7), 1, START + 9 * HOUR))
+    assert port.outcomes()["outcome"].tolist() == [0, 1]
+
+
+def test_where_sources_knew_before_it_was_asked_only_words_about_the_prediction_count(port) -> None:
+    """A label known at 5, asked at 7, told at 9: of the entity it stays too late, by the prediction's id it counts."""
+    port.arrive(ferries.arrival(7, START, 1, START + 5 * HOUR))
+    port.ask((crossing(7), START + 7 * HOUR), (crossing(7), START + 7 * HOUR))
+    port.tell((crossing(7), 0, START + 9 * HOUR), ("p2", 0, START + 9 * HOUR))
+    late, named = port.outcomes().to_dict("records")
+    assert (late["status"], late["caller_outcome"]) == ("asked_too_late", 0)
+    assert pd.isna(late["outcome"])
+    assert (named["status"], named["outcome"], named["told_by"]) == ("known", 0, "caller")
+
+
+def test_a_request_without_an_entity_can_be_told_by_its_id(port) -> None:
+    """No label joins it; a caller who names the prediction is believed, unless it was known when it was asked."""
+    port.arrive(ferries.arrival(7, START, 1, START + 5 * HOUR))
+    port.ask((None, START + 3 * HOUR), (None, START + 3 * HOUR), (None, START + 3 * HOUR))
+    port.tell(("p1", 1, START + 4 * HOUR), ("p2", 1, START + 3 * HOUR))
+    assert port.outcomes()["status"].tolist() == ["known", "asked_too_late", "no_entity"]
+
+
+def test_the_commit_says_how_far_the_words_were_read(port) -> None:
+    """The fact is the last sequence of the outcome log; the same words again change nothing."""
+    port.arrive()
+    port.ask((crossing(7), START))
+    port.tell(("p1", 1, START + HOUR), ("p1", 0, START + 2 * HOUR))
+    told = told_outcomes(port.log)
+    version = publish_outcomes(port.warehouse, port.system, now=NOW, told=told)
+    assert version.facts["told_until_sequence"] == "2"
+    assert publish_outcomes(port.warehouse, port.system, now=NOW, told=told).unchanged
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    words=st.lists(st.tuples(st.sampled_from(["p1", "p2", 0, 1]), st.integers(0, 1), st.integers(0, 20)), max_size=8),
+    asked=st.lists(st.tuples(st.integers(0, 1), st.integers(0, 20)), min_size=2, max_size=4),
+    now=st.integers(0, 25),
+)
+def test_words_count_as_plain_code_says(system, tmp_path_factory, words, asked, now) -> None:
+    """Without a source, outcome and status are what a loop over the words says."""
+    folder = tmp_path_factory.mktemp("w")
+    port = Port(system, Warehouse(folder, clock=lambda: NOW), folder / "told.sqlite")
+    port.arrive()
+    port.ask(*((crossing(k), START + t * HOUR) for k, t in asked))
+    port.tell(*((a if isinstance(a, str) else crossing(a), y, START + h * HOUR) for a, y, h in words))
+    expected = []
+    for index, (entity, hour) in enumerate(asked, start=1):
+        if hour > now:
+            continue
+        known = [(h, n, y, about) for n, (about, y, h) in enumerate(words) if h <= now]
+        mine = [w for w in known if w[3] == f"p{index}"] or [w for w in known if w[3] == entity]
+        if not mine:
+            expected.append(("overdue" if hour + 24 <= now else "waiting", None))
+        elif min(mine)[0] > hour:
+            expected.append(("known", max(mine)[2]))
+        else:
+            expected.append(("asked_too_late", None))
+    found = port.outcomes(START + now * HOUR)
+    assert expected == [
+        (status, None if pd.isna(y) else int(y)) for status, y in found[["status", "outcome"]].itertuples(index=False)
+    ]
+
+
 @settings(max_examples=20, deadline=None)
 @given(
     labels=st.dictionaries(
@@ -201,7 +331,8 @@ def test_the_commit_says_what_was_read(port) -> None:
 )
 def test_each_prediction_has_one_row_that_plain_code_agrees_with(system, tmp_path_factory, labels, asked, now) -> None:
     """One label an entity: status and outcome are what a loop over Python values says."""
-    port = Port(system, Warehouse(tmp_path_factory.mktemp("w"), clock=lambda: NOW))
+    folder = tmp_path_factory.mktemp("w")
+    port = Port(system, Warehouse(folder, clock=lambda: NOW), folder / "told.sqlite")
     at = START + now * HOUR
     port.arrive(
         *(ferries.arrival(k, START + p * HOUR, y, START + (p + lag) * HOUR) for k, (p, lag, y) in labels.items())

@@ -174,7 +174,7 @@ def test_columns_stand_in_declared_order(many) -> None:
 
 
 def test_the_version_names_all_it_was_made_of(system, tmp_path) -> None:
-    """Facts name label and view versions, feature set and knowledge time; the same again is the same version."""
+    """Facts name label and view versions, feature set, time and SQL; only the same again is the same version."""
     sources(tmp_path / "data", reports=[report(1, ASKED - HOUR)], arrivals=[arrival(1, ASKED, 1, ASKED + HOUR)])
     warehouse = ferries.warehouse_of(system, tmp_path / "warehouse", tmp_path / "data")
     version = publish_training_set(warehouse, system, now=NOW)
@@ -185,6 +185,11 @@ def test_the_version_names_all_it_was_made_of(system, tmp_path) -> None:
     again = publish_training_set(warehouse, system, now=NOW)
     assert again.unchanged
     assert again.content_hash == version.content_hash
+    label = system.declaration.label.sql
+    reworded = dataclasses.replace(system, sql={**system.sql, label: f"{system.sql[label]}\n-- in other words"})
+    other = publish_training_set(warehouse, reworded, now=NOW)
+    assert (other.version, other.content_hash) == (1, version.content_hash)
+    assert snapshot_hash(other) != snapshot_hash(version)
 
 
 def test_a_broken_feature_leaves_the_old_training_set(tmp_path) -> None:

@@ -18,6 +18,7 @@ from forecastle.cli.surroundings import Surroundings
 from forecastle.contract.errors import ForecastleError
 from forecastle.learn.approval import approve, awaiting
 from forecastle.learn.registry import Promotion, RecordedDecision
+from forecastle.learn.rollback import is_rollback
 from forecastle.learn.rollout import RolloutAct, RolloutRecord
 
 
@@ -51,6 +52,8 @@ def print_history(
         console.print("No bundle was live.")
     for promotion in told:
         _print_promotion(promotion, console)
+        if at is not None:
+            _print_until(promotion, console)
     if at is None:
         _print_waiting(system, around, console)
         _print_retraining(system, around, console)
@@ -91,19 +94,25 @@ def print_approval(
 def _told(system: str, around: Surroundings, *, at: datetime | None) -> Iterator[dict[str, Any]]:
     registry = around.registry()
     decisions = {decision.decision_id: decision for decision in registry.decisions(system)}
-    promotions = registry.history(system, at=at)
-    for promotion in promotions[: 1 if at else None]:
-        yield _plain(promotion, decisions.get(promotion.decision_id or 0))
+    promotions = registry.history(system)
+    successors = {promotion.previous_id: promotion for promotion in promotions}
+    made = [promotion for promotion in promotions if at is None or promotion.promoted_at <= at]
+    for promotion in made[: 1 if at else None]:
+        decision = decisions.get(promotion.decision_id or 0)
+        yield _plain(promotion, decision, successor=successors.get(promotion.promotion_id))
 
 
-def _plain(promotion: Promotion, decision: RecordedDecision | None) -> dict[str, Any]:
+def _plain(promotion: Promotion, decision: RecordedDecision | None, *, successor: Promotion | None) -> dict[str, Any]:
     return {
         "live_since": promotion.promoted_at.isoformat(),
+        "live_until": successor.promoted_at.isoformat() if successor else None,
+        "replaced_by": successor.bundle if successor else None,
         "model": decision.model if decision else None,
         "model_version": promotion.model_version,
         "bundle": promotion.bundle,
         "approved_by": promotion.approved_by,
         "approval_reason": promotion.reason or None,
+        "is_rollback": is_rollback(decision.reasons) if decision else False,
         "reasons": list(decision.reasons) if decision else [],
         "evidence": dict(decision.evidence) if decision else {},
     }
@@ -114,9 +123,19 @@ def _print_promotion(told: dict[str, Any], console: Console) -> None:
     model = f"{told['model']} " if told["model"] else ""
     said = f": {told['approval_reason']}" if told["approval_reason"] else ""
     line = f"{since:%Y-%m-%d %H:%M:%S} UTC  {model}version {told['model_version']}  bundle {told['bundle'][:12]}"
-    console.print(f"{line}  by {told['approved_by']}{said}", highlight=False, markup=False, soft_wrap=True)
+    how = "rolled back by" if told["is_rollback"] else "by"
+    console.print(f"{line}  {how} {told['approved_by']}{said}", highlight=False, markup=False, soft_wrap=True)
     for reason in told["reasons"]:
         console.print(f"    {reason}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _print_until(told: dict[str, Any], console: Console) -> None:
+    """Until when it was live, and what took its place."""
+    line = "    live still"
+    if told["live_until"]:
+        until = datetime.fromisoformat(told["live_until"])
+        line = f"    live until {until:%Y-%m-%d %H:%M:%S} UTC, when bundle {told['replaced_by'][:12]} took its place"
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _print_waiting(system: str, around: Surroundings, console: Console) -> None:

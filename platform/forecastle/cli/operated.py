@@ -18,7 +18,7 @@ from forecastle.contract.types import parse_duration
 from forecastle.learn.bundle import load_bundle
 from forecastle.learn.promote import Candidate, rollback, settle
 from forecastle.learn.registry import Promotion
-from forecastle.learn.rollback import PREFIX_LENGTH_MIN, rollback_target
+from forecastle.learn.rollback import PREFIX_LENGTH_MIN, rollback_reason, rollback_target
 from forecastle.learn.rollout import RolloutRecord, RolloutStep, publish_challenger
 from forecastle.serve.champion import load_champion
 from forecastle.serve.receipt import microseconds
@@ -41,7 +41,7 @@ def roll_back(system: str, around: Surroundings, *, to: str | None, reason: str,
     person = getpass.getuser()
     made = settle(
         Candidate(system, str(facts.get("model", system)), target.bundle, target.model_version),
-        rollback(f"rolled back from {history[0].bundle[:12]} by {person}: {reason}"),
+        rollback(rollback_reason(history[0].bundle, by=person, reason=reason)),
         None,
         registry=registry,
         tracking=around.tracking(),

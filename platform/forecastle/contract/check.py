@@ -163,6 +163,18 @@ class _Checker:
             yield from self._sql((*place, "sql"), view.sql, columns, literals=view.params)
             for text, hint in stream_faults(self.system, view, self.parsed.get(view.sql)):
                 yield from self.at((*place, "stream"), text, hint)
+        yield from self._population(about)
+
+    def _population(self, about: str) -> Iterator[Problem]:
+        """Whom scoring and drift ask about stands in a view: one at least must have every key of the entity."""
+        keys, views = self.system.entity[about].keys, self.system.feature_views.values()
+        of_views = [self.system.entity[view.entity].keys for view in views if view.entity in self.system.entity]
+        # With a view about something else, that is what is wrong, and told already.
+        joinable = len(of_views) == len(views) and all(set(found) <= set(keys) for found in of_views)
+        if joinable and not any(set(keys) <= set(found) for found in of_views):
+            text = f"no feature view has all keys of {about!r}: {', '.join(keys)}"
+            hint = f"nobody to score would be known; declare a view of entity {about!r}"
+            yield from self.at(("feature_views",), text, hint)
 
     def _sql(
         self, place: Place, file: str, wanted: set[str], *, literals: Literals = MappingProxyType({})
@@ -307,15 +319,15 @@ class _Checker:
             found = [problem for spot, *told in faults for problem in self.at((*place, *spot), *told)]
             yield from found
             if ":" in model.estimator:
-                yield from self._built((*place, "estimator"), model, known=not found)
+                yield from self._built((*place, "estimator"), model, seen, known=not found)
 
-    def _built(self, place: Place, model: Model, *, known: bool) -> Iterator[Problem]:
+    def _built(self, place: Place, model: Model, seen: Mapping[str, Feature], *, known: bool) -> Iterator[Problem]:
         """A function of the folder that gives the estimator: its arguments, and one call with the declared values."""
         given = [*model.params, *searched_sample(model)]
         found = list(self._function(place, model.estimator, given))
         yield from found
         if known and not found and model.estimator.partition(":")[0] in self.parts.code:
-            fault = built_fault(model, self.parts.function(model.estimator))
+            fault = built_fault(model, seen, self.parts.function(model.estimator))
             if fault is not None:
                 yield from self.at(place, *fault)
 

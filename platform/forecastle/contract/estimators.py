@@ -123,6 +123,30 @@ def instance_fault(estimator: Any, *, told: str) -> Fault | None:
     return None
 
 
+def refuses_nulls(path: str, params: Mapping[str, Any]) -> bool:
+    """Does the estimator at an import path, built with these values, say that it takes no null?"""
+    if path in ESTIMATOR_PARAMS or value_fault(path, params) is not None:
+        return False
+    found: Any = estimator_class(path)[0]
+    return found is not None and instance_refuses_nulls(found(**params))
+
+
+def instance_refuses_nulls(estimator: Any) -> bool:
+    """Does an estimator of scikit-learn say that it takes no null?
+
+    A pipeline is asked for its first step; what holds other estimators speaks for itself alone, and so counts as taking
+    nulls. Tags: https://scikit-learn.org/stable/developers/develop.html#estimator-tags
+    """
+    if type(estimator).__module__.partition(".")[0] != "sklearn":
+        return False
+    if hasattr(estimator, "steps"):
+        return instance_refuses_nulls(estimator.steps[0][1])
+    if any(hasattr(value, "fit") for value in estimator.get_params().values()):
+        return False
+    tags = estimator.__sklearn_tags__()
+    return not (tags.input_tags.allow_nan or tags.no_validation)
+
+
 def takes_weights(path: str) -> bool:
     """Does `fit` of the class take sample weights?"""
     if path in ESTIMATOR_PARAMS:

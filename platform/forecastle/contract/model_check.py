@@ -20,6 +20,8 @@ from forecastle.contract.estimators import (
     elsewhere,
     estimator_class,
     instance_fault,
+    instance_refuses_nulls,
+    refuses_nulls,
     takes_weights,
     value_fault,
 )
@@ -32,6 +34,9 @@ from forecastle.contract.tuning import Range
 _ADDITIVE: Final = ("gbdt", "goss")
 CENTERED: Final = ("identity", "temperature")
 """Calibrators that leave one half where it is, so that they cannot undo the shift of class weights."""
+
+SHOWN: Final = 3
+"""Names of features in one message."""
 
 
 def model_faults(model: Model, features: Mapping[str, Feature]) -> Iterator[PlacedFault]:
@@ -48,15 +53,20 @@ def model_faults(model: Model, features: Mapping[str, Feature]) -> Iterator[Plac
     yield from _rounds(model)
     yield from _weights(model)
     yield from _one_hot(model, features)
+    if ":" not in model.estimator and refuses_nulls(model.estimator, {**searched_sample(model), **model.params}):
+        yield from ((("estimator",), *fault) for fault in _nulls(model, features))
 
 
-def built_fault(model: Model, function: Callable[..., Any]) -> Fault | None:
+def built_fault(model: Model, features: Mapping[str, Feature], function: Callable[..., Any]) -> Fault | None:
     """What is wrong with the estimator that a function of the folder gives for the declared parameters."""
     try:
         estimator = function(**model.params, **searched_sample(model))
     except Exception as error:  # noqa: BLE001  a system's own code may raise anything
         return f"{model.estimator!r} fails: {type(error).__name__}: {error}", "called with the declared parameters"
-    return instance_fault(estimator, told=model.estimator)
+    fault = instance_fault(estimator, told=model.estimator)
+    if fault is None and instance_refuses_nulls(estimator):
+        fault = next(_nulls(model, features), None)
+    return fault
 
 
 def searched_sample(model: Model) -> dict[str, Any]:
@@ -207,3 +217,12 @@ def _one_hot(model: Model, features: Mapping[str, Feature]) -> Iterator[PlacedFa
             yield spot, f"one_hot {name!r} has no allowed values", "declare allowed: [1, 2, …] in its contract"
         elif name in model.one_hot[:index]:
             yield spot, f"one_hot names {name!r} twice", ""
+
+
+def _nulls(model: Model, features: Mapping[str, Feature]) -> Iterator[Fault]:
+    """The model's estimator takes no null: then something must stand in place of each."""
+    names = [name for name, feature in features.items() if feature.nullable and name not in model.one_hot]
+    if model.preprocess == "none" and names:
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        text = f"{model.estimator} takes no null, and {', '.join(names[:SHOWN])}{more} may be null"
+        yield text, "write preprocess: impute (or standard), or leave such features out"

@@ -18,6 +18,7 @@ from forecastle.contract.load import LoadedSystem
 from forecastle.draw.images import png_bytes
 from forecastle.draw.report import calibration_page, calibration_pictures
 from forecastle.learn.build import cluster_column
+from forecastle.learn.live import cluster_labels
 from forecastle.measure.calibration_report import CalibrationReport, ReportOptions, calibration_report
 
 # Below this many rows a segment's own numbers are noise; it is shown and not tested.
@@ -38,12 +39,12 @@ def calibration_of(system: LoadedSystem, rows: pd.DataFrame, *, excluded_rows: i
     declared = system.declaration.evaluate
     baseline = rows[declared.baseline].to_numpy(np.float64, na_value=np.nan)
     baselines = {declared.baseline: baseline} if not np.isnan(baseline).any() else {}
-    clusters = rows[cluster_column(system)]
+    clusters = cluster_labels(rows, cluster_column(system))
     return calibration_report(
         rows["outcome"].to_numpy(np.float64),
         rows["probability"].to_numpy(np.float64),
         at=rows["predict_at"],
-        segments={name: rows[name].astype(str) for name in declared.slices},
+        segments={name: rows[name].astype(str).fillna("unknown") for name in declared.slices},
         clusters=clusters if clusters.min() != clusters.max() else None,
         baselines=baselines,
         options=ReportOptions(recalibrate=True, minimum_rows=SEGMENT_ROWS_MIN, excluded_rows=excluded_rows),

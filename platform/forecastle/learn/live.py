@@ -113,6 +113,28 @@ def live_sentence(outcomes: pd.DataFrame, *, matures: timedelta) -> str:
     return told + (f" Overdue: {overdue:,}." if overdue else "")
 
 
+def caller_conflicts(outcomes: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Rows whose outcome a source told and a caller tells differently, and a sentence on them; the source's counts."""
+    both = outcomes[outcomes["told_by"].eq("source") & outcomes["caller_outcome"].notna()]
+    differ = both[both["outcome"] != both["caller_outcome"]]
+    if differ.empty:
+        return differ, f"{len(both):,} outcomes were told by a source and by a caller, all of them alike."
+    first = differ.iloc[0]
+    example = f"{first['prediction_id']} (source {first['outcome']:.0f}, caller {first['caller_outcome']:.0f})"
+    told = f"{len(differ):,} of {len(both):,} outcomes that a source and a caller told differ"
+    return differ, f"{told}, such as that of prediction {example}; the source's count."
+
+
+def cluster_labels(rows: pd.DataFrame, cluster: str) -> pd.Series[Any]:
+    """Which rows settle together; a row without a label (a caller told it, no source knows it) stands alone."""
+    labels = rows[cluster]
+    missing = labels.isna()
+    if not missing.any():
+        return labels
+    codes = pd.Series(pd.factorize(labels, sort=True)[0], index=rows.index)
+    return codes.where(~missing, codes.max() + missing.cumsum())
+
+
 def calibration_rows(outcomes: pd.DataFrame) -> CalibrationRows:
     """The rows that a live calibration report stands on: the final ones when they suffice, else all known ones."""
     parts = cohorts(outcomes)
@@ -159,9 +181,10 @@ def _realised(rows: pd.DataFrame, forecast: str, cluster: str, seed: int) -> lis
     if spoke.empty:
         return []
     y, p = spoke["outcome"].to_numpy(np.float64), spoke[forecast].to_numpy(np.float64)
-    size = (len(spoke), spoke[cluster].nunique())
+    clusters = cluster_labels(spoke, cluster)
+    size = (len(spoke), clusters.nunique())
     try:
-        found = score_intervals(y, p, clusters=spoke[cluster].to_numpy(), seed=seed)
+        found = score_intervals(y, p, clusters=clusters.to_numpy(), seed=seed)
     except MeasureError:
         plain = {"brier": brier_score(y, p), "log_loss": log_loss(y, p)}
         return [(name, value, np.nan, np.nan, *size) for name, value in plain.items()]
@@ -170,6 +193,6 @@ def _realised(rows: pd.DataFrame, forecast: str, cluster: str, seed: int) -> lis
 
 def _estimated(rows: pd.DataFrame, cluster: str) -> list[tuple[Any, ...]]:
     found = estimate_performance(rows["probability"].to_numpy(np.float64))
-    size = (len(rows), rows[cluster].nunique())
+    size = (len(rows), cluster_labels(rows, cluster).nunique())
     intervals = [(name, getattr(found, name)) for name in METRICS]
     return [(name, i.estimate, i.low, i.high, *size) for name, i in intervals if i is not None]

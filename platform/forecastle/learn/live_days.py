@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from forecastle.learn.live import cluster_labels
 from forecastle.measure.estimated import estimate_performance
 from forecastle.measure.intervals import clustered_mean
 from forecastle.measure.scores import brier_score, log_loss
@@ -134,8 +135,9 @@ def _gap(rows: pd.DataFrame | None, cluster: str) -> dict[str, float]:
         return found
     y, p = known["outcome"].to_numpy(np.float64), known["probability"].to_numpy(np.float64)
     found |= {"mean_probability": float(p.mean()), "mean_outcome": float(y.mean()), "gap": float((y - p).mean())}
-    if known[cluster].nunique() >= CLUSTERS_MIN:
-        gap, error = clustered_mean(y - p, known[cluster].to_numpy())
+    clusters = cluster_labels(known, cluster)
+    if clusters.nunique() >= CLUSTERS_MIN:
+        gap, error = clustered_mean(y - p, clusters.to_numpy())
         half = float(norm.ppf(0.975)) * error
         p_value = 2 * float(norm.sf(abs(gap) / error)) if error > 0 else 1.0
         found |= {"low": gap - half, "high": gap + half, "p_value": p_value}

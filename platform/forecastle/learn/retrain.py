@@ -16,7 +16,7 @@ import pandas as pd
 
 from forecastle.contract.system import Retrain
 from forecastle.contract.types import format_duration
-from forecastle.learn.rollout_evidence import judged_answers
+from forecastle.learn.rollout_evidence import judged_answers, once_each
 from forecastle.measure.monitoring import RiskMonitor, start_risk_monitor
 from forecastle.measure.scores import brier_scores
 
@@ -72,8 +72,8 @@ class RetrainDecision:
 class Observed:
     """What is known of the champion now; None where it was not or could not be measured.
 
-    `trained_at` None: there is no champion. `new_labels` since its training, without one all; `drifted` names features beyond their
-    tolerance; `awaiting` is the bundle that waits for a person's approval.
+    `trained_at` None: there is no champion. `new_labels` since its training, without one all; `drifted` names features
+    beyond their tolerance; `awaiting` is the bundle that waits for a person's approval.
     """
 
     trained_at: datetime | None
@@ -123,7 +123,7 @@ def live_degradation(
     """
     source = brier_scores(test["outcome"].to_numpy(np.float64), test["probability"].to_numpy(np.float64))
     monitor = start_risk_monitor(source, tolerance=margin, v_opt=_V_OPT)
-    judged = judged_answers(outcomes[outcomes["bundle"] == bundle]).drop_duplicates([*keys, "first_known_at"])
+    judged = once_each(judged_answers(outcomes[outcomes["bundle"] == bundle]), keys)
     if judged.empty:
         return monitor
     live = brier_scores(judged["outcome"].to_numpy(np.float64), judged["probability"].to_numpy(np.float64))

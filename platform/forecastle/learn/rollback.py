@@ -1,17 +1,19 @@
 """Rollback: which earlier champion comes back.
 
-Belongs here: choosing among recorded promotions.
+Belongs here: choosing among recorded promotions, the sentence that a rollback is recorded with.
 Does not belong here: the act itself, which is a promotion like any other (`promote.settle`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from forecastle.contract.errors import LearnError
 from forecastle.learn.registry import Promotion
 
 PREFIX_LENGTH_MIN = 8
+_ROLLED_BACK: Final = "rolled back from "
 
 
 def rollback_target(history: Sequence[Promotion], *, to: str | None = None) -> Promotion:
@@ -41,3 +43,13 @@ def rollback_target(history: Sequence[Promotion], *, to: str | None = None) -> P
             f"{to!r} names {len(fitting)} former champions; give {PREFIX_LENGTH_MIN} digits or more of one of: {known}"
         )
     return next(iter(fitting.values()))
+
+
+def rollback_reason(live: str, *, by: str, reason: str) -> str:
+    """The sentence that the registry keeps of a rollback away from the bundle `live`: who, and why in their words."""
+    return f"{_ROLLED_BACK}{live[:12]} by {by}: {reason}"
+
+
+def is_rollback(reasons: Sequence[str]) -> bool:
+    """Do these reasons of a recorded decision say that a person rolled back?"""
+    return any(reason.startswith(_ROLLED_BACK) for reason in reasons)

@@ -29,11 +29,23 @@ _V_OPT: Final = 10.0
 def judged_answers(outcomes: pd.DataFrame) -> pd.DataFrame:
     """Rows of the outcomes table that may be judged: an outcome is known, and every outcome had its time to come.
 
-    In the order in which they became so, which never changes when more arrive.
+    In the order in which they became so, which more of them do not change, only a source that takes over from a caller.
     """
     final = outcomes[outcomes["outcome"].notna() & outcomes["is_mature"]]
     judged_at = final[["matures_at", "first_known_at"]].max(axis=1)
     return final.assign(judged_at=judged_at).sort_values(["judged_at", "sequence"], kind="stable")
+
+
+def once_each(judged: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """Of the answers that wait for the same outcome the first: `keys` name the entity, `first_known_at` its outcome.
+
+    A caller does not say which outcome of an entity it is, so of what callers told each entity counts once; what was
+    asked without an entity counts by itself.
+    """
+    by_caller = judged["told_by"].eq("caller") if "told_by" in judged else pd.Series(False, index=judged.index)
+    moment = judged["first_known_at"].where(~by_caller)
+    repeated = judged.assign(first_known_at=moment).duplicated([*keys, "first_known_at"])
+    return judged[~repeated | judged[list(keys)].isna().any(axis=1)]
 
 
 def rollout_evidence(outcomes: pd.DataFrame, pairs: pd.DataFrame, *, declared: System) -> Evidence:
@@ -49,8 +61,8 @@ def rollout_evidence(outcomes: pd.DataFrame, pairs: pd.DataFrame, *, declared: S
     Raises:
         MeasureError: an outcome or a probability lies outside [0, 1].
     """
-    keys = [*declared.entity_of_label().keys, "first_known_at"]
-    rows = judged_answers(outcomes).merge(pairs, on="prediction_id", how="inner").drop_duplicates(keys)
+    judged = judged_answers(outcomes).merge(pairs, on="prediction_id", how="inner")
+    rows = once_each(judged, list(declared.entity_of_label().keys))
     pending = outcomes["status"].isin(["waiting", "known"]) & ~outcomes["is_mature"]
     if rows.empty:
         return Evidence(0, (), (), -1.0, 1.0, waiting=int(pending.sum()))

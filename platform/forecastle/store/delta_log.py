@@ -30,6 +30,7 @@ NO_VERSION: Final = -1
 """`expected_version` of a table that must not exist yet."""
 
 _LOG: Final = "_delta_log"
+_MADE_BY: Final = frozenset({"sql_sha256", "label_sha256", "feature_set"})
 # `as_of` needs every commit, and another engine's vacuum must not take a version that our retention keeps.
 _CONFIGURATION: Final = {
     "delta.enableExpiredLogCleanup": "false",
@@ -71,7 +72,8 @@ class TableVersion:
     """One immutable version of a table, as its commit recorded it.
 
     `sha256` is of the file, `content_hash` of the rows whatever their order, `written_at` the writer's clock
-    (UTC), `columns` name → DuckDB type. `unchanged` says that a publish found these very rows already there.
+    (UTC), `columns` name → DuckDB type. `unchanged` says that a publish found these very rows, made of the same,
+    already there.
     """
 
     name: TableName
@@ -85,6 +87,11 @@ class TableVersion:
     facts: Mapping[str, str]
     path: Path
     unchanged: bool = False
+
+    @property
+    def made_of(self) -> dict[str, str]:
+        """Those facts that name what the rows were made of: versions of inputs, SQL, specification of features."""
+        return {fact: told for fact, told in self.facts.items() if fact.startswith("input.") or fact in _MADE_BY}
 
 
 def newest_version(folder: Path) -> int | None:

@@ -1,7 +1,7 @@
 """Outcomes: every logged prediction beside what happened, as far as it is known now.
 
 Belongs here: which outcome belongs to which prediction, what a prediction without one waits for, publishing.
-Does not belong here: scores (`learn/live.py`), the log (`prediction_log.py`), label SQL (`labels.py`).
+Does not belong here: scores (`learn/live.py`), the logs (`prediction_log.py`, `told.py`), label SQL (`labels.py`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Final
 
 import duckdb
+import pandas as pd
 
 from forecastle.contract.load import LoadedSystem
 from forecastle.store.delta_log import TableName, TableVersion
@@ -25,36 +26,47 @@ _LOGGED: Final = (
     "sequence", "prediction_id", "predicted_at", "raw_score", "probability",
     "model", "model_version", "bundle", "variant",
 )  # fmt: skip
+_TOLD: Final = {
+    "sequence": "int64", "prediction_id": "str", "entity_json": "str", "outcome": "int64",
+    "known_at": "datetime64[us, UTC]",
+}  # fmt: skip
 
 
-def publish_outcomes(warehouse: Warehouse, system: LoadedSystem, *, now: datetime) -> TableVersion:
-    """Join the `predictions` table to the label SQL's outcomes as known at `now`, and publish.
+def publish_outcomes(
+    warehouse: Warehouse, system: LoadedSystem, *, now: datetime, told: pd.DataFrame | None = None
+) -> TableVersion:
+    """Join the `predictions` table to what sources and callers know of outcomes at `now`, and publish.
 
     A label row (entity, predict_at) holds for every prediction about its entity from predict_at until its outcome was
     first known; the latest such row counts, else the earliest later one (asked before the first). Its outcome is
-    the version known last. One row a prediction, in the log's order: entity keys, what was answered, the baseline as
-    logged, label columns, `outcome` (0, 1 or null), `first_known_at` and `known_at` of the outcome, `matures_at`,
-    `is_mature` and `status`:
+    the version known last. Where that gives no outcome, `told` does (the table of `told.told_outcomes`): words about
+    the prediction, else about its entity, which give way to any label of it; those known last, then told last.
+
+    One row a prediction, in the log's order: entity keys, what was answered, the logged baseline, label columns,
+    `outcome` (0, 1 or null), its `first_known_at` and `known_at`, `told_by` (`source`, `caller` or null),
+    `caller_outcome` (what callers say, whether it counts or not), `matures_at`, `is_mature` and `status`:
 
         known             the outcome came after the prediction
         asked_too_late    every outcome of the entity was known already when it was asked; `outcome` is null
         waiting           no outcome yet, and not yet mature
         overdue           no outcome though `label.matures` has passed
-        no_entity         the request named no entity, so that nothing can be joined
+        no_entity         the request named no entity, and no caller told the outcome of the prediction
 
     Raises:
         StoreError: `predictions` was never published, or the label SQL cannot be run.
     """
     with warehouse.connect() as connection:
-        labels = _read_labels(warehouse, system, connection)
+        facts = {"known_until": now.isoformat(), **_read_labels(warehouse, system, connection)}
         read = warehouse.attach(connection, {"__predictions": f"{system.name}/predictions/all"})["__predictions"]
         _settle(connection, tuple(system.declaration.entity_of_label().keys), now=now)
         _ask(connection, system, now=now)
+        facts |= _hear(connection, system, told, now=now)
+        _pair(connection, system)
         return warehouse.publish(
             TableName(system.name, KIND, "all"),
             _joined(system, now=now),
             connection=connection,
-            facts={"known_until": now.isoformat(), **labels, "input.predictions": f"{read.name}@{read.version}"},
+            facts={**facts, "input.predictions": f"{read.name}@{read.version}"},
         )
 
 
@@ -89,47 +101,110 @@ def _settle(connection: duckdb.DuckDBPyConnection, keys: tuple[str, ...], *, now
 
 def _ask(connection: duckdb.DuckDBPyConnection, system: LoadedSystem, *, now: datetime) -> None:
     """`__asked`: predictions given by `now`, with entity keys and the baseline out of their JSON."""
-    declared = system.declaration
-    entity = [
-        f"CAST(entity_json ->> '$.{name}' AS {SQL_TYPE[dtype]}) AS {quote_ident(name)}"
-        for name, dtype in declared.entity_of_label().keys.items()
-    ]
-    name = declared.evaluate.baseline
+    name = system.declaration.evaluate.baseline
     baseline = f"CAST(features_json ->> '$.{name}.value' AS DOUBLE) AS {quote_ident(name)}"
     connection.execute(
-        f"CREATE TEMP TABLE __asked AS SELECT {column_list(_LOGGED)}, {', '.join(entity)}, {baseline}"
+        f"CREATE TEMP TABLE __asked AS SELECT {column_list(_LOGGED)}, {_entity(system)}, {baseline}"
         f" FROM __predictions WHERE predicted_at <= {instant(now)}"
     )
 
 
-def _joined(system: LoadedSystem, *, now: datetime) -> str:
-    """SQL of the published rows."""
+def _hear(
+    connection: duckdb.DuckDBPyConnection, system: LoadedSystem, told: pd.DataFrame | None, *, now: datetime
+) -> dict[str, str]:
+    """`__heard`: for a prediction (`sequence`) the caller's word that counts; returns how far the words were read."""
+    words = pd.DataFrame(columns=list(_TOLD)).astype(_TOLD) if told is None else told[list(_TOLD)]
+    connection.register("__told", words)
+    connection.execute(
+        f"CREATE TEMP TABLE __words AS SELECT sequence AS told_sequence, prediction_id, outcome, known_at,"
+        f" {_entity(system)} FROM __told WHERE known_at <= {instant(now)}"
+    )
+    connection.unregister("__told")
+    keys = tuple(system.declaration.entity_of_label().keys)
+    same = " AND ".join(f"asked.{quote_ident(k)} = entity.{quote_ident(k)}" for k in keys)
+    chosen = ", ".join(
+        f"CASE WHEN named.outcome IS NULL THEN entity.{column} ELSE named.{column} END AS {column}"
+        for column in ("outcome", "first_known_at", "known_at")
+    )
+    connection.execute(
+        f"CREATE TEMP TABLE __heard AS"
+        f" WITH named AS ({_newest_words(('prediction_id',), where='prediction_id IS NOT NULL')}),"
+        f" entity AS ({_newest_words(keys, where='prediction_id IS NULL')})"
+        f" SELECT asked.sequence, named.outcome IS NOT NULL AS is_named, {chosen} FROM __asked AS asked"
+        f" LEFT JOIN named ON named.prediction_id = asked.prediction_id LEFT JOIN entity ON {same}"
+    )
+    return {} if words.empty else {"told_until_sequence": str(int(words["sequence"].max()))}
+
+
+def _newest_words(by: tuple[str, ...], *, where: str) -> str:
+    """SELECT of the word known last (of those, come in last) about each `by`, and when the first was known."""
+    about = column_list(by)
+    return (
+        f"SELECT {about}, outcome, known_at, min(known_at) OVER (PARTITION BY {about}) AS first_known_at"
+        f" FROM __words WHERE {where}"
+        f" QUALIFY row_number() OVER (PARTITION BY {about} ORDER BY known_at DESC, told_sequence DESC) = 1"
+    )
+
+
+def _entity(system: LoadedSystem) -> str:
+    """SQL of the entity's keys out of `entity_json`."""
+    return ", ".join(
+        f"CAST(entity_json ->> '$.{name}' AS {SQL_TYPE[dtype]}) AS {quote_ident(name)}"
+        for name, dtype in system.declaration.entity_of_label().keys.items()
+    )
+
+
+def _pair(connection: duckdb.DuckDBPyConnection, system: LoadedSystem) -> None:
+    """`__paired`: each prediction beside the label that holds for it, if any."""
     declared = system.declaration
     keys = tuple(declared.entity_of_label().keys)
-    matures = f"predicted_at + INTERVAL {int(declared.label.matures.total_seconds())} SECOND"
     same = " AND ".join(f"asked.{quote_ident(k)} = settled.{quote_ident(k)}" for k in keys)
-    unnamed = " OR ".join(f"{quote_ident(k)} IS NULL" for k in keys)
     carried = [name for name in declared.label.columns if name not in keys]
-    after = "settled.first_known_at > asked.predicted_at"
     chosen = [*_LOGGED, *keys, declared.evaluate.baseline]
-    return f"""
-    WITH paired AS (
+    connection.execute(f"""
+    CREATE TEMP TABLE __paired AS
       SELECT {column_list(chosen, table="asked")}, {"".join(f"settled.{quote_ident(c)}, " for c in carried)}
-        settled.outcome, settled.first_known_at, settled.known_at, {matures} AS matures_at
+        settled.outcome, settled.first_known_at, settled.known_at
       FROM __asked AS asked LEFT JOIN __settled AS settled ON {same}
       QUALIFY row_number() OVER (
         PARTITION BY asked.sequence
-        ORDER BY {after} DESC NULLS LAST, settled.predict_at <= asked.predicted_at DESC,
+        ORDER BY settled.first_known_at > asked.predicted_at DESC NULLS LAST,
+          settled.predict_at <= asked.predicted_at DESC,
           abs(epoch_us(settled.predict_at) - epoch_us(asked.predicted_at)), settled.predict_at
       ) = 1
+    """)
+
+
+def _joined(system: LoadedSystem, *, now: datetime) -> str:
+    """SQL of the published rows: what sources say, and what callers say where sources do not."""
+    label, keys = system.declaration.label, tuple(system.declaration.entity_of_label().keys)
+    matures = f"predicted_at + INTERVAL {int(label.matures.total_seconds())} SECOND"
+    unnamed = " OR ".join(f"{quote_ident(k)} IS NULL" for k in keys)
+    return f"""
+    WITH judged AS (
+      SELECT paired.*, {matures} AS matures_at, {matures} <= {instant(now)} AS is_mature,
+        heard.outcome AS caller_outcome, heard.first_known_at AS caller_first_known_at,
+        heard.known_at AS caller_known_at, CASE
+          WHEN paired.first_known_at > predicted_at THEN 'source'
+          WHEN heard.first_known_at > predicted_at AND (is_named OR paired.first_known_at IS NULL) THEN 'caller'
+        END AS told_by
+      FROM __paired AS paired JOIN __heard AS heard ON heard.sequence = paired.sequence
     ), told AS (
-      SELECT *, matures_at <= {instant(now)} AS is_mature, CASE
+      SELECT *, CASE
+        WHEN told_by IS NOT NULL THEN 'known'
+        WHEN first_known_at IS NOT NULL OR caller_first_known_at IS NOT NULL THEN 'asked_too_late'
         WHEN {unnamed} THEN 'no_entity'
-        WHEN first_known_at > predicted_at THEN 'known'
-        WHEN first_known_at IS NOT NULL THEN 'asked_too_late'
-        WHEN matures_at <= {instant(now)} THEN 'overdue'
+        WHEN is_mature THEN 'overdue'
         ELSE 'waiting' END AS status
-      FROM paired
+      FROM judged
     )
-    SELECT * REPLACE (CASE WHEN status = 'known' THEN outcome END AS outcome) FROM told ORDER BY sequence
+    SELECT * EXCLUDE (caller_first_known_at, caller_known_at) REPLACE (
+      CASE told_by WHEN 'source' THEN outcome WHEN 'caller' THEN caller_outcome END AS outcome,
+      {_of_teller("first_known_at")}, {_of_teller("known_at")}
+    ) FROM told ORDER BY sequence
     """
+
+
+def _of_teller(column: str) -> str:
+    """SQL of a time of the outcome: the caller's where a caller told it or no source has one."""
+    return f"CASE WHEN told_by = 'caller' OR {column} IS NULL THEN caller_{column} ELSE {column} END AS {column}"

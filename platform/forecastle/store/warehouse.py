@@ -105,8 +105,8 @@ class Warehouse:
 
         `data` is a SELECT to run on `connection`, or Arrow or pandas rows. A publish stands on the version that was
         newest when it began (checked: `expected_version`); a later commit by anyone else refuses it. The same rows
-        again, in any order, make no new version: the existing one comes back with `unchanged=True`. A connection that
-        is locked writes to the `draft_path` it was allowed.
+        again, in any order and made of the same (`TableVersion.made_of`), make no new version: the existing one comes
+        back with `unchanged=True`. A connection that is locked writes to the `draft_path` it was allowed.
 
         Raises:
             StoreError: an audit found problems (all are named), a column has no storable type, a full disk.
@@ -125,10 +125,11 @@ class Warehouse:
                 finally:
                     engine.execute(f"DROP VIEW IF EXISTS {_DRAFT}")
             self._crash_at("publish.after_audit")
+            draft = replace(draft, facts=dict(facts or {}))
             previous = self.version(table)
             if previous is not None and previous.version == base and self._same(previous, draft):
                 return replace(previous, unchanged=True)
-            draft = replace(draft, version=base + 1, rows=rows, facts=dict(facts or {}))
+            draft = replace(draft, version=base + 1, rows=rows)
             self._commit(draft, temp, schema)
         finally:
             temp.unlink(missing_ok=True)
@@ -306,8 +307,8 @@ class Warehouse:
         return base
 
     def _same(self, previous: TableVersion, draft: TableVersion) -> bool:
-        """Do these rows stand there already, in a file that is whole?"""
-        if previous.content_hash != draft.content_hash:
+        """Do these rows, made of the same, stand there already, in a file that is whole?"""
+        if (previous.content_hash, previous.made_of) != (draft.content_hash, draft.made_of):
             return False
         try:
             self.verified(previous)

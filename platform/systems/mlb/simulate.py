@@ -53,7 +53,7 @@ class Game:
     runs: tuple[int, int]
 
 
-def world(folder: Path, *, seed: int, now: datetime, days: int = 200) -> Path:
+def world(folder: Path, *, seed: int, now: datetime, days: int = 140) -> Path:
     """Write games of the `days` before `now` and the day after, their lines until `now`, and results known by then.
 
     The same arguments give the same bytes. Of the year before there are results only, so that form has a past.
