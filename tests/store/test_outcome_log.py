@@ -82,14 +82,14 @@ def test_only_zero_and_one_are_outcomes(log):
 
 
 def test_what_was_corrected_long_ago_is_forgotten(log):
-    """The outcome that counts stays however old it is; a young correction's history stays whole."""
+    """What counts and what was known first stay however old they are; a young correction's history stays whole."""
     log.append(told(0, outcome=1, known_at_us=1_000, received_at_us=10))
     log.append(told(1, outcome=0, known_at_us=3_000, received_at_us=20))
     log.append(told(2, outcome=1, known_at_us=2_000, received_at_us=30))
     log.append(told(3, prediction_id=None, received_at_us=10))
     assert log.forget_superseded(received_before_us=10) == 0
-    assert log.forget_superseded(received_before_us=30) == 1
-    assert [o.request_id for o in log.history(**ABOUT)] == ["r1", "r2"]
+    assert log.forget_superseded(received_before_us=30) == 0
+    assert [o.request_id for o in log.history(**ABOUT)] == ["r0", "r1", "r2"]
     assert log.forget_superseded(received_before_us=99) == 1
-    assert [o.request_id for o in log.since(0)] == ["r1", "r3"]
+    assert [o.request_id for o in log.since(0)] == ["r0", "r1", "r3"]
     assert log.current(**ABOUT).outcome == 0

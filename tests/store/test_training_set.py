@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from forecastle.contract.errors import StoreError
 from forecastle.contract.load import LoadedSystem
-from forecastle.store.training_set import publish_training_set
+from forecastle.store.training_set import publish_training_set, snapshot_hash
 from tests.learn import ferries
 from tests.learn.ferries import HOUR, NOW, START, arrival, booking, put, report
 

@@ -91,14 +91,15 @@ class OutcomeLog:
     def forget_superseded(self, *, received_before_us: int) -> int:
         """Remove outcomes that came before a time and that a later one has corrected; how many.
 
-        The id of a removed request is forgotten: told again, it is a new outcome.
+        The one known first stays: what was asked after it is no forecast. The id of a removed request is forgotten:
+        told again, it is a new outcome.
         """
-        same = "later.prediction_id IS outcomes.prediction_id AND later.entity_json = outcomes.entity_json"
-        newer = "(later.known_at_us, later.sequence) > (outcomes.known_at_us, outcomes.sequence)"
+        same = "other.prediction_id IS outcomes.prediction_id AND other.entity_json = outcomes.entity_json"
+        place = "(other.known_at_us, other.sequence) {} (outcomes.known_at_us, outcomes.sequence)"
+        other = f"EXISTS (SELECT 1 FROM outcomes AS other WHERE {same} AND {place})"
         with self._file.transaction() as connection:
             return connection.execute(
-                "DELETE FROM outcomes WHERE received_at_us < ? AND EXISTS"
-                f" (SELECT 1 FROM outcomes AS later WHERE {same} AND {newer})",
+                f"DELETE FROM outcomes WHERE received_at_us < ? AND {other.format('>')} AND {other.format('<')}",
                 (received_before_us,),
             ).rowcount
 

@@ -32,7 +32,7 @@ POSITIONS = 3
 Columns = dict[str, np.ndarray]
 
 
-def world(folder: Path, *, seed: int, now: datetime, users: int = 320, films: int = 500, days: int = 180) -> Path:
+def world(folder: Path, *, seed: int, now: datetime, users: int = 250, films: int = 500, days: int = 180) -> Path:
     """Write the four files of a service that began `days` before `now`, with what is known at `now`.
 
     The same arguments give the same bytes.
