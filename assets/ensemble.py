@@ -50,7 +50,7 @@ def build_ensemble(system: LoadedSystem) -> dg.AssetsDefinition:
             scores = evaluated(platform, described, ENSEMBLE_NAME)
             result = calibrated(platform, described, ENSEMBLE_NAME, asset_key=asset_key)
         members = {"members": [member.model for member in choice.members]}
-        metadata = {**model_metadata(built), **scores, **(result.metadata or {}), **members}
+        metadata = {**model_metadata(platform, system, built), **scores, **(result.metadata or {}), **members}
         return result._replace(metadata=metadata)
 
     return ensemble_asset

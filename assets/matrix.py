@@ -158,7 +158,7 @@ def _made(
 def _events(platform: Platform, group: Group, built: BuiltModel) -> list[dg.AssetMaterialization]:
     """What the UI shows of one model, a materialisation for each stage."""
     told = {
-        "models": brief_metadata(built),
+        "models": brief_metadata(platform, group.system, built),
         "evaluation": evaluated(platform, group.system, built.name),
         "calibration": measured(platform, group.system, built.name),
     }

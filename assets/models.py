@@ -63,9 +63,7 @@ def trained_result(
     check = dg.AssetCheckResult(
         asset_key=asset_key, check_name="bundle_loads", passed=not faults, metadata={"faults": list(faults)}
     )
-    page = platform.layout.bundles(system.name) / built.bundle / CARD_PAGE
-    metadata = model_metadata(built) | {"card_page": dg.MetadataValue.path(str(page))}
-    return dg.MaterializeResult(metadata=metadata, check_results=[check])
+    return dg.MaterializeResult(metadata=model_metadata(platform, system, built), check_results=[check])
 
 
 def bundle_faults(platform: Platform, system: LoadedSystem, built: BuiltModel) -> tuple[str, ...]:
@@ -120,15 +118,16 @@ def read_training_set(platform: Platform, system: LoadedSystem) -> tuple[Trainin
     return identity, warehouse.frame(version)
 
 
-def model_metadata(built: BuiltModel) -> dict[str, Any]:
+def model_metadata(platform: Platform, system: LoadedSystem, built: BuiltModel) -> dict[str, Any]:
     """What the UI shows of a model: its bundle, how it was made, what it looks at, its card."""
     picture = markdown_image(importance_bars(built.trained.importances), label="Share of gain")
-    return brief_metadata(built) | {"importance": dg.MetadataValue.md(picture)}
+    return brief_metadata(platform, system, built) | {"importance": dg.MetadataValue.md(picture)}
 
 
-def brief_metadata(built: BuiltModel) -> dict[str, Any]:
+def brief_metadata(platform: Platform, system: LoadedSystem, built: BuiltModel) -> dict[str, Any]:
     """The same without a picture, for one model of many."""
     trained = built.trained
+    page = platform.layout.bundles(system.name) / built.bundle / CARD_PAGE
     return {
         "bundle": built.bundle,
         "model_version": built.model_version,
@@ -141,4 +140,5 @@ def brief_metadata(built: BuiltModel) -> dict[str, Any]:
         "rows_purged": trained.split.purged,
         "importance": dg.MetadataValue.md(markdown_table(trained.importances.head(10))),
         "card": dg.MetadataValue.md(built.card.markdown),
+        "card_page": dg.MetadataValue.path(str(page)),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -76,6 +77,12 @@ def test_the_factory_ends_in_one_champion_that_answers(factory_system: LoadedSys
     }
     stages = ("models", "evaluation", "calibration")
     assert made == {(stage, model) for stage in stages for model in MANY[:2]}
+    pages = [
+        Path(event.materialization.metadata["card_page"].path)
+        for event in result.all_events
+        if event.is_step_materialization and event.asset_key.path[1:] in (["models", "many"], ["ensemble"])
+    ]
+    assert [page.is_file() for page in pages] == [True] * 3
     check = checks(result)["factory/many", "every_model_made"]
     assert not check.passed
     assert "many__none__price: lightgbm.LGBMClassifier found nothing to learn" in check.description

@@ -198,7 +198,7 @@ def test_the_rule_catches(whole: Materialised, rule: str, tmp_path: Path) -> Non
 def test_a_model_of_a_matrix_tells_its_miscalibration(whole: Materialised) -> None:
     """Its report may be left out, its measurement not: here no partition says anything."""
     plain = whole.system.declaration.models
-    models = {name: model.model_copy(update={"group": "many"}) for name, model in plain.items()}
+    models = {name: model.of_group("many", None) for name, model in plain.items()}
     silent = changed(whole, system=declared(whole, models=models))
     assert "says None of its miscalibration" in next(RULES["calibration"](silent))
 
