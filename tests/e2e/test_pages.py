@@ -18,6 +18,8 @@ DAGSTER, MLFLOW, SERVICE = "Dagster UI", "MLflow UI", "prediction service"
 SYSTEM = "prediction_markets"
 WAIT_MS = 60_000
 
+LOCATION = "__repository__@forecastle"  # as workspace.yaml and `forecastle up` name it
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
@@ -51,7 +53,7 @@ def test_dagster_shows_the_graph(stack: Stack, page: Page) -> None:
     """The system's group has its assets by name, from sources to the Bento."""
     # Graph and list draw only what lies in the window, so the window has room for every asset.
     page.set_viewport_size({"width": 2000, "height": 2400})
-    page.goto(address(stack, DAGSTER, "/asset-groups/"))
+    page.goto(address(stack, DAGSTER, f"/locations/{LOCATION}/asset-groups/{SYSTEM}"))
     for name in ("quotes", "market_polls", "training_set", "lightgbm", "promotion", "bento", "batch_predictions"):
         expect(page.get_by_text(name, exact=True).first).to_be_visible(timeout=WAIT_MS)
 
