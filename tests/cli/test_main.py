@@ -100,6 +100,7 @@ def test_history_tells_what_was_live_at_an_instant(forecastle: Forecastle, tmp_p
     assert one.splitlines() == [
         "2026-06-01 00:00:00 UTC  lightgbm version 1  bundle 0123456789ab  by gates",
         "    reason of version 1",
+        "    live until 2026-06-08 00:00:00 UTC, when bundle 0123456789ab took its place",
     ]
     assert two.startswith("2026-06-08 00:00:00 UTC  lightgbm version 2")
     everything = forecastle("history", "prediction_markets").stdout

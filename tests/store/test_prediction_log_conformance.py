@@ -253,9 +253,9 @@ def test_a_commit_whose_answer_is_cut_is_stored_once(url: str) -> None:
     origin = psycopg.conninfo.conninfo_to_dict(url)
     proxy = TcpProxy(int(origin["port"]))
     log = PostgresPredictionLog(psycopg.conninfo.make_conninfo(url, port=proxy.port), "cut")
-    asyncio.run(log.append(prediction(0, system="cut")))
-    acknowledged, told = ["p0"], ""
-    for number, cut_at in enumerate(range(0, 1_200, 120), start=1):
+    asyncio.run(log.append(prediction(7_000, system="cut")))
+    acknowledged, told = ["p7000"], ""
+    for number, cut_at in enumerate(range(0, 1_200, 120), start=7_001):
         proxy.arm(cut_at=cut_at)
         try:
             acknowledged.append(asyncio.run(log.append(prediction(number, system="cut"))).prediction_id)
