@@ -243,7 +243,9 @@ class PostgresPredictionLog(PostgresPredictionReader):
 
         stored = {row[1]: Prediction(*row) for row in self._told(write, "writing")}
         if lacking := [one.prediction_id for one in predictions if one.request_id not in stored]:
-            raise StoreError(f"prediction id {lacking[0]} is in the log already, of another request; ids are never reused")
+            raise StoreError(
+                f"prediction id {lacking[0]} is in the log already, of another request; ids are never reused"
+            )
         return [stored[prediction.request_id] for prediction in predictions]
 
 
