@@ -21,7 +21,7 @@ MODELS = f"""\
       estimators:
         short: {{estimator: lightgbm.LGBMClassifier, params: {{n_estimators: 5, {PARAMS}}}}}
         none: {{estimator: lightgbm.LGBMClassifier, params: {{n_estimators: 5, min_child_samples: 9999, n_jobs: 1}}}}
-        deadly: {{estimator: "models:deadly"}}
+        deadly: {{estimator: "models:deadly", preprocess: impute}}
 {EVERYBODY}"""
 
 # Kills the process that fits it, as too little memory or a crash in native code would.

@@ -79,6 +79,7 @@ MAY_BE_MISSING: dict[str, set[str]] = {
     "fairness.group_rates": {"rate"},
     "multiclass.multiclass_calibration": {"p_value", "q_value"},
     "periods.calibration_by_period": ONE_CLASS,
+    "quality.quality_bands": {"expected", "low", "high"},
     "ranking.rank_users": {"hit", "recall", "ndcg"},
     "scores.skill": {""},
     "segments.segment_calibration": SMALL_OR_SINGLE,

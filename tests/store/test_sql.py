@@ -24,14 +24,14 @@ def test_only_plain_words_become_identifiers(name: str) -> None:
 @given(st.text(st.characters(blacklist_characters="\x00", codec="utf-8"), max_size=40))
 def test_any_text_survives_as_a_literal(text: str) -> None:
     """A quoted text is read back by the engine as itself, whatever quotes it holds."""
-    assert duckdb.execute(f"SELECT {sql.quote_text(text)}").fetchone() == (text,)
+    assert duckdb.connect().execute(f"SELECT {sql.quote_text(text)}").fetchone() == (text,)
 
 
 @given(st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(2200, 1, 1)), st.integers(-840, 840))  # noqa: DTZ001
 def test_an_instant_is_the_same_in_any_zone(naive: datetime, minutes: int) -> None:
     """The literal of a time equals the time to the microsecond, in whatever zone it was written."""
     at = naive.replace(tzinfo=UTC).astimezone(timezone(timedelta(minutes=minutes)))
-    found = duckdb.execute(f"SELECT epoch_us({sql.instant(at)})").fetchone()
+    found = duckdb.connect().execute(f"SELECT epoch_us({sql.instant(at)})").fetchone()
     assert found == ((at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1),)
 
 
@@ -66,7 +66,7 @@ def test_connections_think_in_utc() -> None:
 def test_a_locked_connection_reaches_nothing_else(statement: str, tmp_path: Path) -> None:
     """SQL that people write reads the files it was given and changes neither files nor settings."""
     allowed, other = tmp_path / "allowed.parquet", tmp_path / "secret.txt"
-    duckdb.execute(f"COPY (SELECT 7 AS a) TO '{allowed}' (FORMAT parquet)")
+    duckdb.connect().execute(f"COPY (SELECT 7 AS a) TO '{allowed}' (FORMAT parquet)")
     other.write_text("a\nsecret\n")
     before = allowed.read_bytes()
     with sql.connect_locked([allowed]) as connection:
