@@ -109,9 +109,13 @@ def test_a_corrected_outcome_stays_out_of_earlier_training_sets(real_data: Path,
     """Market 886 was resolved 1 and later corrected: sets built before the correction hold 1, later ones do not."""
     system = load_system(BUILT_IN)
     resolutions = real_data / "prediction_markets" / "resolutions.parquet"
-    told = duckdb.connect().execute(
-        f"SELECT resolved_to, known_at FROM read_parquet('{resolutions}') WHERE mid = {MARKET} ORDER BY known_at"
-    ).fetchall()
+    told = (
+        duckdb.connect()
+        .execute(
+            f"SELECT resolved_to, known_at FROM read_parquet('{resolutions}') WHERE mid = {MARKET} ORDER BY known_at"
+        )
+        .fetchall()
+    )
     assert len({value for value, _ in told}) > 1, "the real correction"
     before, after = (at.replace(tzinfo=UTC) + timedelta(hours=1) for at in (told[0][1], told[-1][1]))
     warehouse = Warehouse(tmp_path, clock=lambda: datetime(2026, 6, 1, tzinfo=UTC))

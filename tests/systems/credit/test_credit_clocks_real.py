@@ -53,14 +53,18 @@ def test_the_clock_check_finds_the_hour_whatever_zone_both_are_said_to_have(
 def test_mixing_the_clocks_hides_repayments_that_were_known(real_data: Path) -> None:
     """Before a new loan's creation, read as it stands, 756 repayments seem to lie ahead; before its approval none."""
     folder = real_data / "credit"
-    ahead = duckdb.connect().execute(
-        f"""
+    ahead = (
+        duckdb.connect()
+        .execute(
+            f"""
         SELECT COUNT(*) FILTER (WHERE past.closeddate > new.creationdate) AS by_creation,
           COUNT(*) FILTER (WHERE past.closeddate > new.creationdate + INTERVAL 1 HOUR) AS by_shifted_creation,
           COUNT(*) FILTER (WHERE past.closeddate > new.approveddate) AS by_approval
         FROM '{folder}/superlender_loans.parquet' AS new
         INNER JOIN '{folder}/superlender_previous_loans.parquet' AS past USING (customer_id)
         """
-    ).fetchone()
+        )
+        .fetchone()
+    )
     assert ahead is not None
     assert (ahead[0], ahead[2]) == (756, 0)

@@ -40,7 +40,8 @@ def test_the_published_market_briers(real_data: Path, when: str, first: str, gam
     """Normalised moneylines of the raw files, the tie counted as no home win."""
     folder = real_data / "mlb"
     found = (
-        duckdb.connect().sql(
+        duckdb.connect()
+        .sql(
             f"""
         SELECT count(*) AS games, avg((h / (h + a) - won) ** 2) AS brier FROM (
           SELECT {IMPLIED.format("ml_home")} AS h, {IMPLIED.format("ml_away")} AS a,
@@ -71,7 +72,8 @@ def test_the_raw_clock_is_seven_hours_off(real_data: Path) -> None:
     """By entered_raw most games' last line stands 7 hours before the start; by entered_ts just before it."""
     folder = real_data / "mlb"
     gaps = (
-        duckdb.connect().sql(f"""
+        duckdb.connect()
+        .sql(f"""
         SELECT date_diff('minute', max(entered_raw), any_value(start_ts)) AS raw,
           date_diff('minute', max(entered_ts), any_value(start_ts)) AS mended
         FROM '{folder}/lines_2016.parquet' JOIN '{folder}/games_2016.parquet' USING (game_id) GROUP BY game_id
