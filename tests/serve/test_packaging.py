@@ -160,7 +160,7 @@ def _clean_python(folder: Path) -> str:
     ]
     subprocess.run(install, check=True)
     absent = "import importlib.util as u; print([n for n in ('forecastle','pandas','dagster') if u.find_spec(n)])"
-    done = subprocess.run([python, "-c", absent], check=True, capture_output=True, text=True, cwd=folder)
+    done = subprocess.run([python, "-I", "-c", absent], check=True, capture_output=True, text=True, cwd=folder)
     assert done.stdout.strip() == "[]"
     return python
 
