@@ -17,13 +17,11 @@ from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 
 from assets.describe import key
 from assets.matrix import partitioned_keys
-from forecastle.contract.errors import ForecastleError
+from assets.source_marks import is_new, source_marks
 from forecastle.contract.load import LoadedSystem
 from forecastle.learn.retrain_budget import Attempt, may_train, wait_after
 from forecastle.learn.rollout import RolloutRecord
-from forecastle.store.source_changes import source_mark
 from resources.platform import Alerts, Platform
-from resources.variables import variables
 
 MAX_RUNTIME_SECONDS = 3600
 RETRIED = 20
@@ -105,7 +103,8 @@ def build_source_sensor(system: LoadedSystem, job: UnresolvedAssetJobDefinition)
             return
         before: dict[str, str] = json.loads(context.cursor or "{}")
         marks, troubles = source_marks(platform, system)
-        changed = [name for name, mark in marks.items() if _is_new(platform, system, name, mark, before.get(name))]
+        instance = context.instance
+        changed = [n for n, m in marks.items() if is_new(instance, platform, system, n, m, before=before.get(n))]
         context.update_cursor(json.dumps(before | marks))
         if not changed:
             again = retried(context.instance, job.name, now=platform.clock())
@@ -219,18 +218,6 @@ def running(instance: DagsterInstance, system: LoadedSystem) -> str | None:
     return None
 
 
-def source_marks(platform: Platform, system: LoadedSystem) -> tuple[dict[str, str], list[str]]:
-    """The mark of each source that can be looked at, and why others cannot."""
-    marks, troubles = {}, []
-    data, streams = platform.data_folder(system), platform.layout.streams(system.name)
-    for name in system.declaration.sources:
-        try:
-            marks[name] = source_mark(system, name, data=data, variables=variables(), streams=streams)
-        except ForecastleError as error:
-            troubles.append(str(error))
-    return marks, troubles
-
-
 def looked_at(
     repository: dg.RepositoryDefinition | None, platform: Platform, system: LoadedSystem, sources: list[str]
 ) -> list[dg.AssetKey]:
@@ -310,13 +297,6 @@ def evidence_marks(platform: Platform, system: LoadedSystem) -> Mapping[str, int
         for name in system.reads(system.declaration.label.sql)
     ]
     return {"answers": answers, "told": told, "labels": ",".join(str(v.version) for v in labels if v)}
-
-
-def _is_new(platform: Platform, system: LoadedSystem, name: str, mark: str, before: str | None) -> bool:
-    """A first look starts nothing where the table is there already: whoever made it read the source."""
-    if before is not None or mark == "absent":
-        return mark not in (before, "absent")
-    return platform.warehouse().version(f"{system.name}/source/{name}") is None
 
 
 def _job(

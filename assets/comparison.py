@@ -11,7 +11,7 @@ import pandas as pd
 from dagster import DagsterInstance
 
 from assets.describe import attributes, key, told_plainly, version_metadata
-from assets.evaluation import evaluate
+from assets.evaluation import evaluate, reported
 from assets.gates import evidence_for
 from assets.matrix import failed_models, groups_of, not_of_newest
 from forecastle.contract.load import LoadedSystem
@@ -59,7 +59,8 @@ def build_comparison(system: LoadedSystem) -> dg.AssetsDefinition:
             )
             version = warehouse.publish(f"{system.name}/comparison/all", table)
             record_decisions(platform, system, decisions, models)
-        for event in told_of_models(system, decisions, failed):
+            reports = list(reports_of_chosen(platform, system, choice))
+        for event in (*told_of_models(system, decisions, failed), *reports):
             context.log_event(event)
         metadata = {
             **version_metadata(version),
@@ -162,6 +163,15 @@ def told_of_models(
     for name, reason in failed.items():
         if name in groups:
             yield not_of_newest(groups[name], name, reason)
+
+
+def reports_of_chosen(platform: Platform, system: LoadedSystem, choice: Choice) -> Iterator[dg.AssetObservation]:
+    """The whole calibration report of each chosen model of a matrix; its factory has measured all of them briefly."""
+    for member in choice.members:
+        group = system.declaration.models[member.model].group
+        if group is not None:
+            _, metadata = reported(platform, system, member.model)
+            yield dg.AssetObservation(key(system, "calibration", group), partition=member.model, metadata=metadata)
 
 
 _NUMBERS = ("value", "low", "high", "limit", "rows")

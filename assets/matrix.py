@@ -6,14 +6,16 @@ Does not belong here: training in processes (`forecastle.learn.factory`), one mo
 Definitions with a thousand models load as quickly as with one: models are partitions, not assets.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 import pandas as pd
 
 from assets.describe import attributes, key, told_plainly
-from assets.evaluation import calibrated, evaluated, measured
+from assets.evaluation import brief_calibration, calibrated, evaluated
+from assets.kept_models import bundle_of, ended_with, kept_metadata, kept_models, publish_end
 from assets.models import (
     brief_metadata,
     bundle_faults,
@@ -25,8 +27,9 @@ from assets.models import (
 from assets.reports import miscalibration_spec
 from forecastle.contract.errors import ForecastleError
 from forecastle.contract.load import LoadedSystem
-from forecastle.learn.build import BuiltModel
+from forecastle.learn.build import BuiltModel, TrainingSetIdentity, model_rows, test_rows
 from forecastle.learn.factory import FailedModel, build_models, cores
+from forecastle.learn.inputs import inputs_hash
 from resources.platform import Platform
 
 STAGES = ("models", "evaluation", "calibration")
@@ -95,7 +98,8 @@ def _factory(group: Group) -> dg.AssetsDefinition:
                 for event in made:
                     context.log_event(event)
             context.log.info("%d of %d models are done", number, len(group.models))
-        _publish_outcomes(platform, group, failed)
+        reasons = {one.name: one.reason or "no reason is known" for one in failed}
+        publish_end(platform, system, group.name, models=group.models, reasons=reasons)
         return _told(group, failed)
 
     return factory_asset
@@ -109,61 +113,58 @@ def not_of_newest(group: Group, model: str, reason: str) -> dg.AssetObservation:
 
 def failed_models(platform: Platform, system: LoadedSystem) -> dict[str, str]:
     """Why each model failed in the newest run of its factory; one that was made by itself since is not among them."""
-    warehouse, found = platform.warehouse(), {}
-    for group in groups_of(system):
-        outcomes = warehouse.version(f"{system.name}/factory/{group.name}")
-        if outcomes is None:
-            continue
-        for row in warehouse.frame(outcomes).to_dict("records"):
-            made = warehouse.version(f"{system.name}/held_out/{row['model']}")
-            since = made is not None and made.written_at > outcomes.written_at
-            if row["reason"] and row["model"] in group.models and not since:
-                found[row["model"]] = row["reason"]
-    return found
-
-
-def _publish_outcomes(platform: Platform, group: Group, failed: Sequence[FailedModel]) -> None:
-    """One row a model, with the reason where it failed (else "")."""
-    reasons = {one.name: one.reason or "no reason is known" for one in failed}
-    table = pd.DataFrame({"model": group.models, "reason": [reasons.get(name, "") for name in group.models]})
-    platform.warehouse().publish(f"{group.system.name}/factory/{group.name}", table)
+    return {
+        row["model"]: row["reason"]
+        for group in groups_of(system)
+        for row in ended_with(platform, system, group.name)
+        if row["reason"] and row["model"] in group.models and bundle_of(platform, system, row["model"]) == row["bundle"]
+    }
 
 
 def _made(
     platform: Platform, group: Group, *, run_id: str
 ) -> Iterator[FailedModel | Sequence[dg.AssetMaterialization]]:
-    """Each model trained, published, evaluated and calibrated, as it comes."""
+    """Each model trained, published, evaluated and calibrated, as it comes; first those that a killed run left."""
     system = group.system
     with told_plainly():
         identity, frame = read_training_set(platform, system)
+        platform.tracking().end_killed_runs()
+        kept = kept_models(platform, system, group.name, group.models, inputs=inputs_hash(system, identity))
+        for model in kept:
+            yield _materialized(group, model.name, kept_metadata(platform, system, model))
+        names = [name for name in group.models if name not in {model.name for model in kept}]
         building = build_models(
-            system, group.models, frame,
+            system, names, frame,
             identity=identity, tracking=platform.tracking(), bundles=platform.layout.bundles(system.name),
             trained_at=platform.clock(), dagster_run_id=run_id, processes=cores(),
         )  # fmt: skip
-        for built in building:
-            if isinstance(built, FailedModel):
-                yield built
-                continue
+        for built in building if names else ():
             try:
-                if faults := bundle_faults(platform, system, built):
-                    yield FailedModel(built.name, "; ".join(faults[:3]))
-                    continue
-                publish_model(platform, system, built, frame, identity=identity)
-                yield _events(platform, group, built)
+                yield built if isinstance(built, FailedModel) else _recorded(platform, group, built, frame, identity)
             except ForecastleError as error:
                 yield FailedModel(built.name, str(error))
 
 
-def _events(platform: Platform, group: Group, built: BuiltModel) -> list[dg.AssetMaterialization]:
-    """What the UI shows of one model, a materialisation for each stage."""
+def _recorded(
+    platform: Platform, group: Group, built: BuiltModel, frame: pd.DataFrame, identity: TrainingSetIdentity
+) -> FailedModel | Sequence[dg.AssetMaterialization]:
+    """One model that was built, published and judged."""
+    system, name = group.system, built.name
+    if faults := bundle_faults(platform, system, built):
+        return FailedModel(name, "; ".join(faults[:3]))
+    publish_model(platform, system, built, frame, identity=identity)
     told = {
-        "models": brief_metadata(platform, group.system, built),
-        "evaluation": evaluated(platform, group.system, built.name),
-        "calibration": measured(platform, group.system, built.name),
+        "models": brief_metadata(platform, system, built),
+        "evaluation": evaluated(platform, system, name, trained=built),
+        "calibration": brief_calibration(system, test_rows(model_rows(system, name, frame), built)),
     }
+    return _materialized(group, name, told)
+
+
+def _materialized(group: Group, model: str, told: Mapping[str, Mapping[str, Any]]) -> list[dg.AssetMaterialization]:
+    """What the UI shows of one model, a materialisation for each stage."""
     return [
-        dg.AssetMaterialization(group.key(stage), partition=built.name, metadata=metadata)
+        dg.AssetMaterialization(group.key(stage), partition=model, metadata=metadata)
         for stage, metadata in told.items()
     ]
 

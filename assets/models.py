@@ -20,8 +20,12 @@ from forecastle.learn.build import BuiltModel, TrainingSetIdentity, build_model,
 from forecastle.learn.bundle import CARD_PAGE, load_bundle
 from forecastle.learn.choose import held_out_rows
 from forecastle.learn.golden import golden_faults
+from forecastle.learn.inputs import inputs_hash
 from forecastle.store.training_set import snapshot_hash
 from resources.platform import Platform
+
+INPUTS = "inputs"
+"""Fact of a model's table: the hash of all that the model was made of."""
 
 
 def build_model_asset(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
@@ -98,6 +102,7 @@ def publish_model(
         "model_version": built.model_version,
         "mlflow_run_id": built.mlflow_run_id,
         "training_set_hash": identity.content_hash,
+        INPUTS: inputs_hash(system, identity),
         "importances": json.dumps(built.trained.importances.to_dict("list")),
     }
     warehouse = platform.warehouse()

@@ -12,6 +12,7 @@ import dagster as dg
 
 from forecastle.contract.load import LoadedSystem
 from forecastle.draw.images import markdown_image
+from forecastle.draw.markdown import markdown_table
 from forecastle.draw.report import reliability_picture
 from forecastle.measure.calibration_report import CalibrationReport
 
@@ -44,11 +45,19 @@ def report_metadata(report: CalibrationReport | None) -> dict[str, Any]:
     """Verdict, reliability diagram and the Brier score's parts; nothing without a report."""
     if report is None:
         return {}
-    brier = report.scores.decompositions[0]
     picture = reliability_picture(report)
+    return {**_numbers(report), "reliability": dg.MetadataValue.md(markdown_image(picture, label="Reliability"))}
+
+
+def brief_report_metadata(report: CalibrationReport) -> dict[str, Any]:
+    """The same with the reliability diagram as a table, for one model of many: a picture takes a third of a second."""
+    return {**_numbers(report), "reliability": dg.MetadataValue.md(markdown_table(report.curves.reliability))}
+
+
+def _numbers(report: CalibrationReport) -> dict[str, Any]:
+    brier = report.scores.decompositions[0]
     return {
         "verdict": report.verdict.sentence,
-        "reliability": dg.MetadataValue.md(markdown_image(picture, label="Reliability")),
         "brier": brier.score,
         "miscalibration": brier.miscalibration,
         "discrimination": brier.discrimination,

@@ -16,11 +16,13 @@ from pydantic import Field
 from assets.describe import attributes, column_schema, key, told_plainly, version_metadata
 from assets.freshness import FRESHNESS_CHECK, event_time_freshness
 from assets.preview import preview
+from assets.source_marks import MARK, mark_of
 from forecastle.contract.load import LoadedSystem
 from forecastle.contract.source import KnownFrom, Source
 from forecastle.draw.markdown import markdown_table
 from forecastle.store.arrivals import ArrivalError, Arrived, questions
 from forecastle.store.clocks import ClockReport, compare_clocks, has_clocks
+from forecastle.store.quarantine import QuarantineError
 from forecastle.store.sources import Ingested, ingest
 from forecastle.store.stream_source import ingest_stream
 from forecastle.store.warehouse import Warehouse
@@ -30,6 +32,7 @@ from resources.variables import variables
 Made = Iterator[dg.AssetCheckResult | dg.MaterializeResult]
 TIMES = {"event_at": "timestamp", "known_at": "timestamp"}
 SHOWN_QUARANTINE = 20
+SHOWN_CHARACTERS = 200
 ARRIVALS = {
     "units": "Values of the last day are of the size of those before, not of another unit.",
     "replay": "The last day's rows tell of new events, not of known ones again.",
@@ -65,18 +68,24 @@ def build_source(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
         now = platform.clock()
         with told_plainly():
             warehouse = platform.warehouse()
+            mark = mark_of(platform, system, name)
             try:
                 ingested = _ingested(platform, warehouse, system, name, config)
             except ArrivalError as error:
                 yield from (_arrived(found, asset_key) for found in error.arrived)
                 raise
-            contract = _contract(warehouse, source, ingested, asset_key)
+            except QuarantineError as error:
+                yield _contract(warehouse, system, name, error.quarantined, rows=error.rows)
+                raise
+            read = ingested.read
+            total = read.rows + read.quarantined + read.duplicates
+            contract = _contract(warehouse, system, name, read.quarantined, rows=total)
             clocks = compare_clocks(warehouse, system.name, source, ingested.source, now=now)
         fresh = event_time_freshness(warehouse, ingested.source, source.freshness, asset_key, now=now)
         results = [contract, fresh, *([_clocks(clocks, asset_key)] if has_clocks(source) else [])]
         results += [_arrived(found, asset_key) for found in ingested.arrived]
         rows = preview(engine, warehouse, ingested.source)
-        metadata = {**version_metadata(ingested.source), **ingested.read.facts(), **rows}
+        metadata = {**version_metadata(ingested.source), **ingested.read.facts(), **rows, MARK: mark}
         yield dg.MaterializeResult(metadata=metadata, check_results=results)
 
     return source_asset
@@ -117,26 +126,29 @@ def _arrived(found: Arrived, asset_key: dg.AssetKey) -> dg.AssetCheckResult:
     )
 
 
-def _contract(warehouse: Warehouse, source: Source, ingested: Ingested, asset_key: dg.AssetKey) -> dg.AssetCheckResult:
-    """How many rows stand in quarantine, and the first of them with the rule that each broke."""
-    read = ingested.read
-    total = read.rows + read.quarantined + read.duplicates
-    share = read.quarantined / total if total else 0.0
-    metadata: dict[str, Any] = {"quarantined": read.quarantined, "rows": read.rows, "limit": source.quarantine_limit}
-    if read.quarantined:
-        rows = warehouse.frame(ingested.quarantine)
-        counts = rows.groupby(["column", "rule"]).size().rename("values").reset_index()
+def _contract(
+    warehouse: Warehouse, system: LoadedSystem, name: str, quarantined: int, *, rows: int
+) -> dg.AssetCheckResult:
+    """How many of the rows read stand in quarantine, and the first of them with the rule that each broke."""
+    limit = system.declaration.sources[name].quarantine_limit
+    share = quarantined / rows if rows else 0.0
+    metadata: dict[str, Any] = {"quarantined": quarantined, "rows_read": rows, "limit": limit}
+    if quarantined:
+        lines = warehouse.frame(f"{system.name}/quarantine/{name}")
+        counts = lines.groupby(["column", "rule"]).size().rename("values").reset_index()
         metadata["by_rule"] = dg.MetadataValue.md(markdown_table(counts))
-        metadata["first_rows"] = dg.MetadataValue.md(markdown_table(rows, max_rows=SHOWN_QUARANTINE))
-    kept = f"{read.quarantined:,} of {total:,} rows ({share:.2%}) break the contract and stand in quarantine"
+        shown = lines.assign(row_json=lines["row_json"].str.slice(0, SHOWN_CHARACTERS))
+        metadata["first_rows"] = dg.MetadataValue.md(markdown_table(shown, max_rows=SHOWN_QUARANTINE))
+    kept = f"{quarantined:,} of {rows:,} rows ({share:.2%}) break the contract and stand in quarantine"
+    refused = share > limit
     return dg.AssetCheckResult(
-        asset_key=asset_key,
+        asset_key=key(system, "source", name),
         check_name="contract",
-        passed=read.quarantined == 0,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=f"{kept}; above {source.quarantine_limit:.2%} the source is refused."
-        if read.quarantined
-        else f"All {total:,} rows keep the contract.",
+        passed=quarantined == 0,
+        severity=dg.AssetCheckSeverity.ERROR if refused else dg.AssetCheckSeverity.WARN,
+        description=f"{kept}; above {limit:.2%} the source is refused{': the old table stays' if refused else ''}."
+        if quarantined
+        else f"All {rows:,} rows keep the contract.",
         metadata=metadata,
     )
 

@@ -65,7 +65,7 @@ def served(factory: str, home: Path, port: int) -> Iterator[Started]:
     }  # fmt: skip
     command = [
         sys.executable, "-m", "uvicorn", "--factory", f"benchmarks.serve.servers:{factory}",
-        "--port", str(port), "--no-access-log", "--log-level", "error",
+        "--port", str(port), "--no-access-log", "--no-proxy-headers", "--log-level", "error",
     ]  # fmt: skip
     # The usual design writes a line a prediction: to a file nobody watches, as in production.
     with launched(command, environment, port, ready="/readyz", quiet=factory == "usual") as started:

@@ -114,6 +114,8 @@ def decisions_are_recorded(world: World) -> None:
         passed = bool(gates.loc[gates["model"] == name, "passed"].all())
         assert tags["gates"] == ("passed" if passed else "refused")
     assert observed(world, "evaluation", MANY[0])["of_newest_training"].value is True
+    # A chosen model has the whole calibration report, as a declared one has.
+    assert "reliability" in Path(observed(world, "calibration", MANY[0])["report"].path).read_text()
     failed = observed(world, "models", MANY[2])
     assert failed["of_newest_training"].value is False
     assert "found nothing to learn" in failed["reason"].value

@@ -36,12 +36,13 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
     server.stop()
 
 
-def materialise(world: StreamWorld) -> dg.ExecuteInProcessResult:
+def materialise(world: StreamWorld, *, raise_on_error: bool = True) -> dg.ExecuteInProcessResult:
     system = world.system
     assets = [build_source(system, "trades"), build_source(system, "prices"), build_features(system, "activity")]
     platform = Platform(home=str(world.home.root), data=str(world.root / "data"), now=world.now.isoformat())
     resources = resources_from({}) | {"platform": platform}
-    return dg.materialize([*assets, build_online(system, "activity")], resources=resources)
+    graph = [*assets, build_online(system, "activity")]
+    return dg.materialize(graph, resources=resources, raise_on_error=raise_on_error)
 
 
 def test_the_graph_ends_where_the_worker_is(world: StreamWorld) -> None:
@@ -65,6 +66,19 @@ def test_dead_letters_are_a_warning_with_their_rows(world: StreamWorld) -> None:
         c for c in materialise(world).get_asset_check_evaluations() if c.check_name == "contract" and not c.passed
     ]
     assert contract.metadata["quarantined"].value == 1
+
+
+def test_too_many_dead_letters_fail_the_asset_and_its_check(world: StreamWorld) -> None:
+    """Above the limit the check is an error, no table is made, and the dead letters can be asked for."""
+    world.push([Trade(1, 0, 1, 0.5).body(), Trade(1, 0, 1, 0.5).body(price=9)])
+    world.drain()
+    done = materialise(world, raise_on_error=False)
+    (contract,) = [check for check in done.get_asset_check_evaluations() if not check.passed]
+    assert not done.success
+    assert (contract.check_name, contract.severity) == ("contract", dg.AssetCheckSeverity.ERROR)
+    assert "1 of 2 rows (50.00%)" in contract.description
+    assert world.warehouse.version("trades/source/trades") is None
+    assert world.warehouse.version("trades/quarantine/trades").rows == 1
 
 
 def test_the_online_store_is_the_one_that_the_environment_names(

@@ -63,6 +63,19 @@ def test_check_lists_every_problem_with_file_and_line(forecastle: Forecastle, tm
     assert "Traceback" not in done.stderr
 
 
+def test_line_100_is_no_emoji(forecastle: Forecastle, tmp_path: Path) -> None:
+    """A finding on line 100 of a file reads `:100:`, which terminals of the same library draw as a picture."""
+    folder = tmp_path / "mine" / "broken"
+    shutil.copytree(SYSTEM, folder)
+    text = (folder / "system.yaml").read_text().replace("system: prediction_markets", "system: broken")
+    head, rest = text.split("sources:", 1)
+    padding = "\n" * (99 - head.count("\n"))
+    (folder / "system.yaml").write_text(f"{head}{padding}nonsense: 1\nsources:{rest}")
+    done = forecastle("check", "broken", FORECASTLE_SYSTEMS=str(tmp_path / "mine"))
+    assert "system.yaml:100:" in done.stderr
+    assert "💯" not in done.stderr + done.stdout
+
+
 def test_check_passes_what_ships(forecastle: Forecastle) -> None:
     """Exit status 0 and one line a system."""
     done = forecastle("check")

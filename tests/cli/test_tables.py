@@ -53,6 +53,7 @@ def test_sql_lists_tables_and_answers(forecastle: Forecastle, around: dict[str, 
         (("lineage", "weather.celcius"), "did you mean 'celsius'?"),
         (("lineage", "weather"), "has no feature ''"),
         (("rebuild", "weather", "--as-of", "2026-01-16T00:00:00"), "write an instant with zone"),
+        (("rebuild", "weather"), "either --as-of INSTANT or --version NUMBER"),
     ],
 )
 def test_refusals_are_plain(
@@ -86,6 +87,15 @@ def test_rebuild_says_whether_it_is_the_same(forecastle: Forecastle, around: dic
     assert (same.returncode, "the same rows, bit for bit" in same.stdout) == (0, True), same.stderr
     other = forecastle("rebuild", "weather", "--as-of", "2026-01-10T00:00:00+00:00", **around)
     assert (other.returncode, "nothing to compare with" in other.stdout) == (0, True)
+    assert f"version 0  {BUILT_AT.isoformat()}" in other.stdout, "what can be asked for is listed"
+
+
+def test_rebuild_takes_the_number_of_a_version(forecastle: Forecastle, around: dict[str, str]) -> None:
+    """Nobody has to know the instant to the microsecond; a number that is not there names those that are."""
+    same = forecastle("rebuild", "weather", "--version", "0", **around)
+    assert (same.returncode, "training_set/all@0: the same rows, bit for bit" in same.stdout) == (0, True), same.stderr
+    wrong = forecastle("rebuild", "weather", "--version", "7", **around)
+    assert (wrong.returncode, "no version 7" in wrong.stderr, "version 0" in wrong.stderr) == (1, True, True)
 
 
 def test_prune_applies_the_declared_retention(forecastle: Forecastle, around: dict[str, str], tmp_path: Path) -> None:

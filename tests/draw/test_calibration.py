@@ -46,7 +46,7 @@ def test_the_histogram_shows_all_and_those_that_happened(cells: Cells) -> None:
     """Grey bars are the forecasts of a bin, blue ones those that came true."""
     histogram = probability_histogram(cells)
     lower = reliability_diagram(reliability_curve(cells), histogram).axes[1]
-    forecasts, happened = ([bar.get_height() for bar in bars] for bars in lower.containers)
+    forecasts, happened = ([bar.vertices[1, 1] for bar in bars.get_paths()] for bars in lower.collections)
     assert forecasts == histogram["weight"].tolist()
     assert happened == histogram["events"].tolist()
 

@@ -10,7 +10,7 @@ import pytest
 
 from forecastle.contract.errors import MeasureError
 from forecastle.learn.build import test_rows as rows_of
-from forecastle.learn.calibration import calibration_of, write_report
+from forecastle.learn.calibration import brief_calibration_of, calibration_of, write_report
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +33,15 @@ def test_the_report_is_left_whole(built, rows, tmp_path) -> None:
     pictures = list(page.parent.glob("*.png"))
     assert pictures
     assert all(picture.read_bytes().startswith(b"\x89PNG") for picture in pictures)
+
+
+def test_the_brief_report_says_the_same(built, rows) -> None:
+    """One model of many gets the verdict, the parts of the Brier score and the curve of the whole report."""
+    brief, whole = brief_calibration_of(built.system, rows), calibration_of(built.system, rows)
+    assert brief.verdict == whole.verdict
+    assert brief.scores.decompositions == whole.scores.decompositions
+    pd.testing.assert_frame_equal(brief.curves.reliability, whole.curves.reliability)
+    assert brief.recalibration is None
 
 
 def test_no_answered_rows_are_refused(built, rows) -> None:

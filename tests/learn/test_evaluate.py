@@ -8,7 +8,15 @@ import pytest
 
 from forecastle.contract.errors import LearnError
 from forecastle.contract.system import Evaluate
-from forecastle.learn.evaluate import BASELINE, CHAMPION, MODEL, evaluate_model, table_of
+from forecastle.learn.evaluate import (
+    BASELINE,
+    CHAMPION,
+    MODEL,
+    comparisons_text,
+    evaluate_model,
+    kept_evaluation,
+    table_of,
+)
 from forecastle.measure.bootstrap import mean_interval
 
 DECLARED = Evaluate.model_validate({"split": {"embargo": "1d"}, "baseline": "price", "slices": ["side"]})
@@ -47,6 +55,14 @@ def test_the_difference_is_paired_on_common_rows(four) -> None:
     assert found.rows == 3
     assert found.difference.estimate == pytest.approx((0.01 + 0.04 + 0.16) / 3 - 0.25)
     assert found.difference.clusters == 2
+
+
+def test_a_kept_evaluation_is_the_same_number_for_number(four) -> None:
+    """From its scores and its text come the same rows, comparisons and metrics."""
+    made = judge(four, [0.9, 0.2, 0.7, 0.4], np.array([0.8, 0.3, 0.5, 0.1]))
+    kept = kept_evaluation(made.scores, comparisons_text(made))
+    assert kept.comparisons == made.comparisons
+    assert (kept.rows, kept.metrics()) == (made.rows, made.metrics())
 
 
 def test_the_interval_resamples_blocks_of_clusters() -> None:

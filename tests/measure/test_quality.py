@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from datetime import date, timedelta
 
+import duckdb
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from scipy.stats import binom
 
@@ -158,3 +160,14 @@ def test_the_newest_verdict_is_the_judges() -> None:
     assert bands["verdict"].to_dict() == {"outlier_rate": "alarm", "volume": "alarm"}
     # The least of nine equal weekdays is 100, and five standard errors √100 below it are 50 as well.
     assert (bands.loc["volume", "low"], bands.loc["volume", "high"]) == (50.0, 500.0)
+
+
+def test_a_profile_without_rows_gives_tables_that_can_be_stored() -> None:
+    """Nothing arrived for so long that no day is looked at: no series, and every column still has a type."""
+    nothing = pd.DataFrame(columns=["table", "column", "measure", "day", "rows", "found"])
+    judged = judge_quality(nothing, today=TODAY)
+    bands = quality_bands(nothing, judged)
+    assert (tuple(judged.columns), tuple(bands.columns)) == (QUALITY_COLUMNS, BAND_COLUMNS)
+    for frame in (judged, bands):
+        described = duckdb.connect().from_arrow(pa.Table.from_pandas(frame)).project("*").description
+        assert not [name for name, kind, *_ in described if str(kind) in ('"NULL"', "TIMESTAMP")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import pytest
 from forecastle.contract.errors import SourceError, StoreError
 from forecastle.contract.source import Source
 from forecastle.store import sql
-from forecastle.store.sources import QUARANTINE_COLUMNS, SourceRead, ingest, read_source
+from forecastle.store.quarantine import QUARANTINE_COLUMNS, QuarantineError
+from forecastle.store.sources import SourceRead, ingest, read_source
 from forecastle.store.warehouse import Warehouse
 
 START = datetime(2026, 6, 1, tzinfo=UTC)
@@ -136,13 +138,16 @@ def test_broken_rows_stand_apart_with_row_column_value_and_rule(tmp_path: Path) 
     result, good, broken = read(tmp_path, source(quarantine_limit=0.7))
     assert [row["id"] for row in good] == [0, 5]
     assert (result.rows, result.quarantined) == (2, 4)
-    assert broken == [
+    assert [line[:-1] for line in broken] == [
         ("toy/prices.parquet", 2, "price", "1.5", "max"),
         ("toy/prices.parquet", 3, "price", "-0.1", "min"),
         ("toy/prices.parquet", 3, "side", "maybe", "allowed"),
         ("toy/prices.parquet", 4, "price", "nan", "finite"),
         ("toy/prices.parquet", 5, "price", None, "nullable"),
     ]
+    at = [f"{START + timedelta(hours=n):%Y-%m-%d %H:%M:%S}+00" for n in range(6)]
+    assert json.loads(broken[0][-1]) == {"id": "1", "at": at[1], "price": "1.5", "side": None}
+    assert broken[1][-1] == broken[2][-1], "both rules of one row tell the whole row"
 
 
 def test_null_keys_and_times_are_broken_rows(tmp_path: Path) -> None:
@@ -152,7 +157,10 @@ def test_null_keys_and_times_are_broken_rows(tmp_path: Path) -> None:
     put(tmp_path, table(3, id=pa.array([1, 2, None]), at=at))
     _, good, broken = read(tmp_path, source(columns=columns, quarantine_limit=1.0))
     assert [row["id"] for row in good] == [1]
-    assert [(row, column, rule) for _, row, column, _, rule in broken] == [(2, "at", "nullable"), (3, "id", "nullable")]
+    assert [(row, column, rule) for _, row, column, _, rule, _ in broken] == [
+        (2, "at", "nullable"),
+        (3, "id", "nullable"),
+    ]
 
 
 def test_too_many_broken_rows_fail_the_source(tmp_path: Path) -> None:
@@ -161,6 +169,21 @@ def test_too_many_broken_rows_fail_the_source(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"1 of 4 rows break the contract, limit 20(?s:.*)price(?s:.*)max(?s:.*)7\.0"):
         read(tmp_path, source(quarantine_limit=0.2))
     assert read(tmp_path, source(quarantine_limit=0.25))[0].quarantined == 1
+
+
+def test_a_refused_source_leaves_its_broken_rows_in_quarantine(tmp_path: Path) -> None:
+    """The last good table stays, and whoever mends the file can ask for what was refused."""
+    warehouse = Warehouse(tmp_path / "warehouse", clock=lambda: START)
+    put(tmp_path, table(4))
+    good = ingest(warehouse, "toy", "prices", source(quarantine_limit=0.2), data=tmp_path).source
+    put(tmp_path, table(4, price=pa.array([0.5, 0.5, 7.0, 0.5])))
+    with pytest.raises(QuarantineError, match=r"quarantine\.prices holds") as refused:
+        ingest(warehouse, "toy", "prices", source(quarantine_limit=0.2), data=tmp_path)
+    assert (refused.value.quarantined, refused.value.rows) == (1, 4)
+    assert warehouse.version("toy/source/prices") == good
+    (line,) = warehouse.arrow("toy/quarantine/prices").to_pylist()
+    assert (line["row_number"], line["column"], line["rule"]) == (3, "price", "max")
+    assert json.loads(line["row_json"])["id"] == "2"
 
 
 def test_of_equal_keys_the_first_known_stays(tmp_path: Path) -> None:
@@ -296,7 +319,7 @@ def test_csv_text_that_is_no_number_breaks_dtype(tmp_path: Path) -> None:
     )
     _, good, broken = read(tmp_path, declared.model_copy(update={"quarantine_limit": 1.0}))
     assert [row["id"] for row in good] == [1]
-    assert [b[1:] for b in broken] == [
+    assert [b[1:-1] for b in broken] == [
         (2, "id", "1.5", "dtype"),
         (3, "at", "yesterday", "dtype"),
         (4, "price", "half", "dtype"),
@@ -384,7 +407,7 @@ def test_knowledge_time_is_that_of_a_row_of_another_source(tmp_path: Path, word:
         broken = connection.execute(f"SELECT * FROM {result.quarantine}").fetchall()
     told = {0: START + timedelta(hours=hour_of_first), 1: START + timedelta(hours=2)}
     assert rows == [(number, at, at) for number, at in told.items()]
-    assert broken == [("toy/prices.parquet", 3, "known_at", None, "nullable")]
+    assert [line[:-1] for line in broken] == [("toy/prices.parquet", 3, "known_at", None, "nullable")]
     assert (result.rows, result.quarantined) == (2, 1)
 
 

@@ -41,6 +41,16 @@ def test_a_time_without_zone_is_refused() -> None:
         sql.instant(datetime(2026, 1, 1))  # noqa: DTZ001
 
 
+def test_sessions_share_an_engine_and_no_tables() -> None:
+    """What one session holds for itself, another does not see; both think in UTC."""
+    with sql.session() as one, sql.session() as other:
+        one.execute("CREATE TEMP TABLE kept AS SELECT 1 AS a")
+        assert one.execute("SELECT a FROM kept").fetchall() == [(1,)]
+        with pytest.raises(duckdb.CatalogException):
+            other.execute("SELECT a FROM kept").fetchall()
+        assert other.execute("SELECT current_setting('TimeZone')").fetchall() == [("UTC",)]
+
+
 def test_connections_think_in_utc() -> None:
     """A day begins at midnight UTC whatever the machine's zone."""
     with sql.connect() as connection:

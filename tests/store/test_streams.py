@@ -125,13 +125,21 @@ def test_dead_letters_become_the_quarantine_table(world: StreamWorld) -> None:
     world.drain()
     assert world.compact().rows == 200
     assert world.warehouse.arrow("trades/quarantine/trades").to_pylist() == [
-        {"file": "trades/0", "row_number": 201, "column": "price", "value": "2", "rule": "max"}
+        {
+            "file": "trades/0",
+            "row_number": 201,
+            "column": "price",
+            "value": "2",
+            "rule": "max",
+            "row_json": TRADES[0].body(price=2).decode(),
+        }
     ]
     world.push([TRADES[0].body(price=n) for n in range(2, 5)])
     world.drain()
     with pytest.raises(SourceError, match="4 of 204 events break the contract"):
         world.compact()
     assert world.warehouse.version("trades/source/trades").rows == 200
+    assert world.warehouse.version("trades/quarantine/trades").rows == 4
 
 
 trades = st.lists(

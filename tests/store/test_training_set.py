@@ -124,6 +124,17 @@ def test_questions_that_could_not_be_answered_are_counted(system, tmp_path) -> N
     assert (version.facts["label_rows"], version.facts["unanswerable_rows"]) == ("3", "2")
 
 
+def test_rows_that_nobody_could_have_asked_make_no_training_set(system, tmp_path) -> None:
+    """Where a required feature was never known, it is named, and no empty set takes the place of a good one."""
+    sources(
+        tmp_path / "data",
+        reports=[report(1, ASKED + HOUR, wind=7.0, known=ASKED + HOUR)],
+        arrivals=[arrival(1, ASKED, 1, ASKED + 2 * HOUR)],
+    )
+    with pytest.raises(StoreError, match=r"none of 1 label rows has every required feature \(known was wind_mps of 0"):
+        built(system, tmp_path)
+
+
 def test_a_missing_optional_feature_is_null(system, tmp_path) -> None:
     """Without a booking the row stays, its ratio null and so what is computed from it."""
     sources(

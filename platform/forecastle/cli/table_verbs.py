@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from forecastle.cli.terminal import SystemName, around_here, console
+from forecastle.contract.errors import ForecastleError
 
 app = typer.Typer()
 
@@ -81,13 +82,19 @@ def lineage(
 @app.command()
 def rebuild(
     system: SystemName,
-    as_of: Annotated[str, typer.Option(help="An instant with zone, such as a training set's knowledge_until.")],
+    *,
+    as_of: Annotated[str | None, typer.Option(help="An instant with zone: what was known then.")] = None,
+    version: Annotated[int | None, typer.Option(help="Of the training set: what was known when it was made.")] = None,
 ) -> None:
     """Make the training set of an earlier moment again; exit status 1 when it is not the one built then."""
     from forecastle.cli import tables
 
     around = around_here()
+    if (as_of is None) == (version is None):
+        raise ForecastleError("say either --as-of INSTANT or --version NUMBER")
     moment = tables.instant_option("--as-of", as_of)
+    if version is not None:
+        moment = tables.knowledge_of_version(system, around, version)
     if moment is None or not tables.rebuild(system, around, as_of=moment, console=console):
         raise typer.Exit(1)
 

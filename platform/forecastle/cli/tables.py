@@ -17,11 +17,13 @@ from rich.table import Table
 
 from forecastle.cli.surroundings import Surroundings
 from forecastle.contract.errors import ForecastleError
+from forecastle.store.delta_log import TableName
 from forecastle.store.query import ask, view_versions
 from forecastle.store.retention import prune_queues, prune_system
-from forecastle.store.training_set import rebuild_training_set
+from forecastle.store.training_set import knowledge_of, rebuild_training_set
 
 SHOWN_ROWS: Final = 50
+SHOWN_VERSIONS: Final = 10
 MIB: Final = 2**20
 
 
@@ -77,10 +79,34 @@ def rebuild(system: str, around: Surroundings, *, as_of: datetime, console: Cons
     console.print(f"{version.name}: {version.rows:,} rows, content hash {version.content_hash}", highlight=False)
     if rebuilt.original is None:
         console.print(f"No training set was built with what was known at {as_of.isoformat()}; nothing to compare with.")
+        console.print(_built(system, around), highlight=False)
         return True
     said = "the same rows, bit for bit" if rebuilt.same else f"other rows, content hash {rebuilt.original.content_hash}"
     console.print(f"{rebuilt.original.name}@{rebuilt.original.version}: {said}", highlight=False)
     return rebuilt.same
+
+
+def knowledge_of_version(system: str, around: Surroundings, number: int) -> datetime:
+    """What was known when a version of a system's training set was made.
+
+    Raises:
+        ForecastleError: there is no such version; those there are, are told.
+    """
+    for version in around.warehouse().versions(_training_set(system)):
+        if version.version == number:
+            return knowledge_of(version)
+    raise ForecastleError(f"{system} has no version {number} of its training set; {_built(system, around)}")
+
+
+def _built(system: str, around: Surroundings) -> str:
+    """The newest training sets with what was known to each, for `--version` and `--as-of`."""
+    newest = around.warehouse().versions(_training_set(system))[-SHOWN_VERSIONS:]
+    told = "".join(f"\n  version {v.version}  {knowledge_of(v).isoformat()}  {v.rows:,} rows" for v in newest)
+    return f"newest training sets and what each knew:{told}" if told else "none was made yet"
+
+
+def _training_set(system: str) -> TableName:
+    return TableName(system, "training_set", "all")
 
 
 def prune(system: str, around: Surroundings, *, console: Console) -> None:

@@ -14,8 +14,9 @@ from rich.console import Console
 
 from forecastle.cli.surroundings import Surroundings, surroundings
 
-console = Console()
-errors = Console(stderr=True)
+# Without emoji: a finding on line 100 of a file reads `:100:`, which is one.
+console = Console(emoji=False)
+errors = Console(stderr=True, emoji=False)
 
 SystemName = Annotated[str, typer.Argument(help="Name of the system, such as prediction_markets.")]
 

@@ -16,6 +16,8 @@ from typing import Any, Final
 
 from forecastle.contract.code import FunctionText, ModuleText, read_module
 from forecastle.contract.column import Column, Feature
+from forecastle.contract.composed_check import inside_problems
+from forecastle.contract.composed_sql import ComposedSql
 from forecastle.contract.decision import PREDICT_AT, DecisionRule
 from forecastle.contract.decision_check import decision_arguments, decision_faults, import_problems, trial_fault
 from forecastle.contract.document import Place
@@ -43,10 +45,15 @@ class Parts:
     """What lies beside system.yaml: SQL by file name, Python by module name, files that could not be read."""
 
     folder: Path
-    sql: Mapping[str, str]
+    composed: ComposedSql
     code: Mapping[str, str]
     unread: frozenset[str]
     function: Callable[[str], Callable[..., Any]]
+
+    @property
+    def sql(self) -> Mapping[str, str]:
+        """Every SQL text by file name, with what it reads of other files inside."""
+        return self.composed.texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,10 +194,13 @@ class _Checker:
             yield from self.at(place, f"names {file!r}, which is not in the folder", hint)
             return
         path = str(self.parts.folder / template_of(file))
-        if holes := list(open_holes(self.parts.sql[template_of(file)], literals)):
-            yield from (Problem(path, *hole) for hole in holes)
+        schema, composed = source_schema(self.system), self.parts.composed
+        found = list(inside_problems(file, composed, folder=self.parts.folder, schema=schema))
+        found = found or [Problem(path, *hole) for hole in open_holes(self.parts.sql[template_of(file)], literals)]
+        if found:
+            yield from found
             return
-        parsed, problems = parse_select(text, file=path, schema=source_schema(self.system))
+        parsed, problems = parse_select(text, file=path, schema=schema, files=composed.names())
         yield from problems
         if parsed is None:
             return
@@ -208,6 +218,7 @@ class _Checker:
         for name, group in self.system.on_demand.items():
             place: Place = ("on_demand", name)
             unknown = list(self._names((*place, "inputs"), group.inputs, of_views, "feature of a view"))
+            unknown += self._words((*place, "inputs"), group.inputs)
             # With an input misspelt, what the function makes of it would only echo that.
             arguments = None if unknown else group.inputs
             found = list(self._function((*place, "function"), group.function, arguments))
@@ -216,6 +227,14 @@ class _Checker:
                 yield from self._trial((*place, "function"), group)
         if self.system.simulate is not None:
             yield from self._function(("simulate",), self.system.simulate, ("seed", "now"), positional=1)
+
+    def _words(self, place: Place, inputs: Sequence[str]) -> Iterator[Problem]:
+        """Functions are arithmetic over columns of numbers, and words are none."""
+        features = self.system.features()
+        for index, name in enumerate(inputs):
+            if name in features and features[name].dtype not in NUMERIC_DTYPES:
+                text = f"input {name!r} is {features[name].dtype}, and functions take numbers"
+                yield from self.at((*place, index), text, "make a number of it in its view's SQL (CASE … THEN 1 …)")
 
     def _function(
         self, place: Place, path: str, arguments: Sequence[str] | None, *, positional: int = 0
@@ -281,6 +300,7 @@ class _Checker:
             return
         place: Place = ("decide", "function")
         found = list(self._names(("decide", "inputs"), declared.inputs, {*features, PREDICT_AT}, "feature"))
+        found += self._words(("decide", "inputs"), declared.inputs)
         for text, hint in decision_faults(declared, features):
             found += self.at(("decide", "params"), text, hint)
         label = self.system.label.columns

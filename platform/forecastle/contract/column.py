@@ -35,5 +35,5 @@ class Feature(Column):
     """The contract of one feature, with what to do when its value is missing or stale at request time."""
 
     missing: MissingRule = Field("refuse", description="refuse the request, use the default, or the last value.")
-    default: float | None = Field(None, description="Used by `missing: default`; null where nullable.")
+    default: float | str | None = Field(None, description="Used by `missing: default`; null where nullable.")
     request: bool = Field(True, description="May a request give this value itself?")

@@ -6,7 +6,8 @@ Does not belong here: messages of one room, HTTP status codes (`serve/`), exit c
     ForecastleError                 anything we refuse: what was got, what is allowed, what to do next
     ├── ContractError               a declaration is wrong (system.yaml, SQL, code); lists every problem
     ├── SourceError                 a source's rows or files are not what its contract says
-    │   └── ArrivalError            its newest rows are of another size (`store/arrivals.py`); they reach nobody
+    │   ├── ArrivalError            its newest rows are of another size (`store/arrivals.py`); they reach nobody
+    │   └── QuarantineError         too many of its rows break the contract (`store/quarantine.py`)
     ├── StoreError                  a table, version or key that is not there or cannot be trusted
     │   ├── CorruptionError         bytes differ from the checksum recorded when they were written
     │   ├── ConflictError           somebody else wrote first; nothing of this write is visible

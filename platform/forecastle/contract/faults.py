@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from forecastle.contract.category import is_modelled
 from forecastle.contract.column import Column, Feature
 from forecastle.contract.request import check_value
 from forecastle.contract.types import NUMERIC_DTYPES
@@ -17,6 +18,7 @@ Fault = tuple[str, str]
 """What is wrong, and a hint."""
 
 _RANGED = frozenset({"float64", "int64"})
+_DTYPES_HINT = "features are float64, int64, bool, or string with allowed: [...]"
 _LISTED = {"string": str, "int64": int}
 
 
@@ -34,9 +36,12 @@ def column_faults(name: str, column: Column) -> Iterator[Fault]:
 
 def feature_faults(name: str, feature: Feature, *, computed: bool) -> Iterator[Fault]:
     """What contradicts itself in the contract of a feature; `computed` says that a function makes it."""
-    if feature.dtype not in NUMERIC_DTYPES:
-        yield f"feature {name!r} is {feature.dtype}", "features are float64, int64 or bool"
+    if not is_modelled(feature):
+        told = "and lists no values" if feature.dtype == "string" else "which no model sees"
+        yield f"feature {name!r} is {feature.dtype} {told}", _DTYPES_HINT
         return
+    if computed and feature.dtype not in NUMERIC_DTYPES:
+        yield f"feature {name!r} is computed and {feature.dtype}", "functions give numbers; make a text in a view's SQL"
     if computed and feature.missing == "last":
         yield f"feature {name!r} is computed and has no last value", "say missing: refuse or missing: default"
     if feature.missing == "default" and feature.default is None and not feature.nullable:
@@ -67,8 +72,10 @@ def _allowed_faults(name: str, column: Column) -> Iterator[Fault]:
         yield f"{name!r} allows a value outside its own min and max", ""
 
 
-def _typed(default: float, dtype: str) -> float | bool:
+def _typed(default: float | str, dtype: str) -> float | bool | str:
     """A default as the dtype holds it, where that loses nothing."""
+    if isinstance(default, str):
+        return default
     if dtype == "int64" and default.is_integer():
         return int(default)
     return bool(default) if dtype == "bool" and default in {0.0, 1.0} else default

@@ -12,11 +12,12 @@ import json
 import sys
 import threading
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
+from forecastle.contract.category import Codes, codes_of
 from forecastle.contract.column import Feature
 from forecastle.contract.errors import BundleError
 
@@ -88,6 +89,16 @@ class FeatureSet:
     def by_name(self) -> Mapping[str, FeatureSpec]:
         """Feature specs by name."""
         return {spec.name: spec for spec in self.features}
+
+    @cached_property
+    def codes(self) -> Codes:
+        """What a model sees of each word of those features that are words."""
+        return codes_of({spec.name: spec.contract for spec in self.features})
+
+    def told(self, name: str, vector: Sequence[float]) -> str:
+        """A model feature's value in a vector, as a person reads it: its word, or the number."""
+        value = vector[self.model_features.index(name)]
+        return next((word for word, code in self.codes.get(name, {}).items() if code == value), f"{value:g}")
 
     def spec(self, name: str) -> FeatureSpec:
         """The spec of one feature.

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from forecastle.contract.check import Parts, check_system, source_schema
+from forecastle.contract.composed_sql import compose
 from forecastle.contract.decision import PREDICT_AT, DecisionRule
 from forecastle.contract.document import read_document, read_text
 from forecastle.contract.errors import ContractError, Problem, did_you_mean
@@ -170,9 +171,10 @@ def load_system(folder: Path) -> LoadedSystem:
     if findings.system is None:
         raise ContractError(_in_order(problems, document.file))
     declared, sql = with_rendered_views(findings.system, sql)
-    loaded = LoadedSystem(declared, folder, MappingProxyType(sql), MappingProxyType(code))
+    composed = compose(sql, sources=declared.sources)
+    loaded = LoadedSystem(declared, folder, composed.texts, MappingProxyType(code))
     unread = frozenset(Path(problem.file).name for problem in (*unread_sql, *unread_code))
-    parts = Parts(folder, sql, code, unread, loaded.function)
+    parts = Parts(folder, composed, code, unread, loaded.function)
     checked = check_system(declared, parts, findings=findings)
     problems += [p for p in checked.problems if p.file != document.file or p.line not in refused]
     if problems:

@@ -25,7 +25,6 @@ from forecastle.contract.matrix import (
 )
 from forecastle.contract.source_check import PlacedFault, name_faults
 from forecastle.contract.system import Model, System
-from forecastle.contract.types import NUMERIC_DTYPES
 
 NAME_LENGTH: Final = 63
 ENSEMBLE_NAME: Final = "ensemble"
@@ -92,12 +91,6 @@ def _segments(matrix: Matrix, system: System) -> Iterator[PlacedFault]:
         if feature is None:
             hint = did_you_mean(column, features) or "a segment is told by a feature: the service must know it too"
             yield spot, f"segment {column!r} is no feature", hint
-        elif feature.dtype not in NUMERIC_DTYPES:
-            yield (
-                spot,
-                f"segment {column!r} has dtype {feature.dtype}",
-                "give the text a code in its view's SQL (CASE … THEN 1 …) and divide by that",
-            )
         else:
             yield from _values(spot, values, feature)
 
@@ -109,7 +102,10 @@ def _values(spot: Place, values: Sequence[SegmentValue], feature: Feature) -> It
         if times > 1:
             yield spot, f"names {text} {times} times", "name it once"
     for value in values:
-        if isinstance(value, str):
+        if feature.dtype == "string":
+            if value not in (feature.allowed or ()):
+                yield spot, f"has the value {value!r}, which the feature does not allow", f"allowed: {feature.allowed}"
+        elif isinstance(value, str):
             yield spot, f"has the value {value!r}, and the feature is a number", "write the number"
         elif feature.allowed is not None and value not in feature.allowed:
             yield spot, f"has the value {value}, which the feature does not allow", f"allowed: {feature.allowed}"

@@ -131,6 +131,9 @@ class Source(Declared):
     ) = Field(description="Column that tells when we could first know the row, a delay, a lead, or another source.")
     key: list[Name] = Field(min_length=1, description="Rows equal in these columns are one row: the first known stays.")
     time_zone: str = Field("UTC", description="Zone of times and dates that carry none.")
+    time_zones: dict[Name, str] = Field(
+        default_factory=dict, description="Zones of single columns, where one file holds clocks of several."
+    )
     ingested_at: Name | None = Field(None, description="Column with the clock of whoever stored the row.")
     closes: Closes | None = Field(None, description="Another source that tells when an entity's rows end.")
     optional: bool = Field(False, description="A missing file gives an empty table, said in the metadata.")
@@ -138,6 +141,10 @@ class Source(Declared):
     freshness: Freshness | None = None
     description: str = ""
     columns: dict[Name, Column] = Field(min_length=1)
+
+    def zone_of(self, column: str) -> str:
+        """The zone of a column's times and dates that carry none."""
+        return self.time_zones.get(column, self.time_zone)
 
     def time_columns(self) -> dict[str, str]:
         """`event_at` and `known_at` → the column that tells it, where a column does."""

@@ -65,9 +65,7 @@ def name_faults(place: Place, names: Sequence[str], allowed: Iterable[str], what
 def origin_faults(source: Source) -> Iterator[PlacedFault]:
     """What contradicts itself in where a source is read from and in which zone."""
     yield from _path_faults(source.path)
-    if not _is_zone(source.time_zone):
-        hint = did_you_mean(source.time_zone, zoneinfo.available_timezones())
-        yield ("time_zone",), f"time_zone is {source.time_zone!r}", hint
+    yield from _zone_faults(source)
     for kind, fields in (("stream", _OF_STREAM), ("sql", _OF_SQL)):
         for field in fields if source.kind != kind else ():
             if getattr(source, field) is not None:
@@ -78,6 +76,20 @@ def origin_faults(source: Source) -> Iterator[PlacedFault]:
         yield from _stream_faults(source)
     elif not source.path:
         yield ("kind",), f"kind {source.kind} has no path", "name a file or a glob below ${DATA}/"
+
+
+def _zone_faults(source: Source) -> Iterator[PlacedFault]:
+    named: dict[Place, str] = {("time_zones", name): zone for name, zone in source.time_zones.items()}
+    named["time_zone",] = source.time_zone
+    for place, zone in named.items():
+        if not _is_zone(zone):
+            yield place, f"time_zone is {zone!r}", did_you_mean(zone, zoneinfo.available_timezones())
+    for name in source.time_zones:
+        declared = source.columns.get(name)
+        if declared is None:
+            yield ("time_zones", name), f"time_zones names unknown column {name!r}", did_you_mean(name, source.columns)
+        elif declared.dtype not in {"timestamp", "date"}:
+            yield ("time_zones", name), f"column {name!r} is {declared.dtype}", "only timestamps and dates have a zone"
 
 
 def _path_faults(path: str) -> Iterator[PlacedFault]:

@@ -6,7 +6,7 @@ Does not belong here: running SQL (`store/`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,11 +47,13 @@ class ParsedSql:
     outputs: tuple[str, ...]
 
 
-def parse_select(text: str, *, file: str, schema: Schema) -> tuple[ParsedSql | None, list[Problem]]:
+def parse_select(
+    text: str, *, file: str, schema: Schema, files: Collection[str] = ()
+) -> tuple[ParsedSql | None, list[Problem]]:
     """Parse SQL that must be one SELECT over tables of `schema` (table → columns), with every column known.
 
     Unknown tables and columns become problems with "did you mean"; nothing is run. `file` is the name that
-    problems carry.
+    problems carry, `files` what else could have been meant by a table.
     """
     try:
         statements = [s for s in sqlglot.parse(text, dialect=DIALECT) if s is not None]
@@ -60,7 +62,7 @@ def parse_select(text: str, *, file: str, schema: Schema) -> tuple[ParsedSql | N
             return None, problems
         query = statements[0].unnest()
         assert isinstance(query, exp.Query)
-        problems = [*_forbidden(query, file), *_tables(query, file, schema)]
+        problems = [*_forbidden(query, file), *_tables(query, file, schema, files)]
         # With a table unknown, every column of it would be unknown too.
         problems = problems or [*_columns(query, file, schema), *_outputs(query, file)]
         return (None, _ordered(problems)) if problems else (_resolved(query, text, file, schema), [])
@@ -147,7 +149,7 @@ def _forbidden(query: exp.Query, file: str) -> Iterator[Problem]:
             yield Problem(file, _line(call), text, "use the times of the sources")
 
 
-def _tables(query: exp.Query, file: str, schema: Schema) -> Iterator[Problem]:
+def _tables(query: exp.Query, file: str, schema: Schema, files: Collection[str]) -> Iterator[Problem]:
     local = set()
     for cte in query.find_all(exp.CTE):
         name = cte.alias_or_name.lower()
@@ -157,7 +159,7 @@ def _tables(query: exp.Query, file: str, schema: Schema) -> Iterator[Problem]:
     for table in query.find_all(exp.Table):
         name = table.name.lower()
         if isinstance(table.this, exp.Identifier) and name not in local and name not in schema:
-            hint = did_you_mean(name, {*schema, *local})
+            hint = did_you_mean(name, {*schema, *local, *files})
             yield Problem(file, _line(table), f"reads unknown source {table.name!r}", hint)
 
 

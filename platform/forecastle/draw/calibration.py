@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.collections import PolyCollection
 from matplotlib.ticker import PercentFormatter
 
 from forecastle.draw.style import AMBER, BLUE, FAINT, INK, MUTED, SKY, look, new_figure, note, one_axes
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from forecastle.measure.arrays import FloatArray
     from forecastle.measure.bands import ConsistencyBand, HonestBand
     from forecastle.measure.cumulative import CumulativeCalibration
 
@@ -138,14 +140,22 @@ def _draw_steps(axes: Axes, curve: pd.DataFrame) -> None:
 def _draw_histogram(axes: Axes, histogram: pd.DataFrame) -> None:
     low, high = histogram["probability_low"].to_numpy(), histogram["probability_high"].to_numpy()
     weight, events = histogram["weight"].to_numpy(), histogram["events"].to_numpy()
-    axes.bar(low, weight, width=(high - low) * 0.9, align="edge", color=FAINT)
-    axes.bar(low, events, width=(high - low) * 0.9, align="edge", color=BLUE)
+    for height, color in ((weight, FAINT), (events, BLUE)):
+        _draw_bars(axes, low, (high - low) * 0.9, height, color=color)
+    axes.set_ylim(0.0, 1.05 * float(weight.max()))
     axes.set(xlabel="forecast probability", ylabel="forecasts")
     axes.grid(visible=False, axis="x")
     axes.locator_params(axis="y", nbins=3)
     caption = "blue: happened, grey: did not"
     note(axes, caption, (1.0, 1.0), within="axes fraction", offset=(0, 6), ha="right", fontsize=8.0)
     _percent(axes.xaxis)
+
+
+def _draw_bars(axes: Axes, left: FloatArray, width: FloatArray, height: FloatArray, *, color: str) -> None:
+    """All bars as one artist: `Axes.bar` makes one of each, which is a third of the time of a whole picture."""
+    nothing = np.zeros_like(height)
+    corners = np.array([(left, nothing), (left, height), (left + width, height), (left + width, nothing)])
+    axes.add_collection(PolyCollection(list(corners.transpose(2, 0, 1)), facecolor=color, edgecolor="none"))
 
 
 def _label_probabilities(axes: Axes, curve: pd.DataFrame) -> None:

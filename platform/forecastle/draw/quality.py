@@ -9,10 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pandas as pd
+from matplotlib.dates import AutoDateLocator, num2date
+from matplotlib.ticker import FixedFormatter, FixedLocator
 
 from forecastle.draw.style import BLUE, MUTED, VERMILLION, look, new_figure, shortened
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _ROW_INCHES = 1.15
@@ -44,4 +47,15 @@ def quality_history(profile: pd.DataFrame, judged: pd.DataFrame, *, most: int = 
         axes.set_ylim(bottom=0.0)
         name = f"{row.table}{'.' if row.column else ''}{row.column}: {_NAMES[str(row.measure)]}"
         axes.set_title(shortened(name, letters=70), loc="left", fontsize=8.5)
+    if len(shown):
+        _settle_dates(panels[0])
     return figure
+
+
+def _settle_dates(axes: Axes) -> None:
+    """The dates that the shared axis names, chosen once: layout and drawing ask every panel for them dozens of times."""
+    first, last = axes.get_xlim()
+    ticks = AutoDateLocator().tick_values(num2date(first), num2date(last))
+    labels = axes.xaxis.get_major_formatter().format_ticks(ticks)
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_major_formatter(FixedFormatter(labels))

@@ -6,8 +6,9 @@ Does not belong here: formulas (`measure/`), the verdict (`gates.py`).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -119,6 +120,18 @@ def evaluate_model(
         if name != MODEL and pd.unique(clusters[~np.isnan(forecast)]).size > 1
     )
     return Evaluation(len(test), pd.DataFrame(rows, columns=list(SCORE_COLUMNS)), comparisons)
+
+
+def comparisons_text(evaluation: Evaluation) -> str:
+    """What an evaluation holds beside its scores, as JSON text that `kept_evaluation` reads."""
+    return json.dumps({"rows": evaluation.rows, "comparisons": [asdict(c) for c in evaluation.comparisons]})
+
+
+def kept_evaluation(scores: pd.DataFrame, text: str) -> Evaluation:
+    """The evaluation again, number for number, from its table of scores and its `comparisons_text`."""
+    told = json.loads(text)
+    comparisons = tuple(Comparison(**{**c, "difference": Interval(**c["difference"])}) for c in told["comparisons"])
+    return Evaluation(told["rows"], scores, comparisons)
 
 
 def _spoken(probability: FloatArray, name: str, *, rows: int) -> FloatArray:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from forecastle.contract.errors import LearnError
+from forecastle.learn.alive import alive, dead, forget
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 ALIAS = "champion"
 BUNDLE = "bundle"
+ALIVE = "alive"
+"""The tag of a run that says which lock its process holds for as long as the run lasts."""
+
 # The tag whose text MLflow shows as a run's description: https://mlflow.org/docs/latest/ml/tracking/tracking-api/
 DESCRIPTION = "mlflow.note.content"
 
@@ -49,14 +53,35 @@ class Tracking:
 
     @contextmanager
     def run(self, system: str, *, name: str, tags: Mapping[str, str]) -> Iterator[Run]:
-        """Open a run of the system's experiment; it ends FINISHED, or FAILED when the body raises."""
+        """Open a run of the system's experiment; it ends FINISHED, or FAILED when the body raises.
+
+        Runs of processes that were killed meanwhile are ended first.
+        """
         mlflow = self._mlflow()
         artifacts = (self._folder / "artifacts" / system).absolute().as_uri()
         with _unless_there():
             mlflow.create_experiment(system, artifact_location=artifacts)
         mlflow.set_experiment(system)
-        with mlflow.start_run(run_name=name, tags=dict(tags)) as run:
+        self.end_killed_runs()
+        with (
+            alive(self._folder / "running") as token,
+            mlflow.start_run(run_name=name, tags={**tags, ALIVE: token}) as run,
+        ):
             yield Run(run.info.run_id)
+
+    def end_killed_runs(self) -> list[str]:
+        """End each run as KILLED that says RUNNING though its process is gone; returns their ids."""
+        ended = []
+        for token in dead(self._folder / "running"):
+            client = self._client()
+            experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+            wanted = f"tags.{ALIVE} = '{token}' AND attributes.status = 'RUNNING'"
+            for run in client.search_runs(experiments, wanted):
+                client.set_tag(run.info.run_id, DESCRIPTION, "The process that made this run was killed.")
+                client.set_terminated(run.info.run_id, "KILLED")
+                ended.append(run.info.run_id)
+            forget(self._folder / "running", token)
+        return ended
 
     def log_training(
         self,

@@ -29,6 +29,7 @@ from forecastle.learn.split import TimeSplit, time_split, times_of
 from forecastle.measure.calibrators import Calibrator
 from forecastle.measure.recalibration import DEFAULT_CANDIDATES, CandidateScore, choose_calibrator, fit_calibrator
 
+NO_CODES: Codes = MappingProxyType({})
 GOLDEN_ROWS = 32
 PROBED_ROWS = 200
 
@@ -77,6 +78,7 @@ def train_model(
     test_from: datetime | Sequence[datetime] | None = None,
     groups: Sequence[str] = (),
     code: Code | None = None,
+    codes: Codes = NO_CODES,
 ) -> TrainedModel:
     """Fit one declared model.
 
@@ -94,13 +96,22 @@ def train_model(
             there.
         groups: columns that together name what must not stand on both sides of a split; then folds are of groups.
         code: finds an estimator's function; needed where `model.estimator` names one.
+        codes: the numbers of those features that are words.
 
     Raises:
         LearnError: the split has too few rows or clusters, a feature is missing or infinite, the start is no
             probability, the estimator refuses its parameters or rows, or learns nothing from them without a start.
     """
     parts = time_split(frame, split, test_from=test_from, groups=groups)
-    rows = _rows(frame, model, features, cluster, groups)
+    times = times_of(frame, groups)
+    rows = Rows(
+        tuple(features),
+        feature_matrix(frame, features, codes=codes),
+        frame["outcome"].to_numpy(np.float64),
+        frame[cluster].to_numpy() if times.groups is None else times.groups,
+        None if model.start_from is None else list(features).index(model.start_from),
+        times,
+    )
     first = rows.take(parts.blocks[0].train)
     search = search_params(model, first, embargo=split.embargo, code=code)
     if search is not None:
@@ -147,24 +158,18 @@ def _learn(model: Model, rows: Rows, split: Split, code: Code | None) -> _Learne
     return _Learned(fitted, rounds, held_out, *_calibrate(model, rows, held_out, folds=split.folds), shares)
 
 
-def _rows(frame: pd.DataFrame, model: Model, features: Sequence[str], cluster: str, groups: Sequence[str]) -> Rows:
-    times = times_of(frame, groups)
-    clusters = frame[cluster].to_numpy() if times.groups is None else times.groups
-    start = None if model.start_from is None else list(features).index(model.start_from)
-    outcomes = frame["outcome"].to_numpy(np.float64)
-    return Rows(tuple(features), feature_matrix(frame, features), outcomes, clusters, start, times)
-
-
-def feature_matrix(frame: pd.DataFrame, features: Sequence[str]) -> FloatArray:
-    """Features by name as a C-ordered float64 matrix (n, k); null is NaN.
+def feature_matrix(frame: pd.DataFrame, features: Sequence[str], *, codes: Codes = NO_CODES) -> FloatArray:
+    """Features by name as a C-ordered float64 matrix (n, k); null is NaN, a word its number in `codes`.
 
     Raises:
-        LearnError: a feature is not a column, or a value is infinite.
+        LearnError: a feature is not a column, a value is infinite, or a word is none of the contract's.
     """
     lacking = [name for name in features if name not in frame]
     if lacking:
         raise LearnError(f"the training set has no column {', '.join(lacking)}; materialise it again")
-    matrix = np.ascontiguousarray(frame.loc[:, list(features)].to_numpy(np.float64, na_value=np.nan))
+    matrix = np.empty((len(frame), len(features)))
+    for place, name in enumerate(features):
+        matrix[:, place] = feature_column(frame[name], codes.get(name))
     infinite = [name for name, some in zip(features, np.isinf(matrix).any(axis=0), strict=True) if some]
     if infinite:
         raise LearnError(f"{', '.join(infinite)} has infinite values; mend the feature's SQL or function")

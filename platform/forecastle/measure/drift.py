@@ -142,8 +142,10 @@ def unit_change(ref: Reference, values: Any, *, alpha: float = 0.001) -> str | N
         MeasureError: values are not numbers.
     """
     as_option(alpha, name="alpha")
+    if ref.kind != "numeric" or not ref.n:
+        return None
     ordered, _ = sorted_values(values)
-    if ref.kind != "numeric" or not ordered.size or not ref.n:
+    if not ordered.size:
         return None
     distance = ks_distance(np.array(ref.sample), ordered)
     numbers = {"ks": distance, "ks_p_value": ks_p_value(distance, ref.n, ordered.size)}

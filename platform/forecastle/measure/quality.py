@@ -13,7 +13,7 @@ their values lie beyond the extremes or jump by exactly that factor.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final, Literal
@@ -31,7 +31,14 @@ QUALITY_COLUMNS: Final = (
 BAND_COLUMNS: Final = (
     "table", "column", "measure", "day", "rows", "value", "expected", "low", "high", "verdict",
 )  # fmt: skip
+_DTYPES: Final = {
+    **dict.fromkeys(("table", "column", "measure", "reason", "verdict"), "str"),
+    **dict.fromkeys(("rows", "found"), "int64"),
+    "day": "date32[day][pyarrow]",
+    "alarm": "bool",
+}
 Measure = Literal["volume", "null_rate", "outlier_rate", "unit_jump_rate"]
+Counts = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 _WEEK: Final = 7
 _SENTENCES: Final = {
@@ -89,7 +96,7 @@ def judge_quality(profile: pd.DataFrame, *, today: date, limits: QualityLimits |
             found = _rate(days, measure, tolerance=getattr(allowed, measure), limits=allowed)
         if found is not None:
             judged.append({"table": table, "column": column, "measure": measure, **found})
-    return pd.DataFrame(judged, columns=list(QUALITY_COLUMNS))
+    return pd.DataFrame(judged, columns=list(QUALITY_COLUMNS)) if judged else _no_rows(QUALITY_COLUMNS)
 
 
 def quality_bands(profile: pd.DataFrame, judged: pd.DataFrame, *, limits: QualityLimits | None = None) -> pd.DataFrame:
@@ -106,7 +113,7 @@ def quality_bands(profile: pd.DataFrame, judged: pd.DataFrame, *, limits: Qualit
         made = _volume_bands(days, allowed) if measure == "volume" else _rate_bands(days, measure, allowed)
         parts.append(made.assign(table=table, column=column, measure=measure))
     if not parts:
-        return pd.DataFrame(columns=list(BAND_COLUMNS))
+        return _no_rows(BAND_COLUMNS)
     found = pd.concat(parts, ignore_index=True)
     inside = (found["value"] >= found["low"]) & (found["value"] <= found["high"])
     found["verdict"] = np.where(found["high"].isna(), "no history", np.where(inside, "as usual", "outside"))
@@ -114,6 +121,11 @@ def quality_bands(profile: pd.DataFrame, judged: pd.DataFrame, *, limits: Qualit
     alarms = pd.MultiIndex.from_frame(judged.loc[judged["alarm"].astype(bool), series_and_day])
     found.loc[pd.MultiIndex.from_frame(found[series_and_day]).isin(alarms), "verdict"] = "alarm"
     return found[list(BAND_COLUMNS)]
+
+
+def _no_rows(columns: Sequence[str]) -> pd.DataFrame:
+    """A table without rows whose columns have the types that rows would give them, so that it can be stored."""
+    return pd.DataFrame({name: pd.Series(dtype=_DTYPES.get(name, "float64")) for name in columns})
 
 
 def _rate_bands(days: pd.DataFrame, measure: str, limits: QualityLimits) -> pd.DataFrame:
@@ -152,20 +164,20 @@ def _rate(days: pd.DataFrame, measure: str, *, tolerance: float, limits: Quality
 def _window(
     days: pd.DataFrame, measure: str, width: int, *, tolerance: float, limits: QualityLimits
 ) -> dict[str, object] | None:
-    sums = days[["rows", "found"]].rolling(width, min_periods=1).sum()
-    rows, found = (int(sums[column].iloc[-1]) for column in ("rows", "found"))
+    rows_by_day, found_by_day = (days[column].to_numpy(np.int64) for column in ("rows", "found"))
+    rows, found = int(rows_by_day[-width:].sum()), int(found_by_day[-width:].sum())
     if rows < limits.rows_min:
         return None
-    value, newest, before = found / rows, days["day"].iloc[-1], days.iloc[:-width]
-    if len(before) < limits.days_min:
+    value, newest = found / rows, days["day"].iloc[-1]
+    rows_before, found_before = rows_by_day[:-width], found_by_day[:-width]
+    if len(rows_before) < limits.days_min:
         return _row(newest, rows, found, value, reason="too little history to judge by")
-    expected = float(before["found"].sum() / max(before["rows"].sum(), 1))
-    windows = sums.iloc[:-width]
-    windows = windows[windows["rows"] >= limits.rows_min]
-    worst = float((windows["found"] / windows["rows"]).max()) if len(windows) else 0.0
+    all_rows, all_found = int(rows_before.sum()), int(found_before.sum())
+    expected = all_found / max(all_rows, 1)
+    worst = _worst_rate(rows_before, found_before, width, rows_min=limits.rows_min)
     # One more row than was seen: a history without a single one is no proof that there is none.
-    chance = (before["found"].sum() + 1) / (before["rows"].sum() + 1)
-    spread = _dispersion(before, width, expected)
+    chance = (all_found + 1) / (all_rows + 1)
+    spread = _dispersion(rows_before, found_before, width, expected)
     p_value = float(binom.sf(math.ceil(found / spread) - 1, math.ceil(rows / spread), min(chance, 1.0)))
     alarm = p_value <= limits.alpha and value - expected > tolerance and value - worst > tolerance
     sentence = _SENTENCES[measure].format(value=value, rows=rows, expected=expected, worst=worst)
@@ -175,15 +187,23 @@ def _window(
     )  # fmt: skip
 
 
-def _dispersion(before: pd.DataFrame, width: int, expected: float) -> float:
+def _worst_rate(rows: Counts, found: Counts, width: int, *, rows_min: int) -> float:
+    """The highest rate of any `width` days in a row (fewer at the beginning) with enough rows."""
+    window = np.ones(width, dtype=np.int64)
+    rows, found = (np.convolve(counts, window)[: len(counts)] for counts in (rows, found))
+    enough = rows >= rows_min
+    return float((found[enough] / rows[enough]).max()) if enough.any() else 0.0
+
+
+def _dispersion(rows: Counts, found: Counts, width: int, expected: float) -> float:
     """Pearson's X² of the windows before, side by side, over their number less one; at least 1."""
-    whole = before.iloc[len(before) % width :]
-    sums = whole[["rows", "found"]].groupby(np.arange(len(whole)) // width).sum()
-    sums = sums[sums["rows"] > 0]
-    if len(sums) < 2 or not 0 < expected < 1:
+    whole = len(rows) % width
+    rows, found = (counts[whole:].reshape(-1, width).sum(axis=1) for counts in (rows, found))
+    found, rows = found[rows > 0], rows[rows > 0]
+    if len(rows) < 2 or not 0 < expected < 1:
         return 1.0
-    squares = (sums["found"] - sums["rows"] * expected) ** 2 / (sums["rows"] * expected * (1 - expected))
-    return max(float(squares.sum()) / (len(sums) - 1), 1.0)
+    squares = (found - rows * expected) ** 2 / (rows * expected * (1 - expected))
+    return max(float(squares.sum()) / (len(rows) - 1), 1.0)
 
 
 def _volume(days: pd.DataFrame, *, yesterday: date, limits: QualityLimits) -> dict[str, object] | None:

@@ -114,6 +114,7 @@ class Application:
             asyncio.create_task(follow(followed.check, poll_seconds=settings.poll_seconds))
             for followed in (watch, challengers)
         ]
+        running.followers.append(asyncio.create_task(follow(metrics.settle, poll_seconds=settings.poll_seconds)))
         running.followers.append(asyncio.create_task(_ages(settings, watch, metrics).follow()))
         operations.start()
         self._running = running
@@ -132,6 +133,7 @@ class Application:
         await running.operations.close()
         await asyncio.to_thread(running.log.close)
         running.reader.close()
+        running.metrics.settle()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
@@ -246,20 +248,48 @@ async def _post(operation: Operation, headers: _Headers, receive: Receive, *, at
         raise Refusal("too_busy", f"{operation.in_flight} requests are being answered; ask again later")
     seconds = operation.deadline_seconds if at_most is None else min(at_most, operation.deadline_seconds)
     operation.in_flight += 1
+    limit = _Limit(seconds)
     try:
-        async with asyncio.timeout(seconds):
-            body = await _body(headers, receive, operation.body_limit_bytes)
-            return _Answer(200, await operation.answer(body))
-    except TimeoutError as error:
-        raise Refusal("deadline", f"no answer within {seconds:g} s") from error
+        body = await _body(headers, receive, operation.body_limit_bytes)
+        return _Answer(200, await operation.answer(body))
+    except asyncio.CancelledError as error:
+        if limit.is_reached():
+            raise Refusal("deadline", f"no answer within {seconds:g} s") from error
+        raise
     finally:
+        limit.lift()
         operation.in_flight -= 1
 
 
+class _Limit:
+    """Cancels the task that makes it once `seconds` are over: `asyncio.timeout` without two coroutines a request.
+
+    The timer runs only while the task waits, so the task hears of it where it waits, before `lift`.
+    """
+
+    __slots__ = ("_is_over", "_task", "_timer")
+
+    def __init__(self, seconds: float) -> None:
+        self._is_over = False
+        self._task = asyncio.current_task()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._end)
+
+    def is_reached(self) -> bool:
+        """Whether this limit, and nobody else, cancelled the task, which then may go on."""
+        return self._is_over and self._task is not None and self._task.uncancel() == 0
+
+    def lift(self) -> None:
+        self._timer.cancel()
+
+    def _end(self) -> None:
+        self._is_over = True
+        if self._task is not None:
+            self._task.cancel()
+
+
 async def _body(headers: _Headers, receive: Receive, limit: int) -> bytes:
-    too_large = Refusal("too_large", f"the body is larger than {limit} bytes")
     if headers.content_length.isdigit() and int(headers.content_length[:20]) > limit:
-        raise too_large
+        raise _too_large(limit)
     parts: list[bytes] = []
     size = 0
     while True:
@@ -269,10 +299,14 @@ async def _body(headers: _Headers, receive: Receive, limit: int) -> bytes:
         part = message.get("body", b"")
         size += len(part)
         if size > limit:
-            raise too_large
+            raise _too_large(limit)
         parts.append(part)
         if not message.get("more_body", False):
             return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _too_large(limit: int) -> Refusal:
+    return Refusal("too_large", f"the body is larger than {limit} bytes")
 
 
 def _headers_of(refusal: Refusal) -> tuple[tuple[bytes, bytes], ...]:

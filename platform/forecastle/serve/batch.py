@@ -105,7 +105,8 @@ class BatchPredictor:
             else:
                 answers.append(b'{"row":%d,"receipt":%s}' % (index, receipt(answer.prediction)))
         seconds = (self.predictor.timer() - started) / len(made)
-        self.predictor.metrics.predicted_many(new, now_us=now_us, seconds=seconds)
+        for served in new:
+            self.predictor.metrics.predicted(served, now_us=now_us, seconds=seconds)
         head = b'{"answered":%d,"refused":%d,"answers":[' % (len(made) - refused, refused)
         return head + b",".join(answers) + b"]}"
 

@@ -65,8 +65,7 @@ class Champion:
     def unanswered(self, vector: Sequence[float]) -> Refusal:
         """What a caller is told whose row is of a segment without a model."""
         names = dict.fromkeys(name for member in self.members for name in member.segment or {})
-        order = self.bundle.feature_set.model_features
-        told = ", ".join(f"{name} = {vector[order.index(name)]:g}" for name in names)
+        told = ", ".join(f"{name} = {self.bundle.feature_set.told(name, vector)}" for name in names)
         return Refusal("no_model", f"{self.model} has no model for rows with {told or 'these values'}")
 
     @property

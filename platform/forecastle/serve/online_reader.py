@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from forecastle.contract.errors import StoreError
 from forecastle.contract.feature_set import ViewSpec
@@ -20,7 +20,6 @@ from forecastle.store.online_stores import open_online
 
 READ_TIMEOUT_SECONDS: Final = 0.05
 RETRY_SECONDS: Final = 1.0
-_T = TypeVar("_T")
 logger = logging.getLogger("forecastle.serve")
 
 
@@ -42,22 +41,26 @@ class OnlineReader:
 
     def read(self, views: Sequence[ViewSpec], key: Sequence[int | str]) -> Rows | None:
         """Newest row of each view for one entity; None when the store cannot be read in time."""
-        return self._read(lambda store: store.read(views, key))
+        try:
+            store = self._current()
+            if store is None:
+                return None
+            rows = store.read(views, key)
+        except (StoreError, OSError) as error:
+            self._lost(error)
+            return None
+        self.available = True
+        return rows
 
     def read_many(self, views: Sequence[ViewSpec], keys: Sequence[Sequence[int | str]]) -> Sequence[Rows] | None:
         """`read` of many entities, in their order; None when one of them cannot be read in time."""
-        return self._read(lambda store: store.read_many(views, keys))
-
-    def _read(self, read: Callable[[OnlineStore], _T]) -> _T | None:
-        if self._store is None and self._timer() < self._retry_at:
-            return None
         try:
-            rows = read(self._current())
+            store = self._current()
+            if store is None:
+                return None
+            rows = store.read_many(views, keys)
         except (StoreError, OSError) as error:
-            if self.available is not False:
-                logger.error("online store unavailable: %s", error)  # noqa: TRY400  expected: no trace
-            self.close()
-            self.available, self._retry_at = False, self._timer() + RETRY_SECONDS
+            self._lost(error)
             return None
         self.available = True
         return rows
@@ -68,21 +71,32 @@ class OnlineReader:
             self._store.close()
             self._store = None
 
-    def _current(self) -> OnlineStore:
-        """The open store; a file is looked at every `RETRY_SECONDS` in case another has taken its place."""
-        if self._url:
-            self._store = self._store or self._open()
-            return self._store
+    def _current(self) -> OnlineStore | None:
+        """The open store, None while it is too early to try again.
+
+        A file is looked at every `RETRY_SECONDS` in case another has taken its place.
+        """
         now = self._timer()
-        if self._store is not None and now < self._look_at:
+        if self._store is not None and (self._url or now < self._look_at):
             return self._store
-        self._look_at = now + RETRY_SECONDS
-        inode = self._path.stat().st_ino
-        if self._store is None or inode != self._inode:
-            self.close()
+        if self._store is None and now < self._retry_at:
+            return None
+        if not self._url:
+            self._look_at = now + RETRY_SECONDS
+            inode = self._path.stat().st_ino
+            if inode != self._inode:
+                self.close()
+                self._inode = inode
+        if self._store is None:
             self._store = self._open()
-            self._inode = inode
         return self._store
+
+    def _lost(self, error: Exception) -> None:
+        """Said once; the store is tried again after `RETRY_SECONDS`."""
+        if self.available is not False:
+            logger.error("online store unavailable: %s", error)
+        self.close()
+        self.available, self._retry_at = False, self._timer() + RETRY_SECONDS
 
     def _open(self) -> OnlineStore:
         return open_online(

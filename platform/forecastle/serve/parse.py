@@ -96,11 +96,14 @@ def top_faults(data: Mapping[str, Any], allowed: Sequence[str]) -> list[Violatio
 
 
 def request_of(data: Mapping[str, Any], *, keys: Mapping[str, str]) -> tuple[PredictRequest, list[Violation]]:
-    """The request in a JSON object and its faults."""
+    """The request in a JSON object and its faults; the two usual shapes, which have none, go first."""
     if len(data) == 1 and type(data) is dict:
         features = data.get("features")
         if features and type(features) is dict:
             return PredictRequest(None, features, None), []
+        entity = data.get("entity")
+        if type(entity) is dict and _is_usual_entity(entity, keys):
+            return PredictRequest(entity, {}, None), []
     violations = top_faults(data, KEYS)
     entity = _entity(data, keys, violations)
     features = object_in(data, "features", violations) or {}
@@ -117,6 +120,15 @@ def _entity(data: Mapping[str, Any], keys: Mapping[str, str], violations: list[V
     if entity is not None:
         violations += entity_faults(entity, keys)
     return entity
+
+
+def _is_usual_entity(entity: Mapping[str, Any], keys: Mapping[str, str]) -> bool:
+    """Whether an entity certainly has every key, no other, and 64-bit integers only."""
+    for name, dtype in keys.items():
+        value = entity.get(name)
+        if type(value) is not int or dtype != "int64" or not -INT64_LIMIT <= value < INT64_LIMIT:
+            return False
+    return len(entity) == len(keys)
 
 
 def entity_faults(entity: Mapping[str, Any], keys: Mapping[str, str]) -> list[Violation]:

@@ -256,8 +256,12 @@ class Predictor:
         """Newest row of each view; a view may know an entity by fewer keys than the prediction names."""
         if entity is None:
             return {}
+        by_keys = champion.resolver.views_by_keys
+        if len(by_keys) == 1:
+            ((keys, views),) = by_keys
+            return self.reader.read(views, tuple(entity[name] for name in keys))
         found: dict[str, StoredRow | None] = {}
-        for keys, views in champion.resolver.views_by_keys:
+        for keys, views in by_keys:
             rows = self.reader.read(views, tuple(entity[name] for name in keys))
             if rows is None:
                 return None

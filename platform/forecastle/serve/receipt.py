@@ -81,10 +81,15 @@ def moment(moment_us: int) -> datetime:
     return _EPOCH + timedelta(microseconds=moment_us)
 
 
-@lru_cache(maxsize=4096)
 def iso(moment_us: int) -> str:
-    """ISO 8601 text, UTC, of microseconds since 1970 UTC."""
-    return (_EPOCH + timedelta(microseconds=moment_us)).isoformat()
+    """ISO 8601 text, UTC, of microseconds since 1970 UTC; a fraction of a second has six digits."""
+    seconds, fraction = divmod(moment_us, 1_000_000)
+    return f"{_second(seconds)}.{fraction:06}+00:00" if fraction else f"{_second(seconds)}+00:00"
+
+
+@lru_cache(maxsize=4096)
+def _second(moment_seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=moment_seconds)).replace(tzinfo=None).isoformat()
 
 
 @lru_cache(maxsize=64)

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, Protocol
 import msgspec
 import numpy as np
 
+from forecastle.contract.category import is_modelled
 from forecastle.contract.errors import BundleError, did_you_mean
 from forecastle.contract.feature_set import FeatureSet, FeatureSpec, OnDemandSpec, ViewSpec
 from forecastle.contract.request import Bounds, Violation, bounds_of, check_value, shown
@@ -83,13 +84,14 @@ class Resolver:
         """Compile the on-demand code that the feature set carries.
 
         Raises:
-            BundleError: a model feature is not a number.
+            BundleError: a model feature is neither a number nor one of the words that its contract lists.
         """
         self.feature_set = feature_set
         for name in feature_set.model_features:
-            dtype = feature_set.spec(name).contract.dtype
-            if dtype not in NUMERIC_DTYPES:
-                raise BundleError(f"model feature {name} is {dtype}; numbers are served: {sorted(NUMERIC_DTYPES)}")
+            contract = feature_set.spec(name).contract
+            if not is_modelled(contract):
+                raise BundleError(f"model feature {name} is {contract.dtype}; numbers and listed words are served")
+        self._words = [name for name in feature_set.model_features if name in feature_set.codes]
         self._made = {name for group in feature_set.on_demand for name in group.outputs}
         self._places = {
             feature: (view.name, index, int(view.ttl_seconds * MICROSECONDS))
@@ -153,8 +155,11 @@ class Resolver:
 
     def vector(self, features: Mapping[str, ResolvedFeature]) -> list[float]:
         """The model's input in its own order; NaN is missing."""
-        values = [features[name].value for name in self.feature_set.model_features]
-        return [math.nan if value is None else float(value) for value in values]
+        values = {name: features[name].value for name in self.feature_set.model_features}
+        for name in self._words:
+            value = values[name]
+            values[name] = None if value is None else self.feature_set.codes[name][value]
+        return [math.nan if value is None else float(value) for value in values.values()]
 
     def _not_givable(self, name: str, value: Any) -> Violation:
         if name not in self.feature_set.by_name:

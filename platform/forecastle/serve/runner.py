@@ -74,6 +74,7 @@ def serve(
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nobody here asks who the caller's proxy says he is
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     if workers > 1:

@@ -74,11 +74,13 @@ def instants(rows: pd.DataFrame, source: Source, time: str) -> pd.Series:
     A date is its midnight and a time without zone local to the source's `time_zone`.
     """
     if isinstance(source.known_at, KnownAhead) and time not in source.time_columns():
-        return as_instants(rows[source.known_at.before], zone=source.time_zone) - source.known_at.lead
+        told = source.known_at.before
+        return as_instants(rows[told], zone=source.zone_of(told)) - source.known_at.lead
     if time == "known_at" and isinstance(source.known_at, KnownAt):
         known: pd.Series = instants(rows, source, "event_at") + source.known_at.delay
         return known
-    return as_instants(rows[source.time_columns()[time]], zone=source.time_zone)
+    column = source.time_columns()[time]
+    return as_instants(rows[column], zone=source.zone_of(column))
 
 
 def as_instants(values: pd.Series, *, zone: str) -> pd.Series:

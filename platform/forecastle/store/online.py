@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from forecastle.contract.errors import CorruptionError, StoreError
 
@@ -68,8 +68,7 @@ class OnlineView:
         return tuple(self.feature_dtypes)
 
 
-@dataclass(frozen=True, slots=True)
-class OnlineRow:
+class OnlineRow(NamedTuple):
     """The stored row of one entity in one view; `values` follow the features asked for, None is null."""
 
     values: tuple[Any, ...]
@@ -129,6 +128,7 @@ class SQLiteOnlineStore:
         self._opened: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
         self._joints: dict[tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...], _Joint] = {}
+        self._last_joint: tuple[Sequence[ViewColumns] | None, _Joint | None] = (None, None)
         self._plans: dict[tuple[str, tuple[str, ...], tuple[str, ...]], _Plan] = {}
         if not read_only:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -200,6 +200,9 @@ class SQLiteOnlineStore:
 
         One statement sees all views at one moment, and gives the interpreter's lock away once instead of once a view.
         """
+        last_views, last_joint = self._last_joint
+        if views is last_views:
+            return last_joint
         if not 1 < len(views) <= JOINED_VIEWS:
             return None
         wanted = tuple((view.name, view.keys, view.features) for view in views)
@@ -209,6 +212,8 @@ class SQLiteOnlineStore:
             if None in plans or sum(len(view.features) + 2 for view in views) > JOINED_COLUMNS:
                 return None
             joint = self._joints[wanted] = _join(views, [plan.booleans for plan in plans if plan])
+        if isinstance(views, tuple):  # nobody changes it
+            self._last_joint = (views, joint)
         return joint
 
     def newest(self, view: str) -> Newest:

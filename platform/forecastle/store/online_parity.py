@@ -6,11 +6,13 @@ Does not belong here: answers of the past (`parity.py`), pushing (`push.py`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import duckdb
 import pandas as pd
+import pyarrow as pa
 
 from forecastle.contract.load import LoadedSystem
 from forecastle.store.delta_log import TableName
@@ -18,10 +20,18 @@ from forecastle.store.feature_views import KIND
 from forecastle.store.online import OnlineRow, OnlineStore, OnlineView
 from forecastle.store.parity import DIFFERENCE_COLUMNS, ParityReport
 from forecastle.store.push import newest_rows_by_entity, online_view
-from forecastle.store.sql import quote_ident
+from forecastle.store.sql import column_list, quote_ident
 from forecastle.store.warehouse import Warehouse
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class _Pair(NamedTuple):
+    """One entity's online row beside the warehouse's newest known one."""
+
+    key: tuple[Any, ...]
+    stored: OnlineRow
+    offline: OnlineRow
 
 
 def online_parity(
@@ -39,62 +49,69 @@ def online_parity(
     view = system.declaration.feature_views[name]
     columns = online_view(name, view, system.declaration.entity[view.entity])
     version = warehouse.resolve(TableName(system.name, KIND, name))
+    width = len(columns.features)
     compared = behind = ahead = found = 0
     differing: list[tuple[Any, ...]] = []
     with warehouse.connect() as connection:
         warehouse.attach(connection, {"__view": version})
         cursor = connection.cursor()
         for batch in newest_rows_by_entity(cursor, warehouse.relation(version), columns, now):
-            for row in batch:
-                key, offline = _split(columns, row)
-                stored = online.read([columns], key)[name]
-                compared += len(columns.features)
-                if stored is None:
-                    behind += len(columns.features)
-                    continue
-                found += 1
-                if stored == offline:
-                    continue
-                if fed and _times(stored) > _times(offline):
-                    ahead += len(columns.features)
-                elif _was_there(connection, columns, key, stored) and _times(stored) < _times(offline):
-                    behind += len(columns.features)
+            pairs = _pairs(online, columns, batch)
+            compared, found, behind = compared + len(batch), found + len(pairs), behind + len(batch) - len(pairs)
+            unlike = [pair for pair in pairs if pair.stored != pair.offline]
+            held = _held(connection, columns, unlike)
+            for number, pair in enumerate(unlike):
+                if fed and _times(pair.stored) > _times(pair.offline):
+                    ahead += 1
+                elif number in held and _times(pair.stored) < _times(pair.offline):
+                    behind += 1
                 else:
-                    differing += _differences(columns, key, stored, offline)
+                    differing += _differences(columns, pair)
         cursor.close()
     unknown = online.count(name) - found
     if unknown and not fed:
         reason = "entities online that the warehouse does not know"
         differing.append((f"view {name}", "", "PRESENT", unknown, 0, reason))
-    ahead += unknown * len(columns.features) if fed else 0
-    return ParityReport(compared, behind, ahead, pd.DataFrame(differing, columns=pd.Index(DIFFERENCE_COLUMNS)))
+    ahead += unknown if fed else 0
+    differences = pd.DataFrame(differing, columns=pd.Index(DIFFERENCE_COLUMNS))
+    return ParityReport(compared * width, behind * width, ahead * width, differences)
 
 
-def _split(columns: OnlineView, row: tuple[Any, ...]) -> tuple[tuple[Any, ...], OnlineRow]:
-    at = len(columns.keys)
-    return row[:at], OnlineRow(tuple(row[at + 2 :]), row[at], row[at + 1])
+def _pairs(online: OnlineStore, columns: OnlineView, batch: list[tuple[Any, ...]]) -> list[_Pair]:
+    """Entities of a batch that have an online row."""
+    at, pairs = len(columns.keys), []
+    for row in batch:
+        stored = online.read([columns], row[:at])[columns.name]
+        if stored is not None:
+            pairs.append(_Pair(row[:at], stored, OnlineRow(tuple(row[at + 2 :]), row[at], row[at + 1])))
+    return pairs
+
+
+def _held(connection: duckdb.DuckDBPyConnection, columns: OnlineView, pairs: Sequence[_Pair]) -> frozenset[int]:
+    """Numbers of the pairs whose very online row the warehouse holds."""
+    if not pairs:
+        return frozenset()
+    asked: dict[str, list[Any]] = {key: [pair.key[n] for pair in pairs] for n, key in enumerate(columns.keys)}
+    times = zip(*(_times(pair.stored) for pair in pairs), strict=True)
+    asked |= dict(zip(("__event_at_us", "__known_at_us"), map(list, times), strict=True))
+    connection.register("__asked", pa.table({"__number": list(range(len(pairs))), **asked}))
+    same = " AND ".join(f"v.{key} = a.{key}" for key in map(quote_ident, columns.keys))
+    rows = connection.execute(
+        f"SELECT a.__number, {column_list(columns.features, table='v')} FROM __asked AS a JOIN __view AS v ON {same}"
+        " AND epoch_us(v.event_at) = a.__event_at_us AND epoch_us(v.known_at) = a.__known_at_us"
+    ).fetchall()
+    connection.unregister("__asked")
+    return frozenset(
+        number for number, *values in rows if pairs[number].stored == (tuple(values), *_times(pairs[number].stored))
+    )
 
 
 def _times(row: OnlineRow) -> tuple[int, int]:
     return row.event_at_us, row.known_at_us
 
 
-def _was_there(
-    connection: duckdb.DuckDBPyConnection, columns: OnlineView, key: tuple[Any, ...], stored: OnlineRow
-) -> bool:
-    """Does the warehouse hold this very row?"""
-    where = " AND ".join(f"{quote_ident(k)} = ?" for k in columns.keys)
-    chosen = ", ".join(quote_ident(feature) for feature in columns.features)
-    moments = [_EPOCH + timedelta(microseconds=at) for at in _times(stored)]
-    rows = connection.execute(
-        f"SELECT {chosen} FROM __view WHERE {where} AND event_at = ? AND known_at = ?", [*key, *moments]
-    ).fetchall()
-    return any(OnlineRow(row, *_times(stored)) == stored for row in rows)
-
-
-def _differences(
-    columns: OnlineView, key: tuple[Any, ...], stored: OnlineRow, offline: OnlineRow
-) -> list[tuple[Any, ...]]:
+def _differences(columns: OnlineView, pair: _Pair) -> list[tuple[Any, ...]]:
+    key, stored, offline = pair
     where = ", ".join(f"{name} {value}" for name, value in zip(columns.keys, key, strict=True))
     values = zip(columns.features, stored.values, offline.values, strict=True)
     told = [(where, f, "PRESENT", a, b, "another value than the warehouse's row") for f, a, b in values if a != b]

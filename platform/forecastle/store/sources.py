@@ -22,7 +22,14 @@ from forecastle.contract.errors import SourceError
 from forecastle.contract.source import KnownAhead, KnownAt, KnownFrom, Source
 from forecastle.store.arrivals import REFUSED, ArrivalError, Arrived, look_at_arrivals
 from forecastle.store.delta_log import TableName, TableVersion
-from forecastle.store.rules import describe_violation, rule_case
+from forecastle.store.quarantine import (
+    QuarantineError,
+    check_limit,
+    quarantine_lines,
+    quarantine_relation,
+    told_rules,
+)
+from forecastle.store.rules import rule_case
 from forecastle.store.source_files import (
     TEXTUAL,
     FileColumns,
@@ -41,7 +48,6 @@ UNSEEN: Final = Column(dtype="timestamp")
 NO_VARIABLES: Final[Mapping[str, str]] = MappingProxyType({})
 UNITS_ACCEPTED: Final = "units_accepted"
 """Fact of a source's version: values known after this instant are of the size that a person accepted."""
-QUARANTINE_COLUMNS: Final = ("file", "row_number", "column", "value", "rule")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +55,7 @@ class SourceRead:
     """What was read: row counts, what was odd, and the two DuckDB tables that hold the rows.
 
     `rows` are those of `table` (after quarantine and deduplication); `quarantined` counts rows, `quarantine`
-    holds one line per broken rule (`QUARANTINE_COLUMNS`, row numbers from 1 within the file). `absent` says
+    holds one line per broken rule (`quarantine.QUARANTINE_COLUMNS`, row numbers from 1 within the file). `absent` says
     an optional source had no file.
     """
 
@@ -95,26 +101,26 @@ def ingest(
     variables: Mapping[str, str] = NO_VARIABLES,
     accept_units: bool = False,
 ) -> Ingested:
-    """Read a source and publish its rows and its quarantine; on any error both tables stay as they were.
+    """Read a source and publish its rows and its quarantine; on any error the table stays as it was.
 
     `variables` holds what a declaration names by `{env: NAME}`. `accept_units` says that a person knows of values of
     another size: from the newest row on they are what later ones are compared with.
 
     Raises:
-        SourceError: see `read_source`; an `ArrivalError` when the newest rows look like another unit.
+        SourceError: see `read_source`; an `ArrivalError` when the newest rows look like another unit; a
+            `QuarantineError` when too many rows are broken, after the quarantine was published.
         StoreError: see `Warehouse.publish`.
     """
     with warehouse.connect() as connection:
         seen, facts = _seen(warehouse, system, source, connection)
-        read = read_source(name, source, data=data, connection=connection, seen=seen, variables=variables)
+        try:
+            read = read_source(name, source, data=data, connection=connection, seen=seen, variables=variables)
+        except QuarantineError:
+            _publish_quarantine(warehouse, connection, system, name, facts={"refused": "true"})
+            raise
         facts |= read.facts()
         arrived = _look(warehouse, connection, system, source, read, accept_units=accept_units, facts=facts)
-        quarantine = warehouse.publish(
-            TableName(system, "quarantine", name),
-            f"SELECT * FROM {read.quarantine}",
-            connection=connection,
-            facts=facts,
-        )
+        quarantine = _publish_quarantine(warehouse, connection, system, name, facts=facts)
         published = warehouse.publish(
             TableName(system, "source", name),
             f"SELECT * FROM {read.table}",
@@ -164,6 +170,18 @@ def read_source(
         table=reader.table,
         quarantine=reader.quarantined,
     )
+
+
+def _publish_quarantine(
+    warehouse: Warehouse,
+    connection: duckdb.DuckDBPyConnection,
+    system: str,
+    name: str,
+    *,
+    facts: Mapping[str, str],
+) -> TableVersion:
+    rows = f"SELECT * FROM {quarantine_relation(name)}"
+    return warehouse.publish(TableName(system, "quarantine", name), rows, connection=connection, facts=facts)
 
 
 def _look(
@@ -244,7 +262,7 @@ class _Reader:
         self.connection = connection
         self.raw = quote_ident(f"__raw_{name}")
         self.table = quote_ident(f"__source_{name}")
-        self.quarantined = quote_ident(f"__quarantine_{name}")
+        self.quarantined = quarantine_relation(name)
         self.time_columns = source.time_columns()
         announced = {source.known_at.before} if isinstance(source.known_at, KnownAhead) else set()
         self.required = {*source.key, *self.time_columns.values(), *announced}
@@ -281,11 +299,12 @@ class _Reader:
         return columns.added
 
     def _select(self, columns: FileColumns, file: str) -> str:
-        kind, zone = self.source.kind, self.source.time_zone
+        kind = self.source.kind
         values, texts = [], []
         for name, declared in self.source.columns.items():
             column, found = columns.columns[name]
-            values.append(f"{typed_value(column, declared.dtype, found, kind=kind, zone=zone)} AS {quote_ident(name)}")
+            typed = typed_value(column, declared.dtype, found, kind=kind, zone=self.source.zone_of(name))
+            values.append(f"{typed} AS {quote_ident(name)}")
             texts.append(
                 f"{column} AS {quote_ident(f'__text_{name}')}" if kind in TEXTUAL else f"NULL AS __text_{name}"
             )
@@ -297,7 +316,7 @@ class _Reader:
         source = self.source
         if isinstance(source.known_at, KnownAhead) and time not in self.time_columns:
             told, seconds = source.known_at.before, int(source.known_at.lead.total_seconds())
-            announced = instant_value(quote_ident(told), source.columns[told].dtype, source.time_zone)
+            announced = instant_value(quote_ident(told), source.columns[told].dtype, source.zone_of(told))
             return f"{announced} - INTERVAL {seconds} SECOND"
         if time == "known_at" and isinstance(source.known_at, KnownAt):
             seconds = int(source.known_at.delay.total_seconds())
@@ -305,7 +324,7 @@ class _Reader:
         column = self.time_columns.get(time)
         if column is None:
             return "NULL::TIMESTAMPTZ"
-        return instant_value(quote_ident(column), source.columns[column].dtype, source.time_zone)
+        return instant_value(quote_ident(column), source.columns[column].dtype, source.zone_of(column))
 
     def _rule(self, name: str, column: Column) -> str:
         unparsed = f"{quote_ident(f'__text_{name}')} IS NOT NULL AND {quote_ident(name)} IS NULL"
@@ -355,34 +374,10 @@ class _Reader:
         return int(total), int(found)
 
     def quarantine(self, total: int, broken: int) -> None:
-        parts = []
-        for position, (name, (rule, text)) in enumerate(self._rules.items()):
-            parts.append(
-                f"SELECT __file AS file, __row AS row_number, '{name}' AS \"column\", {text} AS value,"
-                f" {rule} AS rule, {position} AS position FROM {self.raw} WHERE "
-                f"{self._broken}"
-            )
-        self.connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE {self.quarantined} AS SELECT * EXCLUDE (position)"
-            f" FROM ({' UNION ALL '.join(parts)}) WHERE rule IS NOT NULL ORDER BY file, row_number, position"
-        )
-        if broken > self.source.quarantine_limit * total:
-            raise SourceError(
-                f"source {self.name}: {broken} of {total} rows break the contract, limit "
-                f"{self.source.quarantine_limit:.2%}; "
-                f"mend the file, the contract or the limit; the last good table stays:{self._listed()}"
-            )
-
-    def _listed(self) -> str:
-        rows = self.connection.execute(
-            f'SELECT "column", rule, count(*), any_value(value), min(file) FROM {self.quarantined}'
-            " GROUP BY ALL ORDER BY 3 DESC, 1, 2"
-        ).fetchall()
-        columns = {"known_at": UNSEEN, **self.source.columns}
-        return "".join(
-            f"\n  {file}: {describe_violation(name, columns[name], rule, count, example)}"
-            for name, rule, count, example, file in rows
-        )
+        lines = quarantine_lines(self.raw, self._rules, broken=self._broken)
+        self.connection.execute(f"CREATE OR REPLACE TEMP TABLE {self.quarantined} AS {lines}")
+        listed = told_rules(self.connection, self.name, {"known_at": UNSEEN, **self.source.columns})
+        check_limit(self.name, self.source, quarantined=broken, rows=total, listed=listed)
 
     def deduplicate(self) -> int:
         """Keep the first known of rows equal in the key; returns how many stay."""

@@ -58,7 +58,7 @@ class EventReader:
         }
         self._given = {name: column for name, column in self._columns.items() if name != ARRIVED_AT}
         self._fills_arrival = ARRIVED_AT in self._columns
-        self._zone = ZoneInfo(source.time_zone)
+        self._zones = {name: ZoneInfo(source.zone_of(name)) for name in self._columns}
         self._event_column = source.event_at
         self._known = source.known_at
         self._ahead_us = AHEAD // _MICROSECOND
@@ -99,16 +99,16 @@ class EventReader:
         return values
 
     def _instant(self, name: str, values: dict[str, Any], message: Message) -> int:
-        """A time column in microseconds since 1970 UTC; a date is its midnight in the source's zone."""
-        at_us: int = values[name] if self._columns[name].dtype == "timestamp" else self._midnight(values[name])
+        """A time column in microseconds since 1970 UTC; a date is its midnight in the column's zone."""
+        at_us: int = values[name] if self._columns[name].dtype == "timestamp" else self._midnight(name, values[name])
         if at_us > message.arrived_at_us + self._ahead_us:
             told, arrived = to_time(at_us).isoformat(), to_time(message.arrived_at_us).isoformat()
             raise _BrokenError(name, told, "future", f"{name} is {told}, but the event arrived at {arrived}")
         return at_us
 
-    def _midnight(self, day: str) -> int:
+    def _midnight(self, column: str, day: str) -> int:
         at = date.fromisoformat(day)
-        return to_us(datetime(at.year, at.month, at.day, tzinfo=self._zone))
+        return to_us(datetime(at.year, at.month, at.day, tzinfo=self._zones[column]))
 
 
 def to_us(at: datetime) -> int:

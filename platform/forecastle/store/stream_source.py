@@ -16,14 +16,14 @@ import duckdb
 import pyarrow as pa
 import pyarrow.json
 
-from forecastle.contract.errors import SourceError
 from forecastle.contract.source import Source
 from forecastle.store.crash import CrashHook, no_crash
 from forecastle.store.delta_log import NO_VERSION, TableName, TableVersion
-from forecastle.store.sources import QUARANTINE_COLUMNS, TIMES, Ingested, SourceRead
+from forecastle.store.quarantine import QUARANTINE_COLUMNS, check_limit
+from forecastle.store.sources import TIMES, Ingested, SourceRead
 from forecastle.store.sql import SQL_TYPE, column_list, one_row, quote_ident
 from forecastle.store.stream_events import to_us
-from forecastle.store.stream_log import StreamCounts, StreamLog, StreamRow
+from forecastle.store.stream_log import StreamLog, StreamRow
 from forecastle.store.warehouse import Warehouse
 
 SEQUENCE: Final = "__sequence"
@@ -57,16 +57,18 @@ def ingest_stream(
     is name/partition, its row number the offset. Rows that have been in the warehouse for a week leave the log.
 
     Raises:
-        SourceError: the share of dead letters is above `quarantine_limit`; the last good table stays.
+        QuarantineError: the share of dead letters is above `quarantine_limit`; they are in quarantine, the last good
+            table stays.
         StoreError: see `Warehouse.publish`; another run may have published meanwhile.
     """
     table, counts = TableName(system, "source", name), log.counts(name)
-    _check_share(name, source, counts)
     base = warehouse.version(table)
     with warehouse.connect() as connection:
         quarantine = warehouse.publish(
             TableName(system, "quarantine", name), "SELECT * FROM __dead", connection=_dead(connection, log, name)
         )
+        total = counts.rows + counts.dead_letters
+        check_limit(name, source, quarantined=counts.dead_letters, rows=total, what="events", sender="sender")
         taken = load_events(
             connection, warehouse, source, name, table="__events", log=log, base=base, through=counts.last_sequence
         )
@@ -174,19 +176,12 @@ def _without_repeats(connection: duckdb.DuckDBPyConnection, source: Source) -> i
     return int(one_row(connection, "SELECT count(*) FROM __first")[0])
 
 
-def _check_share(name: str, source: Source, counts: StreamCounts) -> None:
-    total = counts.rows + counts.dead_letters
-    if counts.dead_letters > source.quarantine_limit * total:
-        raise SourceError(
-            f"source {name}: {counts.dead_letters} of {total} events break the contract, limit "
-            f"{source.quarantine_limit:.2%}; mend the sender, the contract or the limit; the last good table stays"
-        )
-
-
 def _dead(connection: duckdb.DuckDBPyConnection, log: StreamLog, name: str) -> duckdb.DuckDBPyConnection:
     letters = log.dead_letters(name)
-    kinds = (pa.string(), pa.int64(), pa.string(), pa.string(), pa.string())
-    told = [(f"{name}/{d.partition}", d.offset, d.column, d.value, d.rule) for d in letters]
+    kinds = (pa.string(), pa.int64(), pa.string(), pa.string(), pa.string(), pa.string())
+    told = [
+        (f"{name}/{d.partition}", d.offset, d.column, d.value, d.rule, d.body.decode(errors="replace")) for d in letters
+    ]
     columns = list(zip(*told, strict=True)) or [()] * len(kinds)
     arrays = {n: pa.array(c, k) for n, c, k in zip(QUARANTINE_COLUMNS, columns, kinds, strict=True)}
     connection.register("__dead", pa.table(arrays))

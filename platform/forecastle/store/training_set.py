@@ -17,6 +17,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 
+from forecastle.contract.errors import StoreError
 from forecastle.contract.load import LoadedSystem
 from forecastle.contract.on_demand import on_demand_columns
 from forecastle.store.delta_log import TableName, TableVersion
@@ -30,6 +31,8 @@ from forecastle.store.sql import column_list, instant
 from forecastle.store.warehouse import Warehouse
 
 KIND: Final = "training_set"
+NAMED: Final = 3
+_KNOWLEDGE: Final = "knowledge_until"
 
 
 def publish_training_set(warehouse: Warehouse, system: LoadedSystem, *, now: datetime) -> TableVersion:
@@ -74,7 +77,7 @@ def snapshot_hash(version: TableVersion) -> str:
     The specification is every feature's contract, SQL and code, and the label's SQL. Equal rows that were made at
     another time, or by another specification, are another snapshot.
     """
-    told = {name: version.facts.get(name, "") for name in ("feature_set", "label_sha256", "knowledge_until")}
+    told = {name: version.facts.get(name, "") for name in ("feature_set", "label_sha256", _KNOWLEDGE)}
     text = json.dumps({**told, "rows": version.content_hash}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -92,11 +95,16 @@ class Rebuilt:
         return self.original is not None and self.original.content_hash == self.version.content_hash
 
 
+def knowledge_of(version: TableVersion) -> datetime:
+    """Until when something had to be known to stand in a version of a training set."""
+    return datetime.fromisoformat(version.facts[_KNOWLEDGE])
+
+
 def rebuild_training_set(warehouse: Warehouse, system: LoadedSystem, *, as_of: datetime) -> Rebuilt:
     """Make the training set of an earlier moment again from today's tables, and publish it as `training_set/as_of`.
 
     Labels and feature rows that became known after `as_of` are hidden, so that restated history and corrected outcomes
-    change nothing. It is compared with the training set that was built with just that knowledge.
+    change nothing. It is compared with the training set that was built with just that knowledge (`knowledge_of`).
 
     Raises:
         StoreError: the label or a feature view was never published.
@@ -104,8 +112,7 @@ def rebuild_training_set(warehouse: Warehouse, system: LoadedSystem, *, as_of: d
     labels = warehouse.resolve(TableName(system.name, LABEL, "all"))
     version = _build(warehouse, system, labels, table=TableName(system.name, KIND, "as_of"), now=as_of)
     built = reversed(warehouse.versions(TableName(system.name, KIND, "all")))
-    knowledge = as_of.isoformat()
-    return Rebuilt(version, next((v for v in built if v.facts.get("knowledge_until") == knowledge), None))
+    return Rebuilt(version, next((v for v in built if knowledge_of(v) == as_of), None))
 
 
 def _build(
@@ -119,6 +126,7 @@ def _build(
         joined, views = join_features(warehouse, system, connection, labels="__label_rows", now=now)
         whole = with_on_demand(system, connection.sql(f"SELECT * FROM {joined.relation}").to_arrow_table().to_pandas())
     frame = answerable(system, whole)
+    _check_answerable(system, whole, frame)
     inputs = {**versions, **views}
     facts = {f"input.{name}": f"{v.name}@{v.version}" for name, v in sorted(inputs.items())}
     return warehouse.publish(
@@ -126,7 +134,7 @@ def _build(
         frame,
         audits=(contract_audit(declared.features()),),
         facts={
-            "knowledge_until": now.isoformat(),
+            _KNOWLEDGE: now.isoformat(),
             "feature_set": system.all_features().hash,
             "label_sha256": hashlib.sha256(system.sql[declared.label.sql].encode()).hexdigest(),
             "label_rows": str(len(whole)),
@@ -174,6 +182,21 @@ def answerable(system: LoadedSystem, frame: pd.DataFrame) -> pd.DataFrame:
     """Rows whose required features were all there: the others could not have been asked, so they teach nothing."""
     required = [name for name, feature in system.declaration.features().items() if not feature.nullable]
     return frame.dropna(subset=required).reset_index(drop=True)
+
+
+def _check_answerable(system: LoadedSystem, whole: pd.DataFrame, frame: pd.DataFrame) -> None:
+    """Refuse to make a training set in which nothing is left of the label rows there are."""
+    if len(frame) or whole.empty:
+        return
+    known = {
+        n: int(whole[n].notna().sum()) for n, feature in system.declaration.features().items() if not feature.nullable
+    }
+    fewest = sorted(known, key=lambda name: known[name])[:NAMED]
+    told = ", ".join(f"{name} of {known[name]:,}" for name in fewest)
+    raise StoreError(
+        f"none of {len(whole):,} label rows has every required feature (known was {told}), so there is nothing to "
+        "learn from; materialise their views, or declare nullable: true where a feature may be missing"
+    )
 
 
 def source_tables(system: LoadedSystem, file: str) -> dict[str, TableName]:

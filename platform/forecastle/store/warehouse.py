@@ -88,7 +88,7 @@ class Warehouse:
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """A connection with this warehouse's memory limit, threads and spill folder."""
-        return sql.connect(memory_limit=self.memory_limit, threads=self.threads, temp_directory=self.temp_directory)
+        return sql.session(memory_limit=self.memory_limit, threads=self.threads, temp_directory=self.temp_directory)
 
     def publish(
         self,

@@ -6,10 +6,10 @@ WITH history AS (
   FROM statements
 )
 SELECT
-  CAST(statements.id AS BIGINT) AS client_id,
-  statements.event_at + INTERVAL 1 MONTH + INTERVAL 3 DAY AS predict_at,
-  CAST(CASE WHEN following.pay_status >= 2 THEN 1 ELSE 0 END AS BIGINT) AS outcome,
-  following.known_at AS known_at,
+  CAST(followed.id AS BIGINT) AS client_id,
+  followed.event_at + INTERVAL 1 MONTH + INTERVAL 3 DAY AS predict_at,
+  CAST(CASE WHEN followed.next_pay_status >= 2 THEN 1 ELSE 0 END AS BIGINT) AS outcome,
+  followed.next_known_at AS known_at,
   CASE WHEN clients.sex = 1 THEN 'male' ELSE 'female' END AS sex,
   CASE clients.education
     WHEN 1 THEN 'graduate school' WHEN 2 THEN 'university' WHEN 3 THEN 'high school' ELSE 'other'
@@ -19,8 +19,5 @@ SELECT
     ELSE '50 and over'
   END AS age_band
 FROM history
-INNER JOIN statements ON statements.event_at >= history.first_at + INTERVAL 2 MONTH
-INNER JOIN statements AS following
-  ON following.id = statements.id
-  AND following.event_at = statements.event_at + INTERVAL 1 MONTH
-INNER JOIN clients ON clients.id = statements.id
+INNER JOIN followed ON followed.event_at >= history.first_at + INTERVAL 2 MONTH
+INNER JOIN clients ON clients.id = followed.id

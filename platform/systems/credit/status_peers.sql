@@ -3,15 +3,12 @@
 -- half where there is no past yet (rule of succession).
 WITH moves AS (
   SELECT
-    following.known_at AS learned_at,
-    past.pay_status,
+    followed.next_known_at AS learned_at,
+    followed.pay_status,
     COUNT(*) AS clients,
-    COUNT(CASE WHEN following.pay_status >= 2 THEN 1 END) AS late
-  FROM statements AS past
-  INNER JOIN statements AS following
-    ON following.id = past.id
-    AND following.event_at = past.event_at + INTERVAL 1 MONTH
-  GROUP BY following.known_at, past.pay_status
+    COUNT(CASE WHEN followed.next_pay_status >= 2 THEN 1 END) AS late
+  FROM followed
+  GROUP BY followed.next_known_at, followed.pay_status
 ),
 months AS (
   SELECT statements.known_at AS known_at

@@ -1,50 +1,19 @@
 -- One row per moneyline entered until 20 minutes before the start: the line itself and how it came there.
--- Lines of the archive and of the live stream are one series; a line that stands in both counts once.
-WITH entered AS (
-  SELECT lines.game_id, lines.entered_ts, lines.seq, lines.ml_home, lines.ml_away, lines.total
-  FROM lines
-  UNION
+WITH margin_free AS (
   SELECT
-    live_lines.game_id, live_lines.entered_ts, live_lines.seq, live_lines.ml_home, live_lines.ml_away, live_lines.total
-  FROM live_lines
-),
-priced AS (
-  -- A line without a moneyline is a market that is suspended: the one before holds.
-  SELECT
-    entered.game_id,
-    entered.entered_ts,
-    entered.seq,
-    entered.ml_home,
-    entered.ml_away,
-    entered.total,
+    moneylines.game_id,
+    moneylines.entered_ts,
+    moneylines.seq,
+    moneylines.ml_home,
+    moneylines.ml_away,
+    moneylines.total,
     games.start_ts,
-    GREATEST(entered.entered_ts, games.known_at) AS known_at,
-    CASE
-      WHEN entered.ml_home > 0 THEN 100.0 / (100.0 + entered.ml_home)
-      ELSE -entered.ml_home / (100.0 - entered.ml_home)
-    END AS implied_home,
-    CASE
-      WHEN entered.ml_away > 0 THEN 100.0 / (100.0 + entered.ml_away)
-      ELSE -entered.ml_away / (100.0 - entered.ml_away)
-    END AS implied_away
-  FROM entered
+    GREATEST(moneylines.entered_ts, games.known_at) AS known_at,
+    moneylines.implied_home / (moneylines.implied_home + moneylines.implied_away) AS probability
+  FROM moneylines
   INNER JOIN games
-    ON games.game_id = entered.game_id
-    AND entered.entered_ts <= games.start_ts - INTERVAL 20 MINUTE
-  WHERE entered.ml_home IS NOT NULL AND entered.ml_away IS NOT NULL
-),
-margin_free AS (
-  SELECT
-    priced.game_id,
-    priced.entered_ts,
-    priced.seq,
-    priced.ml_home,
-    priced.ml_away,
-    priced.total,
-    priced.start_ts,
-    priced.known_at,
-    priced.implied_home / (priced.implied_home + priced.implied_away) AS probability
-  FROM priced
+    ON games.game_id = moneylines.game_id
+    AND moneylines.entered_ts <= games.start_ts - INTERVAL 20 MINUTE
 ),
 series AS (
   SELECT

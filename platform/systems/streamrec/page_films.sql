@@ -1,40 +1,6 @@
--- One row per page and film on it: a page is made at a user's 10th, 110th, 210th … rating, of the 100 most liked films of
--- the week's chart that the user has not rated. What is said of the user is of the ratings up to that moment.
-WITH weeks AS (
-  SELECT MIN(ratings.known_at) AS taken_at
-  FROM ratings
-  GROUP BY DATE_TRUNC('week', ratings.known_at)
-),
-liked AS (
-  SELECT weeks.taken_at, ratings.item_id, COUNT(CASE WHEN ratings.rating >= 4 THEN 1 END) AS likes_60d
-  FROM weeks
-  INNER JOIN ratings
-    ON ratings.known_at <= weeks.taken_at
-    AND ratings.event_at > weeks.taken_at - INTERVAL 60 DAY
-  GROUP BY weeks.taken_at, ratings.item_id
-),
-chart AS (
-  SELECT
-    liked.taken_at,
-    liked.item_id,
-    ROW_NUMBER() OVER (PARTITION BY liked.taken_at ORDER BY liked.likes_60d DESC, liked.item_id) AS place
-  FROM liked
-),
-numbered AS (
-  SELECT
-    ratings.user_id,
-    ratings.known_at,
-    ROW_NUMBER() OVER (PARTITION BY ratings.user_id ORDER BY ratings.known_at, ratings.item_id) AS number
-  FROM ratings
-),
-pages AS (
-  SELECT numbered.user_id, numbered.known_at AS asked_at, MAX(weeks.taken_at) AS taken_at
-  FROM numbered
-  INNER JOIN weeks ON weeks.taken_at <= numbered.known_at
-  WHERE numbered.number % 100 = 10
-  GROUP BY numbered.user_id, numbered.known_at
-),
-genres AS (
+-- One row per page and film on it, of the 100 most liked films of the chart that the user has not rated. What is said of
+-- the user is of the ratings up to that moment.
+WITH genres AS (
   SELECT CAST(films.item_id AS BIGINT) AS item_id, UNNEST(STRING_SPLIT(films.class, ' ')) AS genre
   FROM films
 ),

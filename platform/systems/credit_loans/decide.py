@@ -1,0 +1,53 @@
+"""The decision rule of credit_loans: pay out, ask a person, or decline, with what is expected of the loan and why.
+
+Belongs here: arithmetic on one calibrated probability and named features; every number of the rule is a parameter.
+Does not belong here: anything that reads a clock, a file or another module: the rule travels in the bundle.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def judge(
+    *,
+    probability: float,
+    amount_ngn: float | None,
+    interest_ratio: float | None,
+    late_share_365d: float | None,
+    newest_days_late: float | None,
+    loss_ratio: float,
+    refer_min: float,
+    days_late_max: float,
+    late_share_max: float,
+    codes_max: int,
+) -> dict[str, Any]:
+    """Accept what is expected to pay; refer risky loans and what cannot be judged; decline what is expected to lose.
+
+    Args:
+        probability: of not being paid back on time, calibrated.
+        amount_ngn: lent.
+        interest_ratio: interest and fees over the amount.
+        late_share_365d: share of the loans paid back within a year that were late; None where there are none.
+        newest_days_late: delay of the newest of them; None where there is none.
+        loss_ratio: share of the amount that a loan which is not paid back on time loses in the end.
+        refer_min: smallest probability that a person looks at.
+        days_late_max: a longer delay of the newest loan is a reason.
+        late_share_max: a larger share of late loans is a reason.
+        codes_max: most reason codes that are told.
+    """
+    if amount_ngn is None or interest_ratio is None:
+        return {"action": "refer", "expected_ngn": None, "reasons": ["R8 the terms of the loan are not known"]}
+    expected = amount_ngn * (interest_ratio * (1.0 - probability) - loss_ratio * probability)
+    action = "decline" if expected < 0.0 else "refer" if probability >= refer_min else "accept"
+    told = {
+        "R1 the newest loan was paid back late": (newest_days_late or 0.0) > days_late_max,
+        "R2 loans of the last year were late": (late_share_365d or 0.0) > late_share_max,
+        "R3 no loan was paid back within a year": late_share_365d is None,
+        "R4 interest is small beside the risk": interest_ratio * (1.0 - probability) < loss_ratio * probability,
+    }
+    codes = [] if action == "accept" else [code for code, holds in told.items() if holds]
+    if action != "accept" and not codes:
+        # The model adds up what no single line is beyond.
+        codes = ["R9 several small signs together"]
+    return {"action": action, "expected_ngn": round(expected, 2), "reasons": codes[:codes_max]}
