@@ -6,6 +6,7 @@ Does not belong here: when things run (`automation.py`), keeping and sending ale
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,13 +17,15 @@ from dagster import AssetRecordsFilter, DagsterEventType, DagsterInstance, Dagst
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
 from assets.describe import attributes, key
-from assets.freshness import FRESHNESS_CHECK, state_of
+from assets.freshness import FRESHNESS_CHECK, judged, state_of
 from assets.run import reason
 from forecastle.contract.errors import StoreError
 from forecastle.contract.load import LoadedSystem
+from forecastle.contract.source import Freshness
 from forecastle.draw.markdown import markdown_table
 from forecastle.store.alert_delivery import deliver
 from forecastle.store.alerts import Alert, AlertLog
+from forecastle.store.watermark import online_watermark
 from resources.platform import Alerts, Platform
 
 RUN_FAILURE = "run_failure"
@@ -208,7 +211,10 @@ def check_outcomes(instance: DagsterInstance, checks: list[dg.AssetCheckKey]) ->
 
 
 def row_ages(system: LoadedSystem, platform: Platform) -> dict[str, Noticed]:
-    """How old the newest rows of every table with a declared freshness are now; tables not made yet are left out."""
+    """How old the newest rows of every table with a declared freshness are now; tables not made yet are left out.
+
+    Online rows are named where their view's table is fresh and they are not: else the table's own age says it.
+    """
     declared, warehouse, now = system.declaration, platform.warehouse(), platform.clock()
     limits = {("source", name): source.freshness for name, source in declared.sources.items()}
     limits |= {("features", name): view.freshness for name, view in declared.feature_views.items()}
@@ -222,7 +228,20 @@ def row_ages(system: LoadedSystem, platform: Platform) -> dict[str, Noticed]:
         except StoreError as error:
             state, sentence = "FAIL", str(error)
         found[f"{FRESHNESS_CHECK}:{system.name}/{kind}/{name}"] = Noticed(state, sentence)
+        if kind == "features" and declared.feature_views[name].online and state == "PASS":
+            found |= _online_age(system, platform, name, freshness)
     return found
+
+
+def _online_age(system: LoadedSystem, platform: Platform, view: str, freshness: Freshness) -> dict[str, Noticed]:
+    """How old a view's newest online row is; nothing where none was pushed yet."""
+    asset = f"{FRESHNESS_CHECK}:{system.name}/online/{view}"
+    try:
+        with closing(platform.online(system.name)) as store:
+            newest = online_watermark(store, view)
+    except StoreError as error:
+        return {asset: Noticed("FAIL", str(error))}
+    return {asset: Noticed(*judged(newest, freshness, now=platform.clock()))} if newest.rows else {}
 
 
 def tell_changes(log: AlertLog, system: str, found: Mapping[str, Noticed], *, before: Mapping[str, str]) -> list[str]:

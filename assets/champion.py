@@ -9,6 +9,7 @@ from __future__ import annotations
 import dagster as dg
 
 from forecastle.contract.load import LoadedSystem
+from forecastle.learn.approval import awaiting
 from forecastle.learn.bundle import Bundle, load_bundle
 from resources.platform import Platform
 
@@ -33,9 +34,12 @@ def required_champion(platform: Platform, system: LoadedSystem) -> Bundle:
     """
     bundle = champion_bundle(platform, system)
     if bundle is None:
-        raise dg.Failure(
-            description=f"{system.name} has no champion: the gates have refused every model so far; "
-            "read the reasons in the promotion's gates",
-            allow_retries=False,
-        )
+        raise dg.Failure(description=f"{system.name} has no champion: {_why(platform, system)}", allow_retries=False)
     return bundle
+
+
+def _why(platform: Platform, system: LoadedSystem) -> str:
+    waiting = awaiting(platform.registry(), system.name, now=platform.clock())
+    if waiting:
+        return f"bundle {waiting[0].bundle[:12]} waits for a person: forecastle approve {system.name} --by NAME"
+    return "the gates have refused every model so far; read the reasons in the promotion's gates"

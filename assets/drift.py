@@ -45,7 +45,7 @@ def build_drift(system: LoadedSystem) -> dg.AssetsDefinition:
                 null_rate=declared.drift.null_rate_tolerance,
                 tail_rate=declared.drift.tail_rate_tolerance,
             )
-            drift = drift_table(references, rows, tolerance=tolerance, alpha=declared.drift.alpha)
+            drift = drift_table(references, rows, tolerance=tolerance, alpha=declared.drift.alpha_of_look)
             version = warehouse.publish(f"{system.name}/drift/features", drift.features)
         check = dg.AssetCheckResult(
             asset_key=asset_key, check_name="drift", passed=not drift.alarms,

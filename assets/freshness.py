@@ -31,7 +31,7 @@ def event_time_freshness(
 ) -> dg.AssetCheckResult:
     """Compare the newest times of a table version with the declared windows."""
     newest = watermark(warehouse, version)
-    state, sentence = _judged(newest, freshness, now=now)
+    state, sentence = judged(newest, freshness, now=now)
     age = _age_seconds(newest, now=now)
     return dg.AssetCheckResult(
         asset_key=asset_key,
@@ -53,10 +53,11 @@ def state_of(warehouse: Warehouse, version: TableVersion, freshness: Freshness, 
     Raises:
         StoreError: its rows cannot be read.
     """
-    return _judged(watermark(warehouse, version), freshness, now=now)
+    return judged(watermark(warehouse, version), freshness, now=now)
 
 
-def _judged(newest: Watermark, freshness: Freshness | None, *, now: datetime) -> tuple[State, str]:
+def judged(newest: Watermark, freshness: Freshness | None, *, now: datetime) -> tuple[State, str]:
+    """PASS, WARN or FAIL of newest times at this moment, and the sentence that says why."""
     age = _age_seconds(newest, now=now)
     sentence = _sentence(newest, age, freshness)
     if freshness is None:

@@ -27,6 +27,7 @@ from forecastle.learn.live import calibration_rows, caller_conflicts, coverage, 
 from forecastle.measure.drift import DriftTable, Tolerance, drift_table
 from forecastle.measure.reference import reference
 from forecastle.store.outcomes import publish_outcomes
+from forecastle.store.population import one_row_each
 from forecastle.store.told import told_outcomes
 from forecastle.store.warehouse import Warehouse
 from resources.platform import Platform
@@ -226,8 +227,9 @@ def drift_of_predictions(platform: Platform, system: LoadedSystem) -> tuple[str,
     drift = drift_table(
         {"probability": reference(tested, unit="probability")},
         {"probability": rows},
-        tolerance=Tolerance(psi=declared.psi_tolerance, tail_rate=declared.tail_rate_tolerance),
-        alpha=declared.alpha,
+        # A probability comes in no other unit: how far its tails reach is for the distance of the whole to say.
+        tolerance=Tolerance(psi=declared.psi_tolerance, tail_rate=1.0),
+        alpha=declared.alpha_of_look,
     )
     return f"{len(rows):,} {compared}", drift
 
@@ -235,7 +237,7 @@ def drift_of_predictions(platform: Platform, system: LoadedSystem) -> tuple[str,
 def reference_probabilities(
     warehouse: Warehouse, system: LoadedSystem, *, model: str, bundle: str
 ) -> "pd.Series[float]":
-    """Probabilities of the test rows of one bundle, which need not be the model's newest.
+    """Probabilities of the test rows of one bundle, which need not be the model's newest; one row an entity.
 
     Raises:
         StoreError: no version of the model's table is of that bundle.
@@ -244,18 +246,25 @@ def reference_probabilities(
     version = next((v for v in reversed(versions) if v.facts.get("bundle") == bundle), None)
     if version is None:
         raise StoreError(f"no version of {system.name}/models/{model} is of bundle {bundle[:12]}; train it again")
-    return warehouse.frame(version, ["probability"])["probability"]
+    keys = list(system.declaration.entity_of_label().keys)
+    return one_row_each(warehouse.frame(version, [*keys, "probability"]), keys)["probability"]
 
 
 def recent_probabilities(
     warehouse: Warehouse, system: LoadedSystem, *, bundle: str, now: datetime, window: timedelta
 ) -> tuple[str, "pd.Series[float]"]:
-    """What the bundle served within the window before `now`, else the batch predictions; and which of them it is."""
-    served = warehouse.frame(f"{system.name}/predictions/all", ["predicted_at", "bundle", "probability"])
+    """What the bundle served within the window before `now`, one answer an entity, else the batch predictions; and
+    which of them it is.
+    """
+    columns = ["prediction_id", "predicted_at", "bundle", "entity_json", "probability"]
+    served = warehouse.frame(f"{system.name}/predictions/all", columns)
     at = served["predicted_at"]
     mine = served[(served["bundle"] == bundle) & (at > now - window) & (at <= now)]
     if len(mine):
-        return "served predictions", mine["probability"]
+        # Asked ten times about one entity, it answers nearly the same ten times: one draw, not ten.
+        about = mine["entity_json"].where(mine["entity_json"] != "{}", mine["prediction_id"])
+        mine = mine.assign(about=about).sort_values("predicted_at", kind="stable")
+        return "served predictions, one an entity,", one_row_each(mine, ["about"])["probability"]
     batch = warehouse.frame(f"{system.name}/batch_predictions/all", ["probability"])
     return "batch predictions", batch["probability"]
 

@@ -33,6 +33,7 @@ from forecastle.store.watermark import watermark
 
 BEGIN: Final = datetime(2026, 6, 1, 6, tzinfo=UTC)
 DAY: Final = timedelta(days=1)
+HOUR: Final = timedelta(hours=1)
 ALERTS_READ: Final = 100_000
 SWAP_SECONDS: Final = 30.0
 
@@ -44,9 +45,10 @@ class Plan:
     """How a month is simulated.
 
     `every` is the time from one tick of the automation to the next, `look` how soon after a freshness window has passed
-    there is one more, `story_after` when the story begins, `first_look` how soon after that there is a tick (the next
-    one after three times as long, and so on for a day), `questions` how many entities are asked about at each tick,
-    `world` further arguments of the system's simulator, such as a smaller world.
+    there is one more, `story_after` when the story begins, `first_look` how soon after its first bad row there is a
+    tick (the next ones after three and nine times as long, then hourly, for a day or until it is named and refused),
+    `questions` how many entities are asked about at each tick, `world` further arguments of the system's simulator,
+    such as a smaller world.
     """
 
     days: int = 30
@@ -167,11 +169,24 @@ class _Life:
                 regular += self.plan.every
 
     def next_dense(self) -> datetime | None:
-        """One look after the story begins, then after three times as long, and so on for a day."""
-        if not self.story.causes:
+        """Looks soon after the first bad row, for a day or until the story is settled: real sensors look every 30 s.
+
+        What shows only over days is looked at daily.
+        """
+        first_at = self.told.first_at
+        if first_at is None or self.story.shows == "days" or self.is_settled():
             return None
-        steps = (self.plan.since + self.plan.first_look * 3**power for power in range(10))
-        return next((step for step in steps if self.now < step < self.plan.since + DAY), None)
+        soon = [first_at + self.plan.first_look * 3**power for power in range(3)]
+        hourly = [soon[-1] + hours * HOUR for hours in range(1, 24)]
+        return next((step for step in [*soon, *hourly] if step > self.now), None)
+
+    def is_settled(self) -> bool:
+        """Was the story named, and its source refused where it is to be?"""
+        causes, source = self.story.causes, f"source/{self.told.source}"
+        since = self.plan.since
+        named = any(a.cause in causes and a.raised_at and a.raised_at >= since for a in self.alerts)
+        refused = any(run.at >= since and source in run.failed for run in self.ran)
+        return named and (refused or not self.story.refuses)
 
     def tick(self, instant: datetime) -> None:
         """One look of the automation: new files, what is due, questions to the service, what was said."""

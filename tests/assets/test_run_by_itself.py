@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from assets.automation import DECISION, REASON, retried
 from forecastle.contract.source import Freshness
 from forecastle.learn.retrain import RETRAIN_COLUMNS
 from forecastle.store.alerts import Alert
+from forecastle.store.online import OnlineView
 from resources.platform import Alerts, Platform
 from tests.assets.conftest import Made
 from tests.assets.world import NAME, NOW, World, metadata
@@ -84,6 +86,19 @@ def test_a_changed_file_is_asked_for_with_what_follows(copied: World) -> None:
     assert {"features/market_polls", "online/market_polls", "drift/features", "retrain_decision"} <= asked
     assert not asked & {"source/trades", "features/market_trades", "training_set", "promotion"}
     assert request.tags[REASON] == "polls changed"
+
+
+def test_what_another_run_has_read_is_not_read_again(copied: World) -> None:
+    """A file changes, the schedule's run reads it first: the sensor has nothing to do until it changes once more."""
+    looker = Looker(copied, "sources")
+    looker.look()
+    path = copied.data / NAME / "polls_races.parquet"
+    os.utime(path, ns=(1, 1))
+    assert copied.run("source/polls").success
+    assert looker.look() == "None of 7 sources has changed."
+    os.utime(path, ns=(2, 2))
+    (request,) = looker.look()
+    assert "source/polls" in names(request)
 
 
 def test_a_failed_ingest_is_tried_again_later(fresh: World) -> None:
@@ -202,6 +217,22 @@ def test_rows_grow_old_without_a_run(made: Made) -> None:
         )
         states[days] = row_ages(system, later)[f"event_time_freshness:{NAME}/source/quotes"].state
     assert states == {0: "PASS", 4: "WARN", 9: "FAIL"}
+
+
+def test_a_push_that_stands_still_is_named(copied: World) -> None:
+    """The features are fresh and the online rows are of four days ago: their age is a warning of online, by itself."""
+    name, keys = f"event_time_freshness:{NAME}/online/market_quotes", ["market_id"]
+    assert row_ages(copied.system, copied.platform)[name].state == "PASS"
+    view = copied.system.declaration.feature_views["market_quotes"]
+    old = OnlineView("market_quotes", dict.fromkeys(keys, "int64"), {f: c.dtype for f, c in view.features.items()})
+    path = copied.platform.layout.online(NAME)
+    path.unlink()
+    at_us = int((NOW - timedelta(days=4)).timestamp() * 1e6)
+    with closing(copied.platform.online(NAME)) as store:
+        store.write(old, [(1, at_us, at_us, *[0.5] * len(view.features))])
+    ages = row_ages(copied.system, copied.platform)
+    assert ages[name].state == "WARN"
+    assert ages[name.replace("online", "features")].state == "PASS"
 
 
 def test_old_rows_that_come_again_as_new_are_old(made: Made) -> None:

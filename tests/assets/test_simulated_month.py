@@ -72,7 +72,7 @@ def test_a_story_is_noticed_by_its_name_and_nothing_wrong_is_done(months: Months
 
 def test_a_silent_source_is_told_within_minutes_of_its_window(tmp_path: Any) -> None:
     """The case study's bar: a quarter of an hour after the newest row became older than declared."""
-    plan = replace(PLAN, days=5, story_after=timedelta(hours=2), first_look=timedelta(days=2))
+    plan = replace(PLAN, days=5, story_after=timedelta(hours=2))
     verdict = Months(tmp_path, plan).live("stale")
     assert verdict.right
     assert verdict.cause == "event_time_freshness"

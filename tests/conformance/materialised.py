@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -51,7 +51,7 @@ class Materialised:
     """
 
     def __init__(self, folder: Path, home: Path, instance: dg.DagsterInstance) -> None:
-        self.system: LoadedSystem = load_system(folder)
+        self.system: LoadedSystem = of_every_kind(load_system(folder))
         self.home = Home(home)
         self.platform = Platform(home=str(home), now=NOW.isoformat())
         self.instance = instance
@@ -136,6 +136,22 @@ class Materialised:
         """The entity keys of each row, as a request names them."""
         keys = list(self.system.declaration.entity_of_label().keys)
         return list(json.loads(rows[keys].to_json(orient="records")))
+
+
+def of_every_kind(system: LoadedSystem) -> LoadedSystem:
+    """The system with fewer models where a matrix makes many: each segment × estimator, and each feature set once.
+
+    The other combinations are nothing that a rule could find out anew, and training sixty models takes minutes.
+    """
+    declared, seen = system.declaration, set[Any]()
+    models = {}
+    for name, model in declared.models.items():
+        features = tuple(declared.model_features(name))
+        kinds = {(model.group, str(model.segment), model.estimator), (model.group, features)}
+        if model.group is None or kinds - seen:
+            models[name] = model
+        seen |= kinds
+    return replace(system, declaration=declared.model_copy(update={"models": models}))
 
 
 def made_by(result: dg.ExecuteInProcessResult) -> set[str]:

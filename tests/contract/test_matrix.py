@@ -76,6 +76,8 @@ def test_a_plain_model_stays_what_it_was(rain: Path) -> None:
         ("{wet: [0, 1]}", "{wet: [0, 7]}", "has the value 7, which the feature does not allow"),
         ("{wet: [0, 1]}", "{wet: []}", "has no values"),
         ("{wet: [0, 1]}", "{wet: [1, 1]}", "names 1 2 times"),
+        ("{wet: [0, 1]}", "{kind: [drizzle, hail]}", "has the value 'hail', which the feature does not allow"),
+        ("{wet: [0, 1]}", "{kind: [drizzle, 1]}", "has the value 1, which the feature does not allow"),
         ("{wet: [0, 1]}", "{wet: [dry]}", "has the value 'dry', and the feature is a number"),
         ("some: [chance]", "some: [chanse]", "some names unknown feature 'chanse'"),
         ("some: [chance]", "some: []", "has no features"),

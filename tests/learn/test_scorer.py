@@ -158,6 +158,29 @@ def test_an_explanation_is_of_features_not_of_columns(scorers: dict[str, tuple[F
     assert 1 / (1 + np.exp(-told.log_odds)) == pytest.approx(scorer.score_row(row))
 
 
+def test_one_feature_at_a_time_beside_its_median(scorers: dict[str, tuple[Fitted, Scorer]]) -> None:
+    """The log-odds of the row minus those of the row with one value replaced; None where nothing can be replaced."""
+    scorer, row = scorers["forest"][1], ROWS.matrix[7].tolist()
+    medians: list[float | None] = [1.0] * len(FEATURES)
+    medians[-1] = None
+    told = one_at_a_time(scorer.score_row, row, medians)
+    changed = scorer.score_row([1.0, *row[1:]])
+    whole = scorer.score_row(row)
+    by_hand = np.log(whole / (1 - whole)) - np.log(changed / (1 - changed))
+    assert told.contributions[0] == pytest.approx(by_hand)
+    assert told.contributions[-1] is None
+    assert (told.method, told.expected, told.residual) == ("one_at_a_time", None, None)
+
+
+def test_xgboosts_own_contributions_add_up() -> None:
+    """Expected value and parts make the log-odds, up to the float32 that XGBoost has."""
+    scorer = opened(fitted("xgboost"))
+    told = scorer.explain_row(ROWS.matrix[7].tolist())
+    assert told is not None
+    assert told.expected + sum(told.contributions) == pytest.approx(told.log_odds, abs=1e-5)
+    assert told.log_odds - (told.expected + sum(told.contributions)) == pytest.approx(told.residual, abs=1e-12)
+
+
 def test_an_estimator_that_explains_nothing_says_so(scorers: dict[str, tuple[Fitted, Scorer]]) -> None:
     """No contributions are better than invented ones."""
     assert scorers["forest"][1].explain_row(ROWS.matrix[0].tolist()) is None

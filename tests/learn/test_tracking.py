@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecastle.learn.train import feature_matrix
+from forecastle.learn.feature_matrix import feature_matrix
 from tests.learn.ferries import FEATURES, identity
 
 
@@ -60,6 +60,20 @@ def test_the_logged_model_loads_and_predicts_the_same(built, doors, mlflow) -> N
     trained = built.model.trained
     rows = pd.DataFrame(feature_matrix(built.frame, FEATURES)[trained.split.test], columns=list(FEATURES))
     assert np.array_equal(booster.predict(rows), trained.test_raw)
+
+
+def test_mlflow_users_get_calibrated_probabilities(built, doors, mlflow) -> None:
+    """`mlflow.pyfunc` gives the bundle's own probabilities, whatever the order of columns; a missing one is refused."""
+    mlflow.set_tracking_uri(doors.tracking.uri)
+    mlflow.set_registry_uri(doors.tracking.uri)
+    doors.tracking.alias("ferries", version=built.model.model_version)
+    loaded = mlflow.pyfunc.load_model("models:/ferries@champion")
+    rows = built.frame.iloc[built.model.trained.split.test][["booked_ratio", "guess", "wind_mps"]]
+    found = loaded.predict(rows)
+    assert np.array_equal(found["probability"], built.model.trained.test_probability)
+    assert np.array_equal(found["raw_score"], built.model.trained.test_raw)
+    with pytest.raises(mlflow.exceptions.MlflowException, match="guess"):
+        loaded.predict(rows.drop(columns="guess"))
 
 
 def test_the_alias_points_at_a_version(built, doors, mlflow) -> None:

@@ -16,9 +16,10 @@ from scipy.special import expit, logit
 
 from forecastle.contract.errors import LearnError
 from forecastle.contract.system import Model, Split
+from forecastle.learn.feature_matrix import feature_matrix
 from forecastle.learn.native_booster import NativeBooster
 from forecastle.learn.scorer import check_golden
-from forecastle.learn.train import TrainedModel, feature_matrix, train_model
+from forecastle.learn.train import TrainedModel, train_model
 from tests.learn.ferries import FEATURES, training_frame
 
 PARAMS = {

@@ -1,8 +1,10 @@
-"""Metrics: many predictions counted at once read as each counted by itself."""
+"""Metrics: predictions gathered and counted together read as each counted by itself; several threads lose none."""
 
 from __future__ import annotations
 
-from hypothesis import given
+import threading
+
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecastle.serve.metrics import Metrics
@@ -22,14 +24,38 @@ SERVED = st.builds(
 )
 
 
-@given(st.lists(SERVED, max_size=5), st.sampled_from([0.0, 0.001, 0.25, 60.0]))
-def test_counting_many_is_counting_each(made, seconds):
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(SERVED, st.sampled_from([0.0, 0.001, 0.25, 60.0])), max_size=5))
+def test_counting_many_is_counting_each(made):
     """The page is the same but for when its series began; sums are rounded, since many are added in one step."""
     each, together = Metrics(), Metrics()
-    for served in made:
+    for served, seconds in made:
         each.predicted(served, now_us=NOW_US, seconds=seconds)
-    together.predicted_many(made, now_us=NOW_US, seconds=seconds)
+        each.settle()
+        together.predicted(served, now_us=NOW_US, seconds=seconds)
     assert numbers(together) == numbers(each)
+
+
+def test_a_page_tells_every_answer_of_every_thread():
+    """Four threads count 1,000 answers each, more than are gathered at once, while a fifth settles: 4,000 are told."""
+    metrics = Metrics()
+    made = Served({}, (), "[]", "{}", (), {"PRESENT": 2}, NOW_US - 5_000_000)
+
+    def count() -> None:
+        for _ in range(1_000):
+            metrics.predicted(made, now_us=NOW_US, seconds=0.002)
+            metrics.answered("/predict", 200)
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    threads.append(threading.Thread(target=lambda: [metrics.settle() for _ in range(100)]))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    told = numbers(metrics)
+    assert told["forecastle_predict_seconds_count"] == told["forecastle_feature_age_seconds_count"] == 4_000
+    assert told['forecastle_requests_total{route="/predict",status="200"}'] == 4_000
+    assert told['forecastle_features_total{status="PRESENT"}'] == 8_000
 
 
 def numbers(metrics: Metrics) -> dict[str, float]:

@@ -66,7 +66,8 @@ def test_a_bundle_of_another_kind_answers(home, settings, kind: str) -> None:
         told = client.post("/explain", {"prediction_id": receipt["prediction_id"]})
         assert told.status == 200
         assert told.json["same_number"] is True
-        assert (told.json["contributions"] is None) == (kind != "linear")
+        assert told.json["method"] == ("additive" if kind in {"linear", "xgboost"} else "one_at_a_time")
+        assert {part["feature"] for part in told.json["contributions"]} == set(champion.bundle.feature_set.model_features)
         assert told.json["log_odds"] == pytest.approx(np.log(told.json["raw_score"] / (1 - told.json["raw_score"])))
 
 

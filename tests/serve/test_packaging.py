@@ -72,6 +72,18 @@ def test_the_bento_says_what_it_carries(built):
 
 
 @pytest.mark.e2e
+def test_a_bento_of_the_same_version_gives_way_to_the_new_one(tmp_path):
+    """A graph that runs again with the same champion packs it again: no error, and never yesterday's library."""
+    home = Home(tmp_path).create()
+    bundle = toy.make_bundle(home)
+    first = build(home, bundle)
+    library = first.path / "src" / "forecastle" / "__init__.py"
+    library.write_text(library.read_text() + "# older\n")
+    assert build(home, bundle) == first
+    assert "# older" not in library.read_text()
+
+
+@pytest.mark.e2e
 def test_the_bento_asks_for_serving_packages_only(built):
     """Its requirements are the serving lock: no Dagster, MLflow, pandas or other training packages."""
     wanted = _packages((built.path / "env" / "python" / "requirements.txt").read_text())

@@ -19,6 +19,7 @@ from forecastle.store.home import Home
 from forecastle.store.online import OnlineRow, OnlineStore, OnlineView, SQLiteOnlineStore
 from forecastle.store.push import online_view, push_view
 from forecastle.store.sources import ingest
+from forecastle.store.stream_events import to_us
 from forecastle.store.stream_inputs import PushInput, StreamInput, push_events
 from forecastle.store.stream_log import StreamLog
 from forecastle.store.stream_source import ingest_stream
@@ -72,7 +73,7 @@ class StreamWorld:
         """Queue events, each with a new id."""
         start = len(self.queue.since(0, limit=1_000_000))
         ids = [f"{prefix}{start + number}" for number in range(len(bodies))]
-        push_events(self.queue, "trades", bodies, ids=ids, now_us=0)
+        push_events(self.queue, "trades", bodies, ids=ids, now_us=to_us(self.now))
 
     def push_trades(self, trades: Iterable[Trade]) -> None:
         self.push([trade.body() for trade in trades])

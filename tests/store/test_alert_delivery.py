@@ -235,6 +235,24 @@ def test_one_message_that_is_refused_keeps_no_others_back(log: AlertLog, outbox:
     assert [(w.waiting, w.given_up) for w in outbox.waiting()] == [(0, 1)]
 
 
+def test_a_recovery_never_arrives_before_its_alert(log: AlertLog, outbox: AlertOutbox, clock: Hand) -> None:
+    """The target was away for the first attempt at the alert and is back when it recovers: alert first, then that."""
+    is_up, told = False, []
+
+    def send(_target: AlertTarget, title: str, _body: str, _kind: str) -> str | None:
+        told.append(title)
+        return None if is_up else "away"
+
+    target = AlertTarget("desk", "json://127.0.0.1")
+    log.raise_alert(ALERT)
+    deliver(outbox, [target], send=send)
+    log.recover("toy", ALERT.asset, ALERT.cause, message="well again")
+    is_up, clock.now = True, START + timedelta(minutes=5)
+    told.clear()
+    deliver(outbox, [target], send=send)
+    assert [title.split("]")[0] for title in told] == ["[error", "[recovered"]
+
+
 def test_a_new_target_is_told_what_is_open_only(log: AlertLog, outbox: AlertOutbox) -> None:
     """Of three incidents one recovered; the past is not sent to somebody who was not there."""
     for cause in ("contract", "drift", "units"):

@@ -136,3 +136,16 @@ def test_the_file_is_its_owners_only_and_no_other_file_is_taken(tmp_path, queue)
     queue._file.fetch("DROP TABLE events")
     with pytest.raises(StoreError, match=r"event queue .* cannot be written"):
         queue.append([event(0)])
+
+
+def test_looking_for_news_passes_no_old_event(queue):
+    """A worker looks fifty times a second: of a million events that were taken, none may be read again."""
+    queue.append([event(n) for n in range(20)])
+    asked: list[str] = []
+    queue._file._connection.set_trace_callback(asked.append)
+    assert (queue.since(20, view="prices"), queue.count(20, view="prices")) == ([], 0)
+    queue._file._connection.set_trace_callback(None)
+    for query in asked:
+        plan = " ".join(str(row[-1]) for row in queue._file.fetch(f"EXPLAIN QUERY PLAN {query}"))
+        assert "events_of (view=? AND rowid>?)" in plan
+        assert "B-TREE" not in plan

@@ -129,7 +129,7 @@ def test_equal_rows_are_found_in_any_order(warehouse: Warehouse) -> None:
         ("(1, NULL), (2, 'x'), (1, NULL)", 1),
     ):
         with warehouse.connect() as connection:
-            connection.execute(f"CREATE TABLE t AS SELECT * FROM (VALUES {values}) AS v(a, b)")
+            connection.execute(f"CREATE TEMP TABLE t AS SELECT * FROM (VALUES {values}) AS v(a, b)")
             told = audit(connection, "t")
         assert [text.split(" ")[0] for text in told] == ([str(groups)] if groups else [])
 
@@ -181,7 +181,7 @@ def test_as_of_reads_the_sources_that_stood_then(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("hours", "seen"), [(-1, []), (0, [0.75]), (1, [0.75, 0.5]), (2, [0.75, 0.25, 0.5])])
 def test_sql_can_be_shown_only_what_was_known(warehouse: Warehouse, hours: int, seen: list[float]) -> None:
-    """`known_until` hides source rows whose knowledge or event lies later."""
+    """`known_until` and `event_until` hide source rows whose knowledge or event lies later."""
     columns = {"market_id": "int64", "event_at": "timestamp", "known_at": "timestamp", "price": "float64"}
     with select(
         warehouse,
@@ -191,6 +191,7 @@ def test_sql_can_be_shown_only_what_was_known(warehouse: Warehouse, hours: int, 
         order_by=("market_id", "known_at"),
         what="view",
         known_until=START + timedelta(hours=hours),
+        event_until=START + timedelta(hours=hours),
     ) as selection:
         assert selection.batches.read_all()["price"].to_pylist() == seen
 

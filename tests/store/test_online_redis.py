@@ -218,4 +218,17 @@ def test_the_packed_row_is_the_one_written_down() -> None:
     with pytest.raises(StoreError, match="mend its values"):
         columns.pack(2**63, 0, (0.5, True))
     with pytest.raises(StoreError, match="stored features are"):
-        RowColumns({"name": "string"})
+        RowColumns({"seen_at": "timestamp"})
+
+
+def test_packed_words_come_back() -> None:
+    """The four-byte length of each string stands in its place, the strings after all values; null is no empty word."""
+    columns = RowColumns({"sky": "string", "price": "float64", "port": "string"})
+    row = columns.pack(5, 6, ("stürmisch", 0.5, None))
+    assert columns.unpack(row) == ("stürmisch", 0.5, None)
+    assert row[:-4].endswith(bytes.fromhex("0000000a" + "3fe0000000000000" + "00000000") + "stürmisch".encode())
+    assert columns.unpack(columns.pack(5, 6, ("", None, "é"))) == ("", None, "é")
+    with pytest.raises(StoreError, match="mend its values"):
+        columns.pack(5, 6, (1, 0.5, "a"))
+    with pytest.raises(CorruptionError, match="bytes"):
+        columns.unpack(row[:20])

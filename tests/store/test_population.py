@@ -7,7 +7,7 @@ from datetime import timedelta
 import pandas as pd
 import pytest
 
-from forecastle.store.population import population
+from forecastle.store.population import one_row_each, population
 from forecastle.store.training_set import publish_training_set
 from tests.learn import ferries
 from tests.learn.ferries import HOUR, NOW, arrival, booking, put, report
@@ -98,3 +98,12 @@ def test_the_system_must_have_been_materialised(system, tmp_path) -> None:
 
     with pytest.raises(StoreError, match="materialise it first"):
         population(Warehouse(tmp_path, clock=lambda: NOW), system, now=NOW)
+
+
+def test_one_row_of_each_entity_is_spread_over_its_life() -> None:
+    """Entities a, b, c with 3, 1 and 2 rows: row 0 % 3 of a, 1 % 1 of b, 2 % 2 of c; the order of rows stays."""
+    rows = pd.DataFrame({"key": list("acabac"), "value": [0, 10, 1, 20, 2, 11]})
+    assert one_row_each(rows, ["key"])["value"].tolist() == [0, 10, 20]
+    later = pd.DataFrame({"key": ["b", "a", "b", "b"], "value": [0, 1, 2, 3]})
+    assert one_row_each(later, ["key"])["value"].tolist() == [1, 2]  # row 1 % 3 of b
+    assert one_row_each(later.iloc[:0], ["key"]).empty

@@ -74,9 +74,12 @@ def test_a_promotion_on_spoilt_rows_is_wrong():
 
 
 def test_what_should_be_refused_and_was_made_is_wrong():
-    """The source was published again with its bad rows."""
+    """Published again after it was refused is wrong, and so is a refusal after a day; a few rows before it are not."""
     told = month(alert("units", "source/polls", 1))
-    assert not judge(SYSTEM, STORIES["unit"], UNIT, replace(told, made=[(SINCE + HOUR, "source/polls")])).right
+    assert judge(SYSTEM, STORIES["unit"], UNIT, replace(told, made=[(FIRST, "source/polls")])).right
+    assert not judge(SYSTEM, STORIES["unit"], UNIT, replace(told, made=[(SINCE + 2 * HOUR, "source/polls")])).right
+    late = replace(told, refused=[(SINCE + 25 * HOUR, "source/polls", "another unit")])
+    assert not judge(SYSTEM, STORIES["unit"], UNIT, late).right
 
 
 @pytest.mark.parametrize(("minutes", "right"), [(15, True), (16, False)])

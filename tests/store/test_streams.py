@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from forecastle.contract.errors import ConflictError, SourceError, StoreError
 from forecastle.store.online import OnlineStore, OnlineView, SQLiteOnlineStore
 from forecastle.store.stream_features import StreamState
-from forecastle.store.stream_inputs import PushInput, push_events
+from forecastle.store.stream_inputs import PushInput, Waiting, push_events
 from forecastle.store.stream_log import StreamLog
 from forecastle.store.streams import open_inputs
 from tests.store.stream_world import MARKETS, StreamWorld
@@ -99,8 +99,8 @@ class GivenMessages:
         start = following.get(0, 0)
         return [(0, start + n, body) for n, body in enumerate(self.bodies[start : start + limit])]
 
-    def waiting(self, following) -> int:
-        return len(self.bodies) - following.get(0, 0)
+    def waiting(self, following) -> Waiting:
+        return Waiting(len(self.bodies) - following.get(0, 0))
 
     def close(self) -> None:
         self.bodies = []
@@ -227,7 +227,7 @@ def test_an_online_store_that_is_away_is_waited_for(world: StreamWorld) -> None:
         assert (worker.step().stored, worker.step(timeout_seconds=0).online) == (2, False)
         world.later(timedelta(seconds=90))
         (lag,) = worker.lag()
-        assert (lag.waiting, lag.unapplied, lag.unapplied_seconds) == (0, 4, 90.0)
+        assert (lag.waiting, lag.unapplied, lag.seconds) == (0, 4, 90.0)
         online.away = False
         clock[0] = 1.0
         assert worker.step(timeout_seconds=0).renewed.entities == 2
@@ -331,11 +331,13 @@ def test_a_lost_log_begins_anew(world: StreamWorld) -> None:
 
 
 def test_a_flood_is_taken_in_bounded_steps(world: StreamWorld) -> None:
-    """However many events wait, a step takes at most its batch; the lag counts the rest."""
-    world.push_trades([Trade(n, n % 5, n % 1000, 0.5) for n in range(700)])
+    """However many events wait, a step takes at most its batch; the lag counts the rest, and since when they wait."""
+    world.push_trades([Trade(n, n % 5, n % 1000, 0.5) for n in range(1_700)])
     with world.worker(batch_events=100) as worker:
         assert [worker.step(timeout_seconds=0).stored for _ in range(3)] == [100, 100, 100]
-        assert worker.lag()[0].waiting == 400
+        assert (worker.lag()[0].waiting, worker.lag()[0].unapplied, worker.lag()[0].seconds) == (1_400, 0, 0.0)
+        world.now += timedelta(minutes=2)
+        assert worker.lag()[0].seconds == 120.0
 
 
 def test_a_queue_acknowledges_what_the_log_holds(world: StreamWorld) -> None:
@@ -345,7 +347,7 @@ def test_a_queue_acknowledges_what_the_log_holds(world: StreamWorld) -> None:
         worker.step()
         worker.step(timeout_seconds=0)
     assert world.queue.position("trades") == 4
-    assert PushInput(world.queue, "trades").waiting(world.log.offsets("trades")) == 0
+    assert PushInput(world.queue, "trades").waiting(world.log.offsets("trades")) == Waiting(0)
 
 
 def test_a_system_without_streams_is_told(world: StreamWorld) -> None:

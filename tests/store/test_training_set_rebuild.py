@@ -10,16 +10,15 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from forecastle.contract.load import LoadedSystem, load_system
-from forecastle.store.delta_log import TableName, TableVersion
+from forecastle.store.delta_log import TableVersion
 from forecastle.store.feature_views import publish_view
-from forecastle.store.labels import KIND as LABEL
-from forecastle.store.labels import run_label
 from forecastle.store.sources import ingest
-from forecastle.store.training_set import publish_training_set, rebuild_training_set, source_tables
+from forecastle.store.training_set import publish_training_set, rebuild_training_set
 from forecastle.store.warehouse import Warehouse
 from tests.store.weather import START, write_readings, write_system
 
@@ -76,6 +75,26 @@ def test_restated_history_changes_no_earlier_training_set(tmp_path: Path, wareho
     assert warehouse.arrow(rebuilt.version).equals(warehouse.arrow(first))
 
 
+def test_a_label_that_asks_how_far_history_reaches_is_rebuilt_too(tmp_path: Path, warehouse: Warehouse) -> None:
+    """Outcomes are told once readings reach a day further: a set built before more of them came stays as it was."""
+    folder = write_system(tmp_path / "weather_system" / "weather").folder
+    reaches = "(SELECT max(readings.known_at) - INTERVAL 1 DAY AS until FROM readings) AS reached"
+    text = (folder / "freezes.sql").read_text().rstrip()
+    (folder / "freezes.sql").write_text(f"{text}\nINNER JOIN {reaches} ON readings.known_at <= reached.until\n")
+    system = load_system(folder)
+    write_readings(tmp_path, days=25)
+    path = tmp_path / "weather" / "readings.parquet"
+    rows, known_at = pq.read_table(path), pc.field("known_at")
+    before = rows.filter(known_at <= BUILT_AT - timedelta(hours=36))
+    pq.write_table(before, path)
+    first = train(tmp_path, system, warehouse, now=BUILT_AT)
+    pq.write_table(pa.concat_tables([before, rows.filter(known_at > BUILT_AT)]), path)
+    second = train(tmp_path, system, warehouse, now=BUILT_AT + timedelta(days=20))
+    known = warehouse.frame(second, ["known_at"])["known_at"]
+    assert (known <= BUILT_AT).sum() > first.rows, "from here, more labels seem to have been known then"
+    assert rebuild_training_set(warehouse, system, as_of=BUILT_AT).same
+
+
 def test_a_moment_without_a_training_set_is_built_and_not_compared(tmp_path: Path, warehouse: Warehouse) -> None:
     """Any moment can be built; only one that was built then has something to be equal to."""
     system = write_system(tmp_path / "weather_system" / "weather")
@@ -121,12 +140,6 @@ def test_a_corrected_outcome_stays_out_of_earlier_training_sets(real_data: Path,
     warehouse = Warehouse(tmp_path, clock=lambda: datetime(2026, 6, 1, tzinfo=UTC))
     for name in ("snapshots", *(n for n in system.declaration.sources if n != "snapshots")):
         ingest(warehouse, system.name, name, system.declaration.sources[name], data=real_data)
-    label = system.declaration.label
-    table = TableName(system.name, LABEL, "all")
-    run_label(
-        warehouse, table, label, entity=system.declaration.entity_of_label(), text=system.sql[label.sql],
-        sources=source_tables(system, label.sql),
-    )  # fmt: skip
     for name in system.declaration.feature_views:
         publish_view(warehouse, system, name)
     outcomes = []

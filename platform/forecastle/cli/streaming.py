@@ -58,7 +58,8 @@ def stream(
         told = _Told(worker.lag, console=console, registry=registry)
         if metrics_port is not None:
             told.port = _serve(registry, metrics_port, opened)
-        console.print(_began(loaded.name, [lag.source for lag in worker.lag()], told.port), highlight=False)
+        # Before the first step, which renews every entity and may be long: no lag is not what a scrape should see.
+        console.print(_began(loaded.name, [lag.source for lag in told.measure()], told.port), highlight=False)
         worker.run(stop, on_step=told)
 
 
@@ -81,7 +82,7 @@ class _Told:
         names = ("source",)
         self._waiting = Gauge("forecastle_stream_waiting_events", "Events not taken yet.", names, registry=registry)
         self._unapplied = Gauge("forecastle_stream_unapplied_rows", "Rows not online yet.", names, registry=registry)
-        self._seconds = Gauge("forecastle_stream_lag_seconds", "Age of the oldest of those.", names, registry=registry)
+        self._seconds = Gauge("forecastle_stream_lag_seconds", "Since the first came.", names, registry=registry)
 
     def __call__(self, step: Step) -> None:
         """Take one step into account."""
@@ -97,12 +98,17 @@ class _Told:
             self._next = time.monotonic() + TOLD_SECONDS
             self._tell(online=step.online)
 
-    def _tell(self, *, online: bool) -> None:
+    def measure(self) -> tuple[Lag, ...]:
+        """How far each stream is behind, for whoever scrapes it."""
         lags = self._lag()
         for lag in lags:
             self._waiting.labels(lag.source).set(lag.waiting)
             self._unapplied.labels(lag.source).set(lag.unapplied)
-            self._seconds.labels(lag.source).set(lag.unapplied_seconds)
+            self._seconds.labels(lag.source).set(lag.seconds)
+        return lags
+
+    def _tell(self, *, online: bool) -> None:
+        lags = self.measure()
         if self._stored or self._dead or self._entities or not online:
             behind = ", ".join(f"{lag.source} {lag.waiting + lag.unapplied} behind" for lag in lags)
             self._console.print(

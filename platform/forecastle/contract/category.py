@@ -8,12 +8,16 @@ Contract and standard library only: it is served.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
 
 from forecastle.contract.column import Feature
 from forecastle.contract.types import NUMERIC_DTYPES
 
 Codes = Mapping[str, Mapping[str, float]]
 """Of each feature of words: word → 0, 1, 2, … in the order of `allowed`."""
+
+NO_CODES: Final[Codes] = MappingProxyType({})
 
 
 def codes_of(features: Mapping[str, Feature]) -> Codes:

@@ -153,6 +153,10 @@ class _Checker:
         for name, view in self.system.feature_views.items():
             place: Place = ("feature_views", name)
             yield from self._freshness((*place, "freshness"), view.freshness)
+            texts = [feature for feature, contract in view.features.items() if contract.dtype == "string"]
+            if view.reduced and texts:
+                text = f"reduced copies hold numbers, and {', '.join(texts)} is text"
+                yield from self.at((*place, "reduced"), text, "leave reduced out")
             entity = self.system.entity.get(view.entity)
             if entity is None:
                 yield from self._names((*place, "entity"), [view.entity], self.system.entity, "entity")

@@ -12,7 +12,7 @@ import json
 import sys
 import threading
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
@@ -95,10 +95,9 @@ class FeatureSet:
         """What a model sees of each word of those features that are words."""
         return codes_of({spec.name: spec.contract for spec in self.features})
 
-    def told(self, name: str, vector: Sequence[float]) -> str:
-        """A model feature's value in a vector, as a person reads it: its word, or the number."""
-        value = vector[self.model_features.index(name)]
-        return next((word for word, code in self.codes.get(name, {}).items() if code == value), f"{value:g}")
+    def shown(self, name: str, value: float) -> float | str:
+        """A number that a model saw as its contract says it: the word that it stands for, or the number itself."""
+        return next((word for word, number in self.codes.get(name, {}).items() if number == value), value)
 
     def spec(self, name: str) -> FeatureSpec:
         """The spec of one feature.

@@ -103,7 +103,7 @@ def _values(spot: Place, values: Sequence[SegmentValue], feature: Feature) -> It
             yield spot, f"names {text} {times} times", "name it once"
     for value in values:
         if feature.dtype == "string":
-            if value not in (feature.allowed or ()):
+            if feature.allowed is not None and value not in feature.allowed:
                 yield spot, f"has the value {value!r}, which the feature does not allow", f"allowed: {feature.allowed}"
         elif isinstance(value, str):
             yield spot, f"has the value {value!r}, and the feature is a number", "write the number"

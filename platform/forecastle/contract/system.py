@@ -232,8 +232,15 @@ class Drift(Declared):
     psi_tolerance: float = Field(0.1, gt=0, description="Population stability index nobody would act on.")
     null_rate_tolerance: float = Field(0.02, gt=0, lt=1, description="Change in the share of nulls, absolute.")
     tail_rate_tolerance: float = Field(0.005, gt=0, lt=1, description="Change in the share beyond the extremes.")
-    alpha: float = Field(0.01, gt=0, lt=1, description="False alarms allowed over all tests of one look.")
+    alpha: float = Field(
+        0.01, gt=0, lt=1, description="False alarms allowed over all tests of all daily looks at one window."
+    )
     window: PositiveDuration = Field(description="The newest rows compared with the training reference.")
+
+    @property
+    def alpha_of_look(self) -> float:
+        """False alarms allowed at one daily look: a row is looked at on every day of its window (union bound)."""
+        return self.alpha / max(1, self.window.days)
 
 
 class Retrain(Declared):

@@ -6,10 +6,10 @@ Does not belong here: what is alarming about them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib.dates import AutoDateLocator, num2date
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, num2date
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
 from forecastle.draw.style import BLUE, MUTED, VERMILLION, look, new_figure, shortened
@@ -53,9 +53,10 @@ def quality_history(profile: pd.DataFrame, judged: pd.DataFrame, *, most: int = 
 
 
 def _settle_dates(axes: Axes) -> None:
-    """The dates that the shared axis names, chosen once: layout and drawing ask every panel for them dozens of times."""
-    first, last = axes.get_xlim()
-    ticks = AutoDateLocator().tick_values(num2date(first), num2date(last))
-    labels = axes.xaxis.get_major_formatter().format_ticks(ticks)
+    """The dates of the shared axis, chosen once: while it is laid out every panel asks for them dozens of times."""
+    locator = AutoDateLocator(minticks=3, maxticks=8)  # type: ignore[no-untyped-call]
+    limits: Any = (num2date(limit) for limit in axes.get_xlim())  # type: ignore[no-untyped-call]
+    ticks = locator.tick_values(*limits)  # type: ignore[no-untyped-call]
+    labels = ConciseDateFormatter(locator).format_ticks(ticks)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(FixedFormatter(labels))

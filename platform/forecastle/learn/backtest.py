@@ -164,17 +164,18 @@ def answer_cut(system: LoadedSystem, rows: pd.DataFrame, cut: Cut, *, model: str
     """
     if not (rows["predict_at"] >= cut.at).any():
         raise LearnError("nothing was asked in its window")
-    declared = system.declaration
+    declared, feature_set = system.declaration, system.feature_set(model)
     trained = train_model(
         rows,
         name=model,
         model=declared.models[model],
-        features=system.feature_set(model).model_features,
+        features=feature_set.model_features,
         split=declared.evaluate.split,
         cluster=cluster_column(system),
         test_from=cut.at,
         groups=group_columns(system),
         code=system.function,
+        codes=feature_set.codes,
     )
     answers = _answer_columns(system, rows.iloc[trained.split.test]).assign(
         raw_score=trained.test_raw,

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from forecastle.contract.errors import LearnError
+from forecastle.contract.feature_set import FeatureSet
 from forecastle.contract.load import LoadedSystem
 from forecastle.contract.matrix import Segment
 from forecastle.learn.bundle import BundleParts, write_bundle
@@ -26,7 +27,7 @@ from forecastle.learn.evaluate import Evaluation, evaluate_model
 from forecastle.learn.scoring import LIGHTGBM
 from forecastle.learn.split import time_split
 from forecastle.learn.tracking import BUNDLE, DESCRIPTION, Tracking
-from forecastle.learn.train import TrainedModel, feature_matrix, train_model
+from forecastle.learn.train import TrainedModel, train_model
 from forecastle.measure.reference import reference
 
 VERSION_ATTEMPTS: Final = 20
@@ -150,7 +151,8 @@ def record_model(
             test=frame.iloc[trained.split.test].reset_index(drop=True), cluster=cluster_column(system),
             facts=facts, lineage=feature_lineage(system),
         )  # fmt: skip
-        model_uri = _log(trained, evaluation, frame, identity=identity, tracking=tracking, run_id=run.run_id)
+        feature_set = system.feature_set(name)
+        model_uri = _log(trained, evaluation, frame, identity=identity, tracking=tracking, feature_set=feature_set)
         parts = _parts(system, trained, card=card, references=learned.references, facts=facts)
         version, bundle = _register(parts, model_uri=model_uri, tags=tags, tracking=tracking, bundles=bundles)
     return BuiltModel(name, bundle, version, run.run_id, trained, evaluation, card)
@@ -176,7 +178,10 @@ def segment_mask(frame: pd.DataFrame, segment: Segment) -> np.ndarray:
     """Which rows (n,) are of a segment; null is of none."""
     mask = np.ones(len(frame), dtype=bool)
     for column, value in segment.items():
-        mask &= frame[column].to_numpy(np.float64, na_value=np.nan) == float(value)
+        if isinstance(value, str):
+            mask &= (frame[column] == value).fillna(value=False).to_numpy(bool)
+        else:
+            mask &= frame[column].to_numpy(np.float64, na_value=np.nan) == float(value)
     return mask
 
 
@@ -237,17 +242,18 @@ def feature_lineage(system: LoadedSystem) -> dict[str, tuple[tuple[str, str], ..
 def _train(
     system: LoadedSystem, name: str, frame: pd.DataFrame, *, test_from: Sequence[datetime] | None
 ) -> TrainedModel:
-    declared = system.declaration
+    declared, feature_set = system.declaration, system.feature_set(name)
     return train_model(
         frame,
         name=name,
         model=declared.models[name],
-        features=system.feature_set(name).model_features,
+        features=feature_set.model_features,
         split=declared.evaluate.split,
         cluster=cluster_column(system),
         test_from=test_from,
         groups=group_columns(system),
         code=system.function,
+        codes=feature_set.codes,
     )
 
 
@@ -309,9 +315,9 @@ def _log(
     *,
     identity: TrainingSetIdentity,
     tracking: Tracking,
-    run_id: str,
+    feature_set: FeatureSet,
 ) -> str:
-    """Everything of the run but its files; returns the logged model's URI."""
+    """Everything of the run but its files; returns where MLflow finds the model."""
     tracking.log_training(
         frame[[*trained.features, "outcome"]],
         name="training_set",
@@ -327,11 +333,8 @@ def _log(
     )
     if trained.search is not None:
         tracking.log_search(trained.search)
-    if trained.scoring.kind != LIGHTGBM or trained.scoring.preprocess is not None:
-        return tracking.bundle_uri(run_id)
-    rows = feature_matrix(frame.iloc[trained.split.test[:5]], trained.features)
-    example = pd.DataFrame(rows, columns=list(trained.features))
-    return tracking.log_model(trained.model_bytes, example=example)
+    plain = trained.scoring.kind == LIGHTGBM and trained.scoring.preprocess is None
+    return tracking.log_model(feature_set, booster=trained.scoring.file if plain else None)
 
 
 def _register(

@@ -75,6 +75,13 @@ class Bundle:
     scoring: Scoring = field(default_factory=Scoring)
     card_page: str = ""
 
+    def medians(self) -> tuple[float | None, ...]:
+        """What each model feature usually was in training, as the model sees it: the median, or the commonest word."""
+        codes = self.feature_set.codes
+        return tuple(
+            _usual(self.reference.get(name, {}), codes.get(name, {})) for name in self.feature_set.model_features
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class BundleParts:
@@ -241,6 +248,12 @@ def _feature_set(digest: str, manifest: Mapping[str, Any], content: bytes) -> Fe
             f"trained with {str(recorded)[:12]}; build the bundle again"
         )
     return found
+
+
+def _usual(told: Mapping[str, Any], words: Mapping[str, float]) -> float | None:
+    """Of one feature's reference."""
+    commonest = next(iter(told.get("categories", ())), None)
+    return words.get(commonest) if commonest is not None else told.get("median")
 
 
 def _signature(folder: Path) -> bytes | None:

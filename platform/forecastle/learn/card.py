@@ -219,7 +219,8 @@ def _features(
         low = "" if c.min is None else f"{c.min:g}"
         high = "" if c.max is None else f"{c.max:g}"
         origin = ", ".join(f"{t}.{column}" for t, column in lineage.get(name, ())) or "on-demand"
-        span = (f"{low}…{high}" if low or high else "any") + (", null" if c.nullable else "")
+        some = ", ".join(map(str, c.allowed or ())) or (f"{low}…{high}" if low or high else "any")
+        span = some + (", null" if c.nullable else "")
         rows.append((name, c.unit, span, c.missing, gain[name], origin, c.description))
     columns = ["feature", "unit", "allowed", "missing", "share_of_gain", "from", "description"]
     return pd.DataFrame(rows, columns=columns)

@@ -23,9 +23,10 @@ from forecastle.learn.bundle import Bundle
 from forecastle.learn.choose import Choice, Member, segment_text
 from forecastle.learn.cross_fit import RoundsChoice, RoundsScore
 from forecastle.learn.ensemble import ensemble_bytes, open_ensemble
+from forecastle.learn.feature_matrix import feature_matrix
 from forecastle.learn.scoring import ENSEMBLE, Scoring
 from forecastle.learn.split import TimeSplit, time_split
-from forecastle.learn.train import TrainedModel, feature_matrix, golden_rows
+from forecastle.learn.train import TrainedModel, golden_rows
 from forecastle.measure.calibrators import inside
 from forecastle.measure.recalibration import CalibratorChoice, choose_calibrator
 from forecastle.measure.scores import log_loss
@@ -70,8 +71,9 @@ def combine(
     features = _features(system, ingredients)
     described = _described(system, choice, features)
     content = ensemble_bytes([(i.member.model, i.member.segment, i.bundle) for i in ingredients])
-    scorer = open_ensemble(content, features=features)
-    matrix = feature_matrix(frame, features)
+    codes = described.feature_set(ENSEMBLE_NAME).codes
+    scorer = open_ensemble(content, features=features, codes=codes)
+    matrix = feature_matrix(frame, features, codes=codes)
     split, held_out = _train_part(system, ingredients, frame)
     test_raw = scorer.scores(matrix[split.test])
     answered = ~np.isnan(test_raw)

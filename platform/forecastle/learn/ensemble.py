@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from forecastle.contract.category import NO_CODES, Codes
 from forecastle.contract.errors import BundleError
-from forecastle.contract.matrix import Segment
+from forecastle.contract.matrix import Segment, SegmentValue
 from forecastle.learn.bundle import Bundle, canonical_json
 from forecastle.learn.explanation import Explanation
 from forecastle.learn.scorer import Scorer, scorer_of
@@ -54,8 +55,11 @@ class Ensemble:
     The members of a row are those of its segment, else those without a segment.
     """
 
-    def __init__(self, members: Sequence[EnsembleMember], *, features: Sequence[str]) -> None:
-        """`features` are the columns of a row, in order; every segment's column is one of them."""
+    def __init__(self, members: Sequence[EnsembleMember], *, features: Sequence[str], codes: Codes = NO_CODES) -> None:
+        """`features` are the columns of a row, in order; every segment's column is one of them.
+
+        `codes` are the numbers of those features that are words.
+        """
         self.width = len(features)
         self.members = tuple(members)
         columns = dict.fromkeys(name for member in members for name in member.segment or {})
@@ -63,7 +67,7 @@ class Ensemble:
         self._routes: dict[tuple[float, ...] | None, tuple[EnsembleMember, ...]] = {}
         for member in self.members:
             segment = member.segment
-            place = None if segment is None else tuple(float(segment[name]) for name in columns)
+            place = None if segment is None else tuple(_number(segment[name], codes.get(name)) for name in columns)
             self._routes[place] = (*self._routes.get(place, ()), member)
 
     def scores(self, matrix: FloatArray) -> FloatArray:
@@ -114,8 +118,8 @@ def ensemble_bytes(members: Sequence[tuple[str, Segment | None, Bundle]]) -> byt
     return canonical_json({"members": [_member_json(*member) for member in members]})
 
 
-def open_ensemble(content: bytes, *, features: Sequence[str]) -> Ensemble:
-    """Open what `ensemble_bytes` wrote; `features` is the order of the ensemble's rows.
+def open_ensemble(content: bytes, *, features: Sequence[str], codes: Codes = NO_CODES) -> Ensemble:
+    """Open what `ensemble_bytes` wrote; `features` is the order of the ensemble's rows, `codes` as `Ensemble` takes it.
 
     Raises:
         BundleError: the file is not of this shape, a member cannot be opened or asks for a feature that is not there.
@@ -124,9 +128,14 @@ def open_ensemble(content: bytes, *, features: Sequence[str]) -> Ensemble:
         members = [_member(data, list(features)) for data in json.loads(content)["members"]]
         if not members:
             raise BundleError("an ensemble has at least one member; build the bundle again")
-        return Ensemble(members, features=features)
+        return Ensemble(members, features=features, codes=codes)
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"the ensemble cannot be read: {error!r}; build the bundle again") from error
+
+
+def _number(value: SegmentValue, words: Mapping[str, float] | None) -> float:
+    """What a row of a segment has in its column."""
+    return float(value) if words is None else words[str(value)]
 
 
 def _member_json(name: str, segment: Segment | None, bundle: Bundle) -> dict[str, Any]:

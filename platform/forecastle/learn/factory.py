@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from forecastle.contract.errors import ForecastleError, LearnError
+from forecastle.contract.errors import ForecastleError
 from forecastle.contract.load import LoadedSystem
 from forecastle.learn.build import BuiltModel, LearnedModel, TrainingSetIdentity, learn_model, record_model
 from forecastle.learn.tracking import Tracking
@@ -70,8 +70,8 @@ def build_models(
                 identity=identity, tracking=tracking, bundles=bundles, trained_at=trained_at,
                 dagster_run_id=dagster_run_id,
             )  # fmt: skip
-        except ForecastleError as error:
-            yield FailedModel(name, str(error))
+        except Exception as error:  # noqa: BLE001  whatever it is, it is this model's alone
+            yield FailedModel(name, _reason(error))
 
 
 def _learned(
@@ -139,10 +139,12 @@ def _learn(name: str) -> LearnedModel | FailedModel:
     system, frame = _WORK[0]
     try:
         return learn_model(system, name, frame)
-    except LearnError as error:
-        return FailedModel(name, str(error))
     except Exception as error:  # noqa: BLE001  whatever it is, it is this model's alone
-        return FailedModel(name, f"{type(error).__name__}: {error}")
+        return FailedModel(name, _reason(error))
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, ForecastleError) else f"{type(error).__name__}: {error}"
 
 
 def _plain(system: LoadedSystem) -> tuple[object, ...]:

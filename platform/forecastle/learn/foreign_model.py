@@ -8,6 +8,7 @@ skops: https://skops.readthedocs.io/en/stable/persistence.html
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -15,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecastle.contract.errors import BundleError
+from forecastle.learn.explanation import Explanation
 from forecastle.learn.scoring import SKOPS, XGBOOST, Scoring
+from forecastle.measure.calibrators import log_odds
 
 FloatArray = NDArray[np.float64]
 
@@ -80,7 +83,7 @@ class SklearnModel:
         return float(self._asked(np.array([values], dtype=np.float64))[0])
 
     def explain_row(self, values: Sequence[float]) -> None:  # noqa: ARG002  the interface of every scorer
-        """Such an estimator does not say what a feature adds."""
+        """Such an estimator only answers; `explanation.one_at_a_time` asks it."""
         return
 
     def _asked(self, rows: FloatArray) -> FloatArray:
@@ -120,9 +123,14 @@ class XGBoostModel:
         """The same of one row."""
         return float(self._booster.inplace_predict(np.array([values], dtype=np.float64))[0])
 
-    def explain_row(self, values: Sequence[float]) -> None:  # noqa: ARG002  the interface of every scorer
-        """Contributions are LightGBM's and a logistic regression's alone."""
-        return
+    def explain_row(self, values: Sequence[float]) -> Explanation:
+        """XGBoost's own Tree SHAP values, which are float32: the residual says what that leaves."""
+        import xgboost
+
+        row = xgboost.DMatrix(np.array([values], dtype=np.float64), nthread=1)
+        *parts, expected = map(float, self._booster.predict(row, pred_contribs=True)[0])
+        told = float(log_odds(self.score_row(values)))
+        return Explanation(told, expected, tuple(parts), told - math.fsum([*parts, expected]))
 
 
 def open_model(content: bytes, scoring: Scoring) -> SklearnModel | XGBoostModel:

@@ -18,6 +18,7 @@ from forecastle.contract.decision import CLOSED, PREDICT_AT
 from forecastle.contract.errors import BundleError
 from forecastle.contract.on_demand import on_demand_columns
 from forecastle.learn.bundle import Bundle
+from forecastle.learn.feature_matrix import feature_column
 from forecastle.learn.scorer import load_scorer
 
 FloatArray = NDArray[np.float64]
@@ -25,7 +26,7 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Raw scores and calibrated probabilities, each (n,), and the features they stand on, by name.
+    """Raw scores and calibrated probabilities, each (n,), and the features they stand on, by name; words as numbers.
 
     Both are NaN where the bundle has no model for the row's segment.
     """
@@ -59,7 +60,7 @@ def score_rows(bundle: Bundle, frame: pd.DataFrame) -> Scores:
     missing = [name for name in from_views if name not in frame]
     if missing:
         raise BundleError(f"bundle {bundle.hash[:12]} needs features that the rows lack: {', '.join(missing)}")
-    columns = {name: frame[name].to_numpy(np.float64, na_value=np.nan) for name in from_views}
+    columns = {name: feature_column(frame, name, codes=feature_set.codes) for name in from_views}
     columns.update(on_demand_columns(feature_set, columns))
     matrix = np.column_stack([columns[name] for name in feature_set.model_features])
     raw = load_scorer(bundle).scores(np.ascontiguousarray(matrix))

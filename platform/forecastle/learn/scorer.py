@@ -73,7 +73,7 @@ class PreprocessedScorer:
             return None
         parts = [0.0] * self.preprocess.width
         for step, part in zip(self.preprocess.steps, told.contributions, strict=True):
-            parts[step.source] += part
+            parts[step.source] += part or 0.0
         return Explanation(told.log_odds, told.expected, tuple(parts), told.residual)
 
 
@@ -87,7 +87,8 @@ def load_scorer(bundle: Bundle) -> Scorer:
     if bundle.scoring.kind == ENSEMBLE:
         from forecastle.learn.ensemble import open_ensemble  # it opens its members by this module
 
-        return open_ensemble(bundle.model_bytes, features=bundle.feature_set.model_features)
+        feature_set = bundle.feature_set
+        return open_ensemble(bundle.model_bytes, features=feature_set.model_features, codes=feature_set.codes)
     scorer = scorer_of(bundle.model_bytes, bundle.scoring, start=bundle.start, sha256=bundle.model_sha256)
     width = len(bundle.feature_set.model_features)
     if scorer.width != width:

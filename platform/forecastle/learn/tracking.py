@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,12 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from forecastle.contract.errors import LearnError
+from forecastle.contract.feature_set import FeatureSet
 from forecastle.learn.alive import alive, dead, forget
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.models import ModelSignature
 
     from forecastle.learn.search import SearchResult
 
@@ -103,7 +107,10 @@ class Tracking:
         # Named by its class, for MLflow finds two classes that fit the text. The types are known: inferring them
         # would read every value of every model's rows.
         told = LocalArtifactDatasetSource(source)
-        columns = [{"type": "double", "name": column, "required": False} for column in frame]
+        columns = [
+            {"type": "double" if is_numeric_dtype(kind) else "string", "name": name, "required": False}
+            for name, kind in frame.dtypes.items()
+        ]
         dataset = Dataset(
             name=name,
             digest=digest[:36],
@@ -122,24 +129,28 @@ class Tracking:
             params=[Param(key, str(value)) for key, value in params.items()],
         )
 
-    def log_model(self, model_bytes: bytes, *, example: pd.DataFrame) -> str:
-        """Log the booster in MLflow's LightGBM flavour and return the logged model's URI."""
-        import lightgbm
-        from mlflow.models import infer_signature
+    def log_model(self, feature_set: FeatureSet, *, booster: str | None) -> str:
+        """Tell MLflow how to open the bundle that will lie beside this, and return where: the version's source.
 
+        Args:
+            feature_set: what the model is asked with; it becomes the signature.
+            booster: the file in the bundle that LightGBM can open by itself, if there is one.
+        """
         mlflow = self._mlflow()
-        booster = lightgbm.Booster(model_str=model_bytes.decode())
-        info = mlflow.lightgbm.log_model(
-            booster,
-            name="model",
-            signature=infer_signature(example, booster.predict(example)),
-            pip_requirements=[f"lightgbm=={lightgbm.__version__}"],
-        )
-        return str(info.model_uri)
+        from mlflow.models import Model
 
-    def bundle_uri(self, run_id: str) -> str:
-        """Where `log_files` puts a bundle: the source of a version whose model has no flavour of MLflow's own."""
-        return f"{self._client().get_run(run_id).info.artifact_uri}/{BUNDLE}"
+        run = mlflow.active_run().info
+        told = Model(run_id=run.run_id, signature=_signature(feature_set))
+        told.add_flavor(
+            "python_function",
+            loader_module="forecastle.learn.mlflow_model",
+            data=BUNDLE,
+            python_version=platform.python_version(),
+        )
+        if booster is not None:
+            told.add_flavor("lightgbm", data=f"{BUNDLE}/{booster}", model_class="lightgbm.basic.Booster")
+        mlflow.log_text(told.to_yaml(), "MLmodel")
+        return str(run.artifact_uri)
 
     def log_search(self, search: SearchResult) -> None:
         """Log every trial as a table and as a picture, below `search`."""
@@ -249,6 +260,17 @@ class Tracking:
             mlflow.set_tracking_uri(self.uri)
             mlflow.set_registry_uri(self.uri)
         return mlflow
+
+
+def _signature(feature_set: FeatureSet) -> ModelSignature:
+    """Features of views by name and kind, and what comes back."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    features = [spec for spec in feature_set.features if spec.view is not None]
+    kinds = {"bool": "boolean", "string": "string"}
+    asked = [ColSpec(kinds.get(f.contract.dtype, "double"), f.name, required=not f.contract.nullable) for f in features]
+    return ModelSignature(Schema(asked), Schema([ColSpec("double", name) for name in ("probability", "raw_score")]))
 
 
 @contextmanager

@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from forecastle.contract.category import NO_CODES, Codes
 from forecastle.contract.errors import LearnError, MeasureError
 from forecastle.contract.model_check import CENTERED
 from forecastle.contract.system import Model, Split
 from forecastle.learn.bundle import Golden
 from forecastle.learn.cross_fit import RoundsChoice, cross_fit
 from forecastle.learn.early_stopping import stopped
+from forecastle.learn.feature_matrix import feature_matrix
 from forecastle.learn.fit import Code, Fitted, FloatArray, Rows, fit
 from forecastle.learn.importance import importances
 from forecastle.learn.pack import with_means
@@ -29,7 +31,6 @@ from forecastle.learn.split import TimeSplit, time_split, times_of
 from forecastle.measure.calibrators import Calibrator
 from forecastle.measure.recalibration import DEFAULT_CANDIDATES, CandidateScore, choose_calibrator, fit_calibrator
 
-NO_CODES: Codes = MappingProxyType({})
 GOLDEN_ROWS = 32
 PROBED_ROWS = 200
 
@@ -103,15 +104,7 @@ def train_model(
             probability, the estimator refuses its parameters or rows, or learns nothing from them without a start.
     """
     parts = time_split(frame, split, test_from=test_from, groups=groups)
-    times = times_of(frame, groups)
-    rows = Rows(
-        tuple(features),
-        feature_matrix(frame, features, codes=codes),
-        frame["outcome"].to_numpy(np.float64),
-        frame[cluster].to_numpy() if times.groups is None else times.groups,
-        None if model.start_from is None else list(features).index(model.start_from),
-        times,
-    )
+    rows = _rows(frame, model, features, cluster=cluster, groups=groups, codes=codes)
     first = rows.take(parts.blocks[0].train)
     search = search_params(model, first, embargo=split.embargo, code=code)
     if search is not None:
@@ -158,22 +151,14 @@ def _learn(model: Model, rows: Rows, split: Split, code: Code | None) -> _Learne
     return _Learned(fitted, rounds, held_out, *_calibrate(model, rows, held_out, folds=split.folds), shares)
 
 
-def feature_matrix(frame: pd.DataFrame, features: Sequence[str], *, codes: Codes = NO_CODES) -> FloatArray:
-    """Features by name as a C-ordered float64 matrix (n, k); null is NaN, a word its number in `codes`.
-
-    Raises:
-        LearnError: a feature is not a column, a value is infinite, or a word is none of the contract's.
-    """
-    lacking = [name for name in features if name not in frame]
-    if lacking:
-        raise LearnError(f"the training set has no column {', '.join(lacking)}; materialise it again")
-    matrix = np.empty((len(frame), len(features)))
-    for place, name in enumerate(features):
-        matrix[:, place] = feature_column(frame[name], codes.get(name))
-    infinite = [name for name, some in zip(features, np.isinf(matrix).any(axis=0), strict=True) if some]
-    if infinite:
-        raise LearnError(f"{', '.join(infinite)} has infinite values; mend the feature's SQL or function")
-    return matrix
+def _rows(
+    frame: pd.DataFrame, model: Model, features: Sequence[str], *, cluster: str, groups: Sequence[str], codes: Codes
+) -> Rows:
+    times = times_of(frame, groups)
+    clusters = frame[cluster].to_numpy() if times.groups is None else times.groups
+    start = None if model.start_from is None else list(features).index(model.start_from)
+    matrix = feature_matrix(frame, features, codes=codes)
+    return Rows(tuple(features), matrix, frame["outcome"].to_numpy(np.float64), clusters, start, times)
 
 
 def _calibrate(

@@ -22,7 +22,7 @@ from forecastle.serve.online_ages import OnlineAges
 from forecastle.serve.online_reader import OnlineReader
 from forecastle.serve.openapi import openapi
 from forecastle.serve.operations import Operation, Operations
-from forecastle.serve.pages import docs_page, health, model_card
+from forecastle.serve.pages import card_document, docs_page, health, model_card
 from forecastle.serve.pointer import follow
 from forecastle.serve.predict import Predictor
 from forecastle.serve.receipt import json_text
@@ -78,6 +78,7 @@ class Application:
             "/healthz": ("GET", lambda running: _Answer(200, json_text(_health(running)).encode())),
             "/metrics": ("GET", _metrics),
             "/model": ("GET", _model),
+            "/card": ("GET", _card),
             "/openapi.json": ("GET", lambda running: _Answer(200, json_text(_openapi(running)).encode())),
             "/docs": ("GET", _docs),
         }
@@ -169,6 +170,8 @@ class Application:
             if scope["method"] != "POST":
                 raise Refusal("method_not_allowed", f"{path} takes POST")
             return await _post(operation, headers, receive, at_most=scope.get(DEADLINE))
+        if path == "/model" and _wants_page(scope["headers"]):
+            path = "/card"
         route = self._routes.get(path)
         if route is None:
             there = ", ".join([*running.operations.by_path, *self._routes])
@@ -350,6 +353,17 @@ def _model(running: _Running) -> _Answer:
     if running.watch.current is None:
         raise Refusal("no_champion", f"no bundle can answer: {running.watch.error}")
     return _Answer(200, json_text(model_card(running.watch.current)).encode())
+
+
+def _card(running: _Running) -> _Answer:
+    if running.watch.current is None:
+        raise Refusal("no_champion", f"no bundle can answer: {running.watch.error}")
+    return _Answer(200, card_document(running.watch.current), b"text/html; charset=utf-8")
+
+
+def _wants_page(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether a browser asks: it names HTML before anything else that it takes."""
+    return any(name == b"accept" and value.startswith(b"text/html") for name, value in headers)
 
 
 def _health(running: _Running) -> dict[str, Any]:

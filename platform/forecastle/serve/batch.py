@@ -19,7 +19,7 @@ from forecastle.serve.champion import Champion
 from forecastle.serve.parse import PredictRequest, json_object, request_of, rows_in, top_faults
 from forecastle.serve.plan import Served
 from forecastle.serve.predict import Predictor, check_repeat, checked, unlogged
-from forecastle.serve.receipt import microseconds, receipt
+from forecastle.serve.receipt import json_text, microseconds, receipt_parts
 from forecastle.serve.refusal import Refusal, broken_contract
 from forecastle.store.prediction_log import Prediction
 
@@ -90,7 +90,7 @@ class BatchPredictor:
     def _told(self, made: Sequence[_Row], stored: Sequence[Prediction], now_us: int, started: float) -> bytes:
         """The body of the answer."""
         logged = iter(stored)
-        answers: list[bytes] = []
+        answers: list[str] = []
         new: list[Served] = []
         refused = 0
         for index, row in enumerate(made):
@@ -101,14 +101,14 @@ class BatchPredictor:
                     new.append(row.served)
             if isinstance(answer, Refusal):
                 refused += 1
-                answers.append(msgspec.json.encode({"row": index, "error": _of_row(answer, index).error()}))
+                answers += (f'{{"row":{index},"error":', json_text(_of_row(answer, index).error()), "},")
             else:
-                answers.append(b'{"row":%d,"receipt":%s}' % (index, receipt(answer.prediction)))
+                answers += (f'{{"row":{index},"receipt":', *receipt_parts(answer.prediction), "},")
         seconds = (self.predictor.timer() - started) / len(made)
         for served in new:
             self.predictor.metrics.predicted(served, now_us=now_us, seconds=seconds)
-        head = b'{"answered":%d,"refused":%d,"answers":[' % (len(made) - refused, refused)
-        return head + b",".join(answers) + b"]}"
+        answers[-1] = "}]}"
+        return "".join((f'{{"answered":{len(made) - refused},"refused":{refused},"answers":[', *answers)).encode()
 
 
 def _asked(predictor: Predictor, data: Any, champion: Champion, now_us: int, started: float) -> PredictRequest | _Row:

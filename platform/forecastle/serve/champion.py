@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,16 +45,17 @@ class Champion:
     promotion: dict[str, Any] | None
     variant: str = CHAMPION
 
-    @property
-    def model(self) -> str:
-        """Name of the model."""
-        return str(self.bundle.facts.get("model", self.bundle.system))
+    model: str = field(init=False)
+    """Name of the model."""
+    model_version: str = field(init=False)
+    """Version of the model, as the promotion or the bundle tells it."""
 
-    @property
-    def model_version(self) -> str:
-        """Version of the model, as the promotion or the bundle tells it."""
-        told = (self.promotion or {}).get("model_version") or self.bundle.facts.get("model_version")
-        return str(told) if told is not None else "unversioned"
+    def __post_init__(self) -> None:
+        """Work out once what every answer repeats."""
+        facts = self.bundle.facts
+        told = (self.promotion or {}).get("model_version") or facts.get("model_version")
+        object.__setattr__(self, "model", str(facts.get("model", self.bundle.system)))
+        object.__setattr__(self, "model_version", str(told) if told is not None else "unversioned")
 
     def answering(self, vector: Sequence[float]) -> str:
         """Name of the model as a receipt tells it: of an ensemble, the members that answer this row too."""
@@ -65,7 +66,9 @@ class Champion:
     def unanswered(self, vector: Sequence[float]) -> Refusal:
         """What a caller is told whose row is of a segment without a model."""
         names = dict.fromkeys(name for member in self.members for name in member.segment or {})
-        told = ", ".join(f"{name} = {self.bundle.feature_set.told(name, vector)}" for name in names)
+        feature_set = self.bundle.feature_set
+        values = {name: feature_set.shown(name, vector[feature_set.model_features.index(name)]) for name in names}
+        told = ", ".join(f"{n} = {v}" if isinstance(v, str) else f"{n} = {v:g}" for n, v in values.items())
         return Refusal("no_model", f"{self.model} has no model for rows with {told or 'these values'}")
 
     @property

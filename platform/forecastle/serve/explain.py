@@ -17,9 +17,9 @@ from typing import Any, Final
 import msgspec
 
 from forecastle.contract.errors import BundleError, StoreError
+from forecastle.contract.feature_set import FeatureSet
 from forecastle.contract.request import Violation
-from forecastle.learn.explanation import Explanation
-from forecastle.measure.calibrators import log_odds
+from forecastle.learn.explanation import one_at_a_time
 from forecastle.serve.champion import Champion, load_champion
 from forecastle.serve.parse import KEYS as REQUEST_KEYS
 from forecastle.serve.parse import json_object, request_of, top_faults, word_in
@@ -99,9 +99,10 @@ class Explainer:
 def _told(prediction: Prediction, champion: Champion, *, logged: bool) -> bytes:
     vector = [math.nan if value is None else float(value) for value in json.loads(prediction.vector_json)]
     explanation = champion.scorer.explain_row(vector)
+    if explanation is None:
+        explanation = one_at_a_time(champion.scorer.score_row, vector, champion.bundle.medians())
     raw_score = champion.scorer.score_row(vector)
     probability = champion.bundle.calibrator.apply_scalar(raw_score)
-    names = champion.bundle.feature_set.model_features
     return msgspec.json.encode(
         {
             "prediction_id": prediction.prediction_id if logged else None,
@@ -114,7 +115,11 @@ def _told(prediction: Prediction, champion: Champion, *, logged: bool) -> bytes:
             "probability": probability,
             "same_number": probability == prediction.probability,
             "raw_score": raw_score,
-            **_parts(explanation, names, vector, raw_score),
+            "method": explanation.method,
+            "log_odds": explanation.log_odds,
+            "expected_log_odds": explanation.expected,
+            "contributions": _largest_first(champion.bundle.feature_set, vector, explanation.contributions),
+            "residual": explanation.residual,
             "features": msgspec.Raw(prediction.features_json.encode()),
             "degraded": msgspec.Raw(prediction.degraded_json.encode()),
             "decision": msgspec.Raw(prediction.decision_json.encode()),
@@ -122,22 +127,9 @@ def _told(prediction: Prediction, champion: Champion, *, logged: bool) -> bytes:
     )
 
 
-def _parts(
-    explanation: Explanation | None, names: Sequence[str], vector: Sequence[float], raw_score: float
-) -> dict[str, Any]:
-    """The log-odds and what makes them up; where the model does not say that, null and not a guess."""
-    if explanation is None:
-        told = {"expected_log_odds": None, "contributions": None, "residual": None}
-        return {"log_odds": float(log_odds(raw_score)), **told}
-    return {
-        "log_odds": explanation.log_odds,
-        "expected_log_odds": explanation.expected,
-        "contributions": _largest_first(names, vector, explanation.contributions),
-        "residual": explanation.residual,
-    }
-
-
-def _largest_first(names: Sequence[str], vector: Sequence[float], parts: Sequence[float]) -> list[dict[str, Any]]:
+def _largest_first(
+    feature_set: FeatureSet, vector: Sequence[float], parts: Sequence[float | None]
+) -> list[dict[str, Any]]:
     """Every model feature with its value and what it adds, the largest part first."""
-    rows = sorted(zip(names, vector, parts, strict=True), key=lambda row: -abs(row[2]))
-    return [{"feature": name, "value": value, "log_odds": part} for name, value, part in rows]
+    rows = sorted(zip(feature_set.model_features, vector, parts, strict=True), key=lambda row: -abs(row[2] or 0.0))
+    return [{"feature": name, "value": feature_set.shown(name, value), "log_odds": part} for name, value, part in rows]

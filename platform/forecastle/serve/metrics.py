@@ -82,10 +82,10 @@ class _Answers:
             self._age.observe_all([age_seconds for _, _, age_seconds in made if age_seconds is not None])
             statuses: Counted[str] = Counted()
             for served, _, _ in made:
-                for status, count in served.counts.items():
-                    statuses[status] += count
-            for status, count in (+statuses).items():
-                self._status.labels(status).inc(count)
+                for origin, count in served.counts.items():
+                    statuses[origin] += count
+            for origin, count in (+statuses).items():
+                self._status.labels(origin).inc(count)
             for feature, count in Counted(item.feature for served, _, _ in made for item in served.degraded).items():
                 self._degraded.labels(feature).inc(count)
 

@@ -34,6 +34,7 @@ def openapi(settings: Settings, champion: Champion | None) -> Json:
     paths: Json = {path: {"get": _get(*page)} for path, page in _PAGES.items()}
     paths["/metrics"] = {"get": {"summary": "Prometheus metrics", "responses": {"200": _content("text/plain")}}}
     paths["/docs"] = {"get": {"summary": "This document as a page", "responses": {"200": _content("text/html")}}}
+    paths["/card"] = {"get": {"summary": "The model card as a page", "responses": {"200": _content("text/html")}}}
     if champion is not None:
         paths |= _operations(champion, settings)
     document: Json = {

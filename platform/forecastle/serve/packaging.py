@@ -46,7 +46,7 @@ def build_bento(
     source_root: Path,
     bento_home: Path,
 ) -> BuiltBento:
-    """Build the service with one bundle inside.
+    """Build the service with one bundle inside, in place of a Bento of the same version.
 
     Args:
         bundle_folder: the verified bundle, named by its hash.
@@ -94,6 +94,9 @@ def _build(
 ) -> tuple[str, Path]:
     """Build in a process of its own: BentoML changes directory, logging and imports of the one it runs in."""
     bento_home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # The champion of yesterday is packed again with the library of today; BentoML refuses a version that is there.
+    for earlier in bento_home.glob(f"bentos/*/{version}"):
+        shutil.rmtree(earlier)
     command = [sys.executable, "-m", "bentoml", "build", "--bentofile", str(bentofile), "--version", version]
     for name, value in labels.items():
         command += ["--label", f"{name}={value}"]

@@ -82,6 +82,15 @@ def model_card(champion: Champion) -> Json:
     }
 
 
+def card_document(champion: Champion) -> bytes:
+    """The champion's card as a page; of a bundle from before there were pages, its Markdown as it is."""
+    bundle = champion.bundle
+    if bundle.card_page:
+        return bundle.card_page.encode()
+    title, card = html.escape(f"{bundle.system} / {champion.model}"), html.escape(bundle.card)
+    return f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><pre>{card}".encode()
+
+
 def docs_page(document: Json) -> bytes:
     """The OpenAPI document as one HTML page without scripts or anything from elsewhere."""
     routes = "".join(

@@ -35,17 +35,25 @@ _encode: Final = msgspec.json.Encoder().encode
 
 def receipt(prediction: Prediction) -> bytes:
     """The receipt of one logged prediction, as JSON bytes; the same record gives the same bytes."""
+    return "".join(receipt_parts(prediction)).encode()
+
+
+def receipt_parts(prediction: Prediction) -> tuple[str, str, str]:
+    """The receipt's text in three parts, the features in the middle: who joins many receipts copies them once."""
     low, high = prediction.interval_low, prediction.interval_high
     interval = "null" if low is None or high is None else f'{{"low":{low!r},"high":{high!r}}}'
     model = _model(prediction.model, prediction.model_version, prediction.bundle, prediction.feature_set)
-    return (
+    head = (
         f'{{"prediction_id":"{prediction.prediction_id}","request_id":{_text(prediction.request_id)},'
         f'"system":{_name(prediction.system)},"entity":{prediction.entity_json},'
         f'"predicted_at":"{iso(prediction.predicted_at_us)}","probability":{prediction.probability!r},'
-        f'"interval":{interval},"model":{model},"variant":{_name(prediction.variant)},'
-        f'"features":{prediction.features_json},"degraded":{prediction.degraded_json},'
-        f'"decision":{prediction.decision_json},"latency_ms":{prediction.latency_ms!r}}}'
-    ).encode()
+        f'"interval":{interval},"model":{model},"variant":{_name(prediction.variant)},"features":'
+    )
+    tail = (
+        f',"degraded":{prediction.degraded_json},"decision":{prediction.decision_json},'
+        f'"latency_ms":{prediction.latency_ms!r}}}'
+    )
+    return head, prediction.features_json, tail
 
 
 def features_json(resolution: Resolution, *, now_us: int) -> str:

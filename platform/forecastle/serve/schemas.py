@@ -131,11 +131,12 @@ SCHEMAS: Final[dict[str, Json]] = {
         probability=_SHARE,
         same_number={"type": "boolean", "description": "Whether the bundle gives the answered probability again."},
         raw_score=NUMBER,
+        method={"enum": ["additive", "one_at_a_time"], "description": "How contributions are made."},
         log_odds=NUMBER | {"description": "The model's raw log-odds, before its calibrator."},
-        expected_log_odds=_MAYBE_NUMBER | {"description": "The log-odds before anything is known of this row."},
-        contributions=_list(closed(feature=TEXT, value=_MAYBE_NUMBER, log_odds=NUMBER))
-        | {"type": ["array", "null"], "description": "Null where the model does not say what a feature adds."},
-        residual=_MAYBE_NUMBER | {"description": "What contributions and expected value miss: rounding."},
+        expected_log_odds=_MAYBE_NUMBER | {"description": "additive: the log-odds before anything is known."},
+        contributions=_list(closed(feature=TEXT, value={"type": ["number", "string", "null"]}, log_odds=_MAYBE_NUMBER))
+        | {"description": "additive: they and expected_log_odds make the log-odds; one_at_a_time: beside the median."},
+        residual=_MAYBE_NUMBER | {"description": "What additive contributions and expected value miss: rounding."},
         features=_FEATURES,
         degraded=_DEGRADED,
         decision=_DECISION,

@@ -35,6 +35,12 @@ _SCHEMA: Final = (
     "create index if not exists waiting on deliveries (target, next_at) where delivered_at is null",
 )
 _WAITING: Final = "delivered_at is null and given_up_at is null"
+# A recovery must not arrive before the alert that it closes, whatever was tried how often.
+_FIRST_OF_INCIDENT: Final = """not exists (
+  select 1 from deliveries o join alerts b on b.alert_id = o.alert_id
+  where o.target = d.target and o.alert_id < d.alert_id and o.delivered_at is null and o.given_up_at is null
+  and (b.system, b.asset, b.cause) = (a.system, a.asset, a.cause)
+)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +100,17 @@ class AlertOutbox:
             )
 
     def claim(self, target: str) -> Delivery | None:
-        """The next due delivery of a target, the least tried and then the oldest; others leave it alone for a while."""
+        """The next due delivery of a target, the least tried and then the oldest, of one incident always the oldest.
+
+        Others leave it alone for a while.
+        """
         now = self._clock()
         with self._connect() as connection:
             row = connection.execute(
                 "select d.alert_id, d.attempts, system, asset, cause, severity, message, runbook, raised_at, kind,"
-                " run_id, seen from deliveries d join alerts using (alert_id)"
-                f" where target = ? and next_at <= ? and {_WAITING} order by attempts, d.alert_id limit 1",
+                " run_id, seen from deliveries d join alerts a on a.alert_id = d.alert_id"
+                f" where target = ? and next_at <= ? and {_WAITING} and {_FIRST_OF_INCIDENT}"
+                " order by attempts, d.alert_id limit 1",
                 (target, now.isoformat()),
             ).fetchone()
             if row is None:

@@ -54,9 +54,10 @@ def run_view(
     text: str,
     sources: Tables,
     as_of: datetime | None = None,
-    facts: Mapping[str, str] | None = None,
 ) -> TableVersion:
     """Run a view's SQL (`text`) over its sources' whole history and publish the result as `table`.
+
+    `as_of` reads the versions of sources that were written at or before that time.
 
     Columns: entity keys, `event_at`, `known_at`, features in declared order; sorted by keys, `known_at`,
     `event_at`. Commit facts name the SHA-256 of the SQL and the version of every source read.
@@ -69,13 +70,11 @@ def run_view(
         warehouse,
         table,
         text,
-        sources,
+        {name: warehouse.resolve(source, as_of=as_of) for name, source in sources.items()},
         columns=view_columns(view, entity),
         order_by=(*entity.keys, "known_at", "event_at"),
         what=f"feature view {table.name}",
         audits=view_audits(view, entity),
-        as_of=as_of,
-        facts=facts,
     )
 
 

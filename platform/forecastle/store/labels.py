@@ -6,7 +6,6 @@ Does not belong here: joining features (`point_in_time.py`), which label may tra
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
@@ -28,10 +27,9 @@ def run_label(
     entity: Entity,
     text: str,
     sources: Tables,
-    as_of: datetime | None = None,
-    facts: Mapping[str, str] | None = None,
+    known_until: datetime | None = None,
 ) -> TableVersion:
-    """Run label SQL (`text`) over its sources and publish the result as `table`.
+    """Run label SQL (`text`) over its sources, as far as `known_until`, and publish the result as `table`.
 
     Columns: entity keys, `predict_at`, `outcome` (0 or 1, int64), `known_at` of the outcome, the declared
     further columns; sorted by `predict_at`, keys, `known_at`. A corrected outcome is a further row with its
@@ -52,8 +50,7 @@ def run_label(
         order_by=order,
         what=f"label {table.name}",
         audits=(contract_audit(columns), unique_audit(order)),
-        as_of=as_of,
-        facts=facts,
+        known_until=known_until,
     )
 
 

@@ -143,6 +143,7 @@ def _derive(
         order_by=(*entity.keys, "known_at", "event_at"),
         what=f"feature view {name}",
         known_until=at,
+        event_until=at,
     ) as selection:
         connection.register("__batches", selection.batches)
         connection.execute("CREATE OR REPLACE TEMP TABLE __derived AS SELECT * FROM __batches")
@@ -158,16 +159,23 @@ def _compare(
     joined = point_in_time_join(connection, "__given", [_join(name, "__derived", view, keys)], output="__compared")
     found: list[tuple[object, ...]] = []
     entity = f"row({column_list(keys)})::VARCHAR"
-    for feature in view.features:
+    for feature, contract in view.features.items():
         given, derived = quote_ident(f"given__{feature}"), quote_ident(feature)
-        allowed = f"{RELATIVE_TOLERANCE} * greatest(1, abs({given}::DOUBLE), abs({derived}::DOUBLE))"
-        one_null = f"({given} IS NULL) <> ({derived} IS NULL)"
-        differs = f"{one_null} OR abs({given}::DOUBLE - {derived}::DOUBLE) > {allowed}"
+        differs = _differs(given, derived, is_word=contract.dtype == "string")
         different = connection.execute(
             f"SELECT DISTINCT {entity}, {given}, {derived} FROM __compared WHERE {differs} ORDER BY ALL"
         ).fetchall()
         found += [(row[0], at, name, feature, row[1], row[2]) for row in different]
     return found, joined.rows
+
+
+def _differs(given: str, derived: str, *, is_word: bool) -> str:
+    """SQL: are two values of a feature not the same, numbers up to rounding?"""
+    if is_word:
+        return f"{given} IS DISTINCT FROM {derived}"
+    allowed = f"{RELATIVE_TOLERANCE} * greatest(1, abs({given}::DOUBLE), abs({derived}::DOUBLE))"
+    one_null = f"({given} IS NULL) <> ({derived} IS NULL)"
+    return f"{one_null} OR abs({given}::DOUBLE - {derived}::DOUBLE) > {allowed}"
 
 
 def _given(

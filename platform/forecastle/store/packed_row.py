@@ -6,7 +6,9 @@ Does not belong here: where the bytes are kept (`online_redis.py`). Standard lib
     8 bytes event_at_us, 8 bytes known_at_us   big-endian, biased by 2**63: byte order is time order
     4 bytes                                    digest of the columns (name, dtype), in the row's order
     ⌈n / 8⌉ bytes                              one bit a column, set where the value is null
-    n values                                   big-endian float64 and int64, one byte a bool; zero where null
+    n values                                   big-endian float64 and int64, one byte a bool, the four-byte length
+                                               of a string; zero where null
+    the strings                                UTF-8, one after the other
     4 bytes                                    CRC-32 of all that is before
 """
 
@@ -26,7 +28,7 @@ DIGEST_BYTES: Final = 4
 CHECK_BYTES: Final = 4
 HEAD: Final = struct.Struct(">QQ4s")
 
-_FORMAT: Final = {"float64": "d", "int64": "q", "bool": "?"}
+_FORMAT: Final = {"float64": "d", "int64": "q", "bool": "?", "string": "I"}
 
 
 class RowColumns:
@@ -36,12 +38,13 @@ class RowColumns:
         """Prepare the layout.
 
         Raises:
-            StoreError: a feature is no number.
+            StoreError: a feature is neither a number nor a string.
         """
         unknown = [f"{name} is {dtype}" for name, dtype in dtypes.items() if dtype not in _FORMAT]
         if unknown:
-            raise StoreError(f"{', '.join(unknown)}; stored features are {', '.join(_FORMAT)}; make them numbers")
+            raise StoreError(f"{', '.join(unknown)}; stored features are {', '.join(_FORMAT)}")
         self.names = tuple(dtypes)
+        self._strings = tuple(place for place, dtype in enumerate(dtypes.values()) if dtype == "string")
         self.text = json.dumps(list(dtypes.items()), separators=(",", ":")).encode()
         self.digest = hashlib.sha256(self.text).digest()[:DIGEST_BYTES]
         self._mask_bytes = (len(self.names) + 7) // 8
@@ -73,8 +76,10 @@ class RowColumns:
                 mask = sum(1 << i for i, value in enumerate(values) if value is None)
                 nulls = mask.to_bytes(self._mask_bytes, "big")
                 values = [0 if value is None else value for value in values]
-            row = HEAD.pack(event_at_us + BIAS, known_at_us + BIAS, self.digest) + nulls + self._values.pack(*values)
-        except (struct.error, TypeError) as error:
+            values, texts = self._with_lengths(values) if self._strings else (values, b"")
+            head = HEAD.pack(event_at_us + BIAS, known_at_us + BIAS, self.digest)
+            row = head + nulls + self._values.pack(*values) + texts
+        except (struct.error, TypeError, AttributeError) as error:
             raise StoreError(f"a row of {', '.join(self.names)} cannot be stored ({error}); mend its values") from error
         return row + zlib.crc32(row).to_bytes(CHECK_BYTES, "big")
 
@@ -84,16 +89,35 @@ class RowColumns:
         Raises:
             CorruptionError: the bytes are too few or too many, or not those that were packed.
         """
-        if len(row) != self._size:
+        if len(row) < self._size or (len(row) > self._size and not self._strings):
             raise CorruptionError(f"a stored row has {len(row)} bytes, not {self._size}; push the view again")
         if zlib.crc32(row[:-CHECK_BYTES]) != int.from_bytes(row[-CHECK_BYTES:], "big"):
             raise CorruptionError("a stored row's bytes are not those that were written; push the view again")
         values = self._values.unpack_from(row, HEAD.size + self._mask_bytes)
+        if self._strings:
+            values = self._with_texts(values, row[self._size - CHECK_BYTES : -CHECK_BYTES])
         nulls = row[HEAD.size : HEAD.size + self._mask_bytes]
         if nulls == self._no_nulls:
             return values
         mask = int.from_bytes(nulls, "big")
         return tuple(None if mask >> i & 1 else value for i, value in enumerate(values))
+
+    def _with_lengths(self, values: Sequence[Any]) -> tuple[Sequence[Any], bytes]:
+        """Values with the length of each string in its place, and the strings."""
+        texts = {place: (values[place] or "").encode() for place in self._strings}
+        found = [len(texts[place]) if place in texts else value for place, value in enumerate(values)]
+        return found, b"".join(texts.values())
+
+    def _with_texts(self, values: Sequence[Any], texts: bytes) -> tuple[Any, ...]:
+        """Values with each string in the place of its length."""
+        found, begin = list(values), 0
+        for place in self._strings:
+            end = begin + values[place]
+            found[place] = texts[begin:end].decode()
+            begin = end
+        if begin != len(texts):
+            raise CorruptionError("a stored row's strings are not of their lengths; push the view again")
+        return tuple(found)
 
 
 def unpack_head(row: bytes) -> tuple[int, int, bytes]:

@@ -127,7 +127,9 @@ def _view(
         ttl = timedelta(seconds=view.ttl_seconds)
         join = ViewJoin(view.name, "__view", view.keys, ttl, tuple(names), row_id="__number")
         point_in_time_join(connection, "__asked", [join], output="__found")
-        return join_reports([_feature(connection, view, name, fed=fed) for name in names])
+        words = {name for name in names if isinstance(asked[f"{_SERVED}{name}"].dtype, pd.StringDtype)}
+        kinds = {name: "VARCHAR" if name in words else "DOUBLE" for name in names}
+        return join_reports([_feature(connection, view, name, kinds[name], fed=fed) for name in names])
 
 
 def _made_by(warehouse: Warehouse, table: TableName, sql_sha256: str) -> TableVersion | None:
@@ -154,24 +156,33 @@ def _asked(
         for name in names:
             found = served.get(name, {})
             value = found.get("value")
-            row |= {f"{_SERVED}{name}": None if value is None else float(value), f"status__{name}": found.get("status")}
+            row |= {f"{_SERVED}{name}": _comparable(value), f"status__{name}": found.get("status")}
             row |= {f"{time}__{name}": found.get(time) for time in _TIMES}
         rows.append(row)
     frame = pd.DataFrame(rows)
     if rows:
         frame["predict_at"] = pd.to_datetime(frame["predict_at"], unit="us", utc=True)
         for name in names:
-            frame[f"{_SERVED}{name}"] = frame[f"{_SERVED}{name}"].astype("float64")
             for time in _TIMES:
                 frame[f"{time}__{name}"] = pd.to_datetime(frame[f"{time}__{name}"], utc=True, format="ISO8601")
+        kinds = {f"{_SERVED}{name}": "str" if name in feature_set.codes else "float64" for name in names}
+        frame = frame.astype(kinds)
         frame = frame.astype({key: "str" for key in view.keys if feature_set.keys[key] == "string"})
     return frame
 
 
-def _feature(connection: duckdb.DuckDBPyConnection, view: ViewSpec, name: str, *, fed: bool) -> ParityReport:
-    """Compare one feature of a view in table `__found`; what differs is looked up among the view's own rows."""
+def _comparable(value: Any) -> float | str | None:
+    """A served value as it is compared: words as they are, everything else as a number."""
+    return value if value is None or isinstance(value, str) else float(value)
+
+
+def _feature(connection: duckdb.DuckDBPyConnection, view: ViewSpec, name: str, kind: str, *, fed: bool) -> ParityReport:
+    """Compare one feature of a view in table `__found`; what differs is looked up among the view's own rows.
+
+    `kind` is the SQL type that both sides are compared in.
+    """
     served, status = quote_ident(f"{_SERVED}{name}"), quote_ident(f"status__{name}")
-    offline = f"f.{quote_ident(name)}::DOUBLE"
+    offline = f"f.{quote_ident(name)}::{kind}"
     event_at, known_at = (f"f.{quote_ident(f'{time}__{name}')}::TIMESTAMPTZ" for time in _TIMES)
     live = f"f.{quote_ident(f'{view.name}__event_at')} IS NOT NULL"
     agrees = (
@@ -182,7 +193,7 @@ def _feature(connection: duckdb.DuckDBPyConnection, view: ViewSpec, name: str, *
     was_there = (
         f"{status} = 'DEFAULTED' OR EXISTS (SELECT 1 FROM __view AS v WHERE {same_row} AND v.event_at = {event_at}"
         f" AND v.known_at = {known_at} AND v.known_at <= f.predict_at"
-        f" AND v.{quote_ident(name)}::DOUBLE IS NOT DISTINCT FROM {served})"
+        f" AND v.{quote_ident(name)}::{kind} IS NOT DISTINCT FROM {served})"
     )
     is_ahead = f"{known_at} > (SELECT max(known_at) FROM __view)" if fed else "false"
     verdict = (

@@ -55,6 +55,17 @@ def population(
     return answerable(system, with_on_demand(system, frame))
 
 
+def one_row_each(rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """One row of every entity, in the order given: of the n-th entity (by key) its n-th row, counted round.
+
+    Rows of one entity are no independent draws; taken like this they are spread over its life and always the same.
+    """
+    by = rows.groupby(list(keys), sort=True)
+    chosen = by.cumcount() == by.ngroup() % by[keys[0]].transform("size")
+    found: pd.DataFrame = rows[chosen]
+    return found
+
+
 def _mondays(now: datetime, window: timedelta) -> list[datetime]:
     """Mondays 00:00 UTC up to `now` and after the start of the window, newest first; the newest always."""
     newest = now - (now - A_MONDAY) % WEEK

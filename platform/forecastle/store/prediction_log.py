@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
@@ -22,6 +23,8 @@ from forecastle.contract.errors import CapacityError, StoreError
 from forecastle.store.group_commit import GroupCommit
 
 BUSY_TIMEOUT_SECONDS: Final = 5.0
+LOOK_SECONDS: Final = 0.001
+BUSY_LOOKS: Final = int(BUSY_TIMEOUT_SECONDS / LOOK_SECONDS)
 DISK_LIMIT_BYTES: Final = 64 << 30
 PAGE_BYTES: Final = 4_096
 ROWS_A_STATEMENT: Final = 64
@@ -221,6 +224,7 @@ class PredictionLog(PredictionReader):
             self._writer.execute(f"PRAGMA max_page_count={max(1, disk_limit_bytes // PAGE_BYTES)}")
             self._writer.execute(_SCHEMA)
             self._writer.execute(_INDEX)
+            self._writer.execute("PRAGMA busy_timeout=0")  # `_begin` waits
             path.chmod(0o600)
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"prediction log {path} cannot be opened: {error}") from error
@@ -272,11 +276,32 @@ class PredictionLog(PredictionReader):
     def _written(self, predictions: Sequence[Prediction]) -> list[Prediction]:
         rows = [msgspec.structs.astuple(prediction)[:-1] for prediction in predictions]
         if len(rows) <= ROWS_A_STATEMENT:
-            return self._inserted(rows)
-        self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                return self._inserted(rows)
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error):
+                    raise
+        self._begin()
         parts = [self._inserted(rows[i : i + ROWS_A_STATEMENT]) for i in range(0, len(rows), ROWS_A_STATEMENT)]
         self._writer.execute("COMMIT")
         return list(chain.from_iterable(parts))
+
+    def _begin(self) -> None:
+        """Begin a transaction once no other process writes.
+
+        SQLite's own waiting looks ever more rarely, at last ten times a second: beside a worker that writes all the
+        time it may find the file taken for longer than a request may wait.
+        """
+        for _ in range(BUSY_LOOKS - 1):
+            try:
+                self._writer.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error):
+                    raise
+                time.sleep(LOOK_SECONDS)
+            else:
+                return
+        self._writer.execute("BEGIN IMMEDIATE")
 
     def _inserted(self, rows: Sequence[tuple[Any, ...]]) -> list[Prediction]:
         """Insert by one statement, which is a transaction of its own where none was begun.
@@ -293,6 +318,11 @@ class PredictionLog(PredictionReader):
     def _stored(self, request_id: str) -> Prediction:
         found = self._writer.execute(f"SELECT {_LIST} FROM predictions WHERE request_id = ?", (request_id,))
         return Prediction(*found.fetchone())
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    """Whether another process has the file; extended codes say in their upper bytes why."""
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
 @cache

@@ -79,23 +79,22 @@ def select(
     columns: Mapping[str, str],
     order_by: Sequence[str],
     what: str,
-    as_of: datetime | None = None,
     known_until: datetime | None = None,
+    event_until: datetime | None = None,
     window: Window | None = None,
     writable: Path | None = None,
 ) -> Iterator[Selection]:
     """Run one SELECT that gives exactly `columns` (name → contract dtype), sorted by `order_by`.
 
-    `as_of` reads table versions written at or before that time; `known_until` hides rows whose `known_at` or
-    `event_at` lies after it, so that the SQL sees what it would have seen then. `window` gives only rows whose
-    `event_at` lies in it, made from table rows of the window and its lookback. `writable` is the one file that the
-    connection may write.
+    `known_until` hides rows whose `known_at` lies after it, so that the SQL sees what it would have seen then,
+    `event_until` those whose `event_at` does. `window` gives only rows whose `event_at` lies in it, made from rows
+    of the window and its lookback. `writable` is the one file that the connection may write.
 
     Raises:
         StoreError: not one SELECT, unknown tables or columns, result columns that do not fit; nothing was
         written.
     """
-    versions = {name: warehouse.resolve(table, as_of=as_of) for name, table in tables.items()}
+    versions = {name: warehouse.resolve(table) for name, table in tables.items()}
     connection = connect_locked(
         [warehouse.verified(version) for version in versions.values()],
         writable=writable,
@@ -104,7 +103,7 @@ def select(
         temp_directory=warehouse.temp_directory,
     )
     with connection:
-        cut = _cut(known_until, window)
+        cut = _cut(known_until, event_until, window)
         for name, version in versions.items():
             rows = warehouse.relation(version)
             connection.execute(f"CREATE TEMP VIEW {quote_ident(name)} AS {rows}{cut}")
@@ -123,8 +122,7 @@ def publish_select(
     order_by: Sequence[str],
     what: str,
     audits: Sequence[Audit],
-    as_of: datetime | None = None,
-    facts: Mapping[str, str] | None = None,
+    known_until: datetime | None = None,
 ) -> TableVersion:
     """Publish what a SELECT gives as `table`; its rows are written, audited and hashed on the locked connection.
 
@@ -133,7 +131,14 @@ def publish_select(
     """
     draft_path = warehouse.draft_path(table)
     with select(
-        warehouse, text, tables, columns=columns, order_by=order_by, what=what, as_of=as_of, writable=draft_path
+        warehouse,
+        text,
+        tables,
+        columns=columns,
+        order_by=order_by,
+        what=what,
+        known_until=known_until,
+        writable=draft_path,
     ) as selection:
         return warehouse.publish(
             table,
@@ -141,7 +146,7 @@ def publish_select(
             connection=selection.connection,
             draft_path=draft_path,
             audits=audits,
-            facts={**select_facts(text, selection), **(facts or {})},
+            facts=select_facts(text, selection),
         )
 
 
@@ -160,10 +165,9 @@ def typed_select(connection: duckdb.DuckDBPyConnection, text: str, columns: Mapp
     return f"SELECT {', '.join(typed(name, dtype) for name, dtype in columns.items())} FROM __selected"
 
 
-def _cut(known_until: datetime | None, window: Window | None) -> str:
-    conditions = []
-    if known_until:
-        conditions.append(f"known_at <= {instant(known_until)} AND event_at <= {instant(known_until)}")
+def _cut(known_until: datetime | None, event_until: datetime | None, window: Window | None) -> str:
+    limits = {"known_at": known_until, "event_at": event_until}
+    conditions = [f"{time} <= {instant(until)}" for time, until in limits.items() if until]
     if window:
         conditions.append(replace(window, start=window.start - window.lookback).inside())
     return f" WHERE {' AND '.join(conditions)}" if conditions else ""

@@ -56,7 +56,8 @@ class Story:
     """One story: how it is told, and which causes of an alert name it rightly.
 
     `spoils` says that models trained on its rows would be wrong: nothing may be promoted while it lasts. `refuses` is
-    what may not be made of them: the source itself, or nothing ("").
+    what may not be made of them: the source itself, or nothing (""). `shows` is where it can be seen: in single rows,
+    at once, or only in how many of them are so, over days.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Story:
     causes: frozenset[str]
     spoils: bool
     refuses: Literal["source", ""]
+    shows: Literal["rows", "days"]
     description: str
 
 
@@ -357,19 +359,27 @@ def _told(
     return Told({**deliveries, name: changed}, name, column, happened, first_at)
 
 
-def _story(name: str, tell: Teller, *causes: str, spoils: bool = False, refuses: Literal["source", ""] = "") -> Story:
-    return Story(name, tell, frozenset(causes), spoils, refuses, (tell.__doc__ or "").split("\n")[0])
+def _story(
+    name: str,
+    tell: Teller,
+    *causes: str,
+    spoils: bool = False,
+    refuses: Literal["source", ""] = "",
+    shows: Literal["rows", "days"] = "rows",
+) -> Story:
+    description = (tell.__doc__ or "").split("\n")[0]
+    return Story(name, tell, frozenset(causes), spoils, refuses, shows, description)
 
 
 _ALL = (
-    _story("stale", _stale, "event_time_freshness", spoils=True),
+    _story("stale", _stale, "event_time_freshness", spoils=True, shows="days"),
     _story("replayed", _replayed, "replay", "event_time_freshness", spoils=True),
     _story("schema", _schema, "run_failure", spoils=True, refuses="source"),
     _story("retyped", _retyped, "run_failure", spoils=True, refuses="source"),
     _story("unit", _unit, "units", "unit_jump_rate", spoils=True, refuses="source"),
     _story("unit-partial", _unit_partial, "unit_jump_rate", "outlier_rate", spoils=True),
-    _story("drift", _drift, "drift"),
-    _story("concept", _concept, "miscalibration", "live_performance"),
+    _story("drift", _drift, "drift", shows="days"),
+    _story("concept", _concept, "miscalibration", "live_performance", shows="days"),
     _story("restate", _restate, "restatement"),
     _story("zone", _zone, "clocks", spoils=True),
     _story("calm", _calm),

@@ -18,6 +18,7 @@ from forecastle.store.stories import STORIES, Story, Told
 FALSE_ALERTS_MAX: Final = 1
 SILENCE_BAR: Final = timedelta(minutes=15)
 ONE_LOOK: Final = timedelta(minutes=1)
+REFUSED_WITHIN: Final = timedelta(days=1)
 NAMELESS: Final = frozenset({"outlier_rate"})
 """Causes that say that something moved and not why: true in several stories, misleading in none."""
 OPENING: Final = frozenset({"raised", "worse"})
@@ -151,13 +152,15 @@ def _promoted(story: Story, told: Told, month: Month) -> list[str]:
 
 
 def _let_through(story: Story, told: Told, month: Month) -> list[str]:
-    """A source that should have been refused and was made all the same."""
+    """A source that should have been refused: within a day, for it takes some rows to tell, and for good."""
     if story.refuses != "source" or told.first_at is None:
         return []
     source, first_at = f"source/{told.source}", told.first_at
-    refused = any(asset == source for at, asset, _ in month.refused if at >= first_at)
-    made = any(asset == source for at, asset in month.made if at >= first_at)
-    return [] if refused and not made else [f"{source} was not refused"]
+    refused_at = min((at for at, asset, _ in month.refused if asset == source and at >= first_at), default=None)
+    if refused_at is None or refused_at - first_at > REFUSED_WITHIN:
+        return [f"{source} was not refused within a day"]
+    made = any(asset == source for at, asset in month.made if at > refused_at)
+    return [f"{source} was refused and made again all the same"] if made else []
 
 
 def _named(alerts: Sequence[Alert]) -> str:

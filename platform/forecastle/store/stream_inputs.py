@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from forecastle.contract.errors import StoreError
@@ -21,14 +22,22 @@ Taken = tuple[int, int, bytes]
 LOOK_SECONDS: Final = 0.02
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Messages not taken yet, and when the first of them came (microseconds since 1970), where that is told."""
+
+    messages: int
+    since_us: int | None = None
+
+
 class StreamInput(Protocol):
     """What the worker needs of a stream."""
 
     def take(self, following: Mapping[int, int], *, limit: int, timeout_seconds: float) -> list[Taken]:
         """Up to `limit` messages from each partition's offset on (its beginning where none is given), in order."""
 
-    def waiting(self, following: Mapping[int, int]) -> int:
-        """How many messages wait after those offsets, as far as is known."""
+    def waiting(self, following: Mapping[int, int]) -> Waiting:
+        """What waits after those offsets, as far as is known."""
 
     def close(self) -> None:
         """Let go of connections."""
@@ -70,9 +79,13 @@ class PushInput:
             waited += LOOK_SECONDS
         return [(0, event.sequence, event.features_json.encode()) for event in events]
 
-    def waiting(self, following: Mapping[int, int]) -> int:
-        """How many events wait, a thousand at most."""
-        return len(self._queue.since(following.get(0, 1) - 1, view=self._source, limit=1_000))
+    def waiting(self, following: Mapping[int, int]) -> Waiting:
+        """How many events wait, and since when."""
+        after = following.get(0, 1) - 1
+        first = self._queue.since(after, view=self._source, limit=1)
+        if not first:
+            return Waiting(0)
+        return Waiting(self._queue.count(after, view=self._source), first[0].received_at_us)
 
     def close(self) -> None:
         """The queue is whoever opened it's to close."""

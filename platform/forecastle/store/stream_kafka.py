@@ -16,7 +16,7 @@ from confluent_kafka import Message as KafkaMessage
 
 from forecastle.contract.errors import StoreError
 from forecastle.contract.source import Kafka, Variable
-from forecastle.store.stream_inputs import Taken
+from forecastle.store.stream_inputs import Taken, Waiting
 
 ANSWER_SECONDS: Final = 10.0
 PARTITIONS_SECONDS: Final = 60.0
@@ -80,14 +80,14 @@ class KafkaInput:
             self._positions[partition] = offset + 1
         return taken
 
-    def waiting(self, following: Mapping[int, int]) -> int:
-        """How many messages wait, by the newest watermarks that fetching has brought."""
+    def waiting(self, following: Mapping[int, int]) -> Waiting:
+        """How many messages wait, by the newest watermarks that fetching has brought; since when is not told."""
         waiting = 0
         for partition in self._positions:
             # Asked of memory, not of the broker.
             low, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
             waiting += max(0, high - max(low, following.get(partition, 0)))
-        return waiting
+        return Waiting(waiting)
 
     def close(self) -> None:
         """Leave the brokers."""

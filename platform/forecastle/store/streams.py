@@ -30,7 +30,7 @@ from forecastle.store.home import Home
 from forecastle.store.online import OnlineStore
 from forecastle.store.stream_events import EventReader, Message, to_us
 from forecastle.store.stream_features import Renewed, StreamState
-from forecastle.store.stream_inputs import PushInput, StreamInput, Taken
+from forecastle.store.stream_inputs import PushInput, StreamInput, Taken, Waiting
 from forecastle.store.stream_kafka import KafkaInput
 from forecastle.store.stream_log import StreamLog
 from forecastle.store.warehouse import Warehouse
@@ -57,12 +57,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """How far one stream is behind: messages not taken, rows not online, and the age of the oldest of those."""
+    """How far one stream is behind: messages not taken, rows not online, and how long the first of either waits.
+
+    A topic does not tell how long its messages wait before they are taken; that of rows taken counts there.
+    """
 
     source: str
     waiting: int
     unapplied: int
-    unapplied_seconds: float
+    seconds: float
 
 
 class StreamWorker:
@@ -189,12 +192,13 @@ class StreamWorker:
         return renewed, True
 
 
-def stream_lag(log: StreamLog, source: str, *, waiting: int, clock: Clock) -> Lag:
-    """How far what is online is behind the log; `waiting` messages are not in the log yet."""
+def stream_lag(log: StreamLog, source: str, *, waiting: Waiting, clock: Clock) -> Lag:
+    """How far what is online is behind the stream; messages `waiting` are not in the log yet."""
     counts = log.counts(source)
     arrived_at_us = log.arrival(source, after=counts.applied_sequence)
-    age = 0.0 if arrived_at_us is None else max(0.0, (to_us(clock()) - arrived_at_us) / 1e6)
-    return Lag(source, waiting, counts.last_sequence - counts.applied_sequence, age)
+    first_us = min((at for at in (arrived_at_us, waiting.since_us) if at is not None), default=None)
+    seconds = 0.0 if first_us is None else max(0.0, (to_us(clock()) - first_us) / 1e6)
+    return Lag(source, waiting.messages, counts.last_sequence - counts.applied_sequence, seconds)
 
 
 def open_inputs(system: LoadedSystem, *, queue: EventQueue, environment: Mapping[str, str]) -> dict[str, StreamInput]:

@@ -58,16 +58,7 @@ def draft_training_set(warehouse: Warehouse, system: LoadedSystem, *, now: datet
     Raises:
         StoreError: label SQL or a feature breaks its contract; the old version stays.
     """
-    declared = system.declaration
-    label = declared.label
-    labels = run_label(
-        warehouse,
-        TableName(system.name, LABEL, "all"),
-        label,
-        entity=declared.entity_of_label(),
-        text=system.sql[label.sql],
-        sources=source_tables(system, label.sql),
-    )
+    labels = _labels(warehouse, system, name="all", now=now)
     return _build(warehouse, system, labels, table=TableName(system.name, KIND, "draft"), now=now)
 
 
@@ -103,16 +94,31 @@ def knowledge_of(version: TableVersion) -> datetime:
 def rebuild_training_set(warehouse: Warehouse, system: LoadedSystem, *, as_of: datetime) -> Rebuilt:
     """Make the training set of an earlier moment again from today's tables, and publish it as `training_set/as_of`.
 
-    Labels and feature rows that became known after `as_of` are hidden, so that restated history and corrected outcomes
-    change nothing. It is compared with the training set that was built with just that knowledge (`knowledge_of`).
+    Source and feature rows that became known after `as_of` are hidden, so that restated history and corrected outcomes
+    change nothing; labels are made anew (`label/as_of`). It is compared with the training set that was built with just
+    that knowledge (`knowledge_of`).
 
     Raises:
-        StoreError: the label or a feature view was never published.
+        StoreError: a source or a feature view was never published.
     """
-    labels = warehouse.resolve(TableName(system.name, LABEL, "all"))
+    labels = _labels(warehouse, system, name="as_of", now=as_of)
     version = _build(warehouse, system, labels, table=TableName(system.name, KIND, "as_of"), now=as_of)
     built = reversed(warehouse.versions(TableName(system.name, KIND, "all")))
     return Rebuilt(version, next((v for v in built if knowledge_of(v) == as_of), None))
+
+
+def _labels(warehouse: Warehouse, system: LoadedSystem, *, name: str, now: datetime) -> TableVersion:
+    """Run the label SQL over what was known at `now`: SQL that asks how far history reaches must not see beyond."""
+    label = system.declaration.label
+    return run_label(
+        warehouse,
+        TableName(system.name, LABEL, name),
+        label,
+        entity=system.declaration.entity_of_label(),
+        text=system.sql[label.sql],
+        sources=source_tables(system, label.sql),
+        known_until=now,
+    )
 
 
 def _build(
@@ -168,8 +174,8 @@ def join_features(
 def with_on_demand(system: LoadedSystem, frame: pd.DataFrame) -> pd.DataFrame:
     """Joined rows with on-demand features added, features in declared order before the views' times."""
     feature_set = system.all_features()
-    from_views = [spec.name for spec in feature_set.features if spec.view is not None]
-    columns = {name: frame[name].to_numpy(np.float64, na_value=np.nan) for name in from_views}
+    numbers = [s.name for s in feature_set.features if s.view is not None and s.name not in feature_set.codes]
+    columns = {name: frame[name].to_numpy(np.float64, na_value=np.nan) for name in numbers}
     made = on_demand_columns(feature_set, columns)
     whole = frame.assign(**made)
     times = [name for name in frame.columns if name.endswith(("__event_at", "__known_at"))]
