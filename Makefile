@@ -23,7 +23,7 @@ test: check  ## lint, types, import rules, tests
 	@$(BIN)/python -m pytest -m e2e
 
 conformance: $(STAMP)  ## the rules every system keeps, on ours and on those in FORECASTLE_SYSTEMS (SYSTEM=name: only that one)
-	@$(BIN)/python -m pytest tests/conformance $(if $(SYSTEM),-k "test_conformance and $(SYSTEM)")
+	@$(BIN)/python -m pytest tests/conformance $(if $(SYSTEM),-k "test_conformance[$(SYSTEM)-")
 
 check: $(STAMP)  ## lint, types, import rules
 	@$(BIN)/ruff check .

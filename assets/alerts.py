@@ -16,6 +16,7 @@ import pandas as pd
 from dagster import AssetRecordsFilter, DagsterEventType, DagsterInstance, DagsterRun, RunsFilter
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
+from assets.automation import BY_DECISION, LOOKED_AT, is_due
 from assets.describe import attributes, key
 from assets.freshness import FRESHNESS_CHECK, judged, state_of
 from assets.run import reason
@@ -182,7 +183,23 @@ def notice(
 
     The age of rows is looked at here and now: a check of the last run cannot know that no run came since.
     """
-    return freshness_states(instance, assets) | check_outcomes(instance, checks) | row_ages(system, platform)
+    ages = awaited(freshness_states(instance, assets), model_is_due=is_due(platform, system))
+    return ages | check_outcomes(instance, checks) | row_ages(system, platform)
+
+
+def awaited(ages: Mapping[str, Noticed], *, model_is_due: bool) -> dict[str, Noticed]:
+    """Freshness states of assets that somebody waits for.
+
+    What only a training makes grows old rightly while no model is due; what people or events make is not awaited.
+    """
+    found = {}
+    for name, noticed in ages.items():
+        kind = name.partition(":")[2].split("/")[1]
+        if kind in LOOKED_AT or (kind in BY_DECISION and model_is_due):
+            found[name] = noticed
+        elif kind in BY_DECISION:
+            found[name] = Noticed("PASS", "no new model is due")
+    return found
 
 
 def freshness_states(instance: DagsterInstance, keys: list[dg.AssetKey]) -> dict[str, Noticed]:

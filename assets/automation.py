@@ -11,6 +11,7 @@ from datetime import datetime
 from itertools import takewhile
 
 import dagster as dg
+import pandas as pd
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
@@ -42,6 +43,9 @@ _TRAINED = (
     "training_set", "models", "factory", "evaluation", "calibration", "comparison", "ensemble", "parity", "promotion",
     "bento", "batch_predictions", "reports", *_WATCHED,
 )  # fmt: skip
+# Made with every look at the sources, and so expected as often.
+LOOKED_AT = frozenset(_INGESTED + _WATCHED)
+BY_DECISION = frozenset(_TRAINED) - LOOKED_AT
 _ADVANCED = ("predictions", "outcomes", "shadow", "rollout", "experiment")
 # Assets whose trouble makes training pointless: a model of wrong rows is worse than an older one.
 _IN_DOUBT = ("source", "features", "data_quality")
@@ -98,8 +102,8 @@ def build_source_sensor(system: LoadedSystem, job: UnresolvedAssetJobDefinition)
         "run that failed is tried again, later after each failure.",
     )
     def source_sensor(context: dg.SensorEvaluationContext, platform: Platform) -> Asked:
-        if busy := running(context.instance, system):
-            yield dg.SkipReason(f"Run {busy[:8]} is at work; changes are looked at when it is done.")
+        if busy := _at_work(context.instance, system):
+            yield dg.SkipReason(f"Changes are looked at when it is done: {busy}.")
             return
         before: dict[str, str] = json.loads(context.cursor or "{}")
         marks, troubles = source_marks(platform, system)
@@ -138,14 +142,9 @@ def build_retrain_sensor(system: LoadedSystem) -> dg.SensorDefinition:
         if version is None:
             yield dg.SkipReason("retrain_decision was not made yet.")
             return
-        table = platform.warehouse().frame(version)
-        decision = str(table["decision"].iloc[0]) if len(table) else "wait"
-        why = "; ".join(table.loc[table["says"] == decision, "reason"]) if "says" in table else ""
+        decision, why = _read_decision(platform.warehouse().frame(version))
         if decision != "retrain":
             yield dg.SkipReason(f"{decision}: {why or 'nothing speaks for a new model'}")
-            return
-        if doubts := in_doubt(alerts, system):
-            yield dg.SkipReason(f"A new model is due ({why}), but its rows are in doubt: {'; '.join(doubts)}")
             return
         permission = may_train(
             attempts(context.instance, job.name),
@@ -153,11 +152,10 @@ def build_retrain_sensor(system: LoadedSystem) -> dg.SensorDefinition:
             now=platform.clock(),
             max_per_day=system.declaration.retrain.max_per_day,
         )
-        if not permission.granted:
-            yield dg.SkipReason(f"A new model is due ({why}), but {permission.reason}.")
-            return
-        if busy := running(context.instance, system):
-            yield dg.SkipReason(f"A new model is due ({why}), but run {busy[:8]} is at work.")
+        held = "its rows are in doubt: " + "; ".join(doubts) if (doubts := in_doubt(alerts, system)) else ""
+        held = held or ("" if permission.granted else permission.reason) or _at_work(context.instance, system)
+        if held:
+            yield dg.SkipReason(f"A new model is due ({why}), but {held}.")
             return
         tags = {REASON: f"{why}; {permission.reason}", DECISION: str(version.version)}
         yield dg.RunRequest(run_key=f"decision {version.version}, attempt {permission.number}", tags=tags)
@@ -181,8 +179,8 @@ def build_rollout_sensor(system: LoadedSystem) -> dg.SensorDefinition:
         if trial is None:
             yield dg.SkipReason("No bundle is under trial.")
             return
-        if busy := running(context.instance, system):
-            yield dg.SkipReason(f"Run {busy[:8]} is at work.")
+        if busy := _at_work(context.instance, system):
+            yield dg.SkipReason(f"{trial.bundle[:12]} is in phase {trial.phase + 1}, but {busy}.")
             return
         seen = json.dumps({"bundle": trial.bundle, "phase": trial.phase, **evidence_marks(platform, system)})
         if seen == context.cursor:
@@ -297,6 +295,24 @@ def evidence_marks(platform: Platform, system: LoadedSystem) -> Mapping[str, int
         for name in system.reads(system.declaration.label.sql)
     ]
     return {"answers": answers, "told": told, "labels": ",".join(str(v.version) for v in labels if v)}
+
+
+def is_due(platform: Platform, system: LoadedSystem) -> bool:
+    """Does the newest `retrain_decision` ask for a new model?"""
+    version = platform.warehouse().version(f"{system.name}/retrain_decision/all")
+    return version is not None and _read_decision(platform.warehouse().frame(version))[0] == "retrain"
+
+
+def _read_decision(table: pd.DataFrame) -> tuple[str, str]:
+    """What the newest `retrain_decision` says, and which of its questions say so."""
+    decision = str(table["decision"].iloc[0]) if len(table) else "wait"
+    return decision, "; ".join(table.loc[table["says"] == decision, "reason"]) if "says" in table else ""
+
+
+def _at_work(instance: DagsterInstance, system: LoadedSystem) -> str:
+    """Which run of the system has not ended, "" when none."""
+    busy = running(instance, system)
+    return f"run {busy[:8]} is at work" if busy else ""
 
 
 def _job(

@@ -9,6 +9,7 @@ import dagster as dg
 from assets.champion import required_champion
 from assets.describe import attributes, key, told_plainly, version_metadata
 from forecastle.contract.load import LoadedSystem
+from forecastle.contract.system import Drift
 from forecastle.draw.drift import drift_diagram
 from forecastle.draw.images import markdown_image
 from forecastle.draw.markdown import markdown_table
@@ -40,12 +41,8 @@ def build_drift(system: LoadedSystem) -> dg.AssetsDefinition:
             warehouse = platform.warehouse()
             rows = population(warehouse, system, now=platform.clock(), window=declared.drift.window)
             references = {name: Reference.from_json(data) for name, data in bundle.reference.items()}
-            tolerance = Tolerance(
-                psi=declared.drift.psi_tolerance,
-                null_rate=declared.drift.null_rate_tolerance,
-                tail_rate=declared.drift.tail_rate_tolerance,
-            )
-            drift = drift_table(references, rows, tolerance=tolerance, alpha=declared.drift.alpha_of_look)
+            tolerance, alpha = tolerance_of(declared.drift), declared.drift.alpha_of_look
+            drift = drift_table(references, rows, tolerance=tolerance, alpha=alpha)
             version = warehouse.publish(f"{system.name}/drift/features", drift.features)
         check = dg.AssetCheckResult(
             asset_key=asset_key, check_name="drift", passed=not drift.alarms,
@@ -61,3 +58,10 @@ def build_drift(system: LoadedSystem) -> dg.AssetsDefinition:
         return dg.MaterializeResult(metadata=metadata, check_results=[check])
 
     return drift_asset
+
+
+def tolerance_of(declared: Drift) -> Tolerance:
+    """The declared changes that nobody would act on."""
+    return Tolerance(
+        psi=declared.psi_tolerance, null_rate=declared.null_rate_tolerance, tail_rate=declared.tail_rate_tolerance
+    )

@@ -264,7 +264,7 @@ def recent_probabilities(
         # Asked ten times about one entity, it answers nearly the same ten times: one draw, not ten.
         about = mine["entity_json"].where(mine["entity_json"] != "{}", mine["prediction_id"])
         mine = mine.assign(about=about).sort_values("predicted_at", kind="stable")
-        return "served predictions, one an entity,", one_row_each(mine, ["about"])["probability"]
+        return "entities' served predictions", one_row_each(mine, ["about"])["probability"]
     batch = warehouse.frame(f"{system.name}/batch_predictions/all", ["probability"])
     return "batch predictions", batch["probability"]
 

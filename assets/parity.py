@@ -22,6 +22,7 @@ from forecastle.store.parity import ParityReport, join_reports, served_parity
 from forecastle.store.prediction_log import Prediction
 from resources.platform import Platform
 
+PARITY = "The warehouse explains every value that serving reads or has served."
 PREDICTIONS_CHECKED = 5_000
 SHOWN = 20
 
@@ -43,14 +44,7 @@ def build_parity(system: LoadedSystem) -> dg.AssetsDefinition:
                 *(key(system, "online", name) for name in online),
             ],
         ),
-        check_specs=[
-            dg.AssetCheckSpec(
-                "parity",
-                asset=asset_key,
-                blocking=True,
-                description="The warehouse explains every value that serving reads or has served.",
-            )
-        ],
+        check_specs=[dg.AssetCheckSpec("parity", asset=asset_key, blocking=True, description=PARITY)],
     )
     def parity_asset(platform: Platform) -> dg.MaterializeResult:
         now = platform.clock()
@@ -60,18 +54,15 @@ def build_parity(system: LoadedSystem) -> dg.AssetsDefinition:
             stands = compare_online(platform, system, online, now=now, fed=fed)
             served = compare_served(platform, system, now=now, fed=fed)
         whole = join_reports([stands, served])
+        told = {"online": stands.sentence("values"), "served": served.sentence("values")}
         check = dg.AssetCheckResult(
             asset_key=asset_key, check_name="parity", passed=whole.ok, severity=dg.AssetCheckSeverity.ERROR,
-            description=f"Online: {stands.sentence('values')} Served: {served.sentence('values')}",
+            description=f"Online: {told['online']} Served: {told['served']}",
             metadata={"compared": whole.compared, "behind": whole.behind, "ahead": whole.ahead,
                       "differences": len(whole.differences), TABLES: tables},
         )  # fmt: skip
-        metadata = {
-            "online": stands.sentence("values"),
-            "served": served.sentence("values"),
-            "differences": dg.MetadataValue.md(markdown_table(whole.differences.astype("str"), max_rows=SHOWN)),
-        }
-        return dg.MaterializeResult(metadata=metadata, check_results=[check])
+        shown = dg.MetadataValue.md(markdown_table(whole.differences.astype("str"), max_rows=SHOWN))
+        return dg.MaterializeResult(metadata={**told, "differences": shown}, check_results=[check])
 
     return parity_asset
 

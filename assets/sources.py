@@ -77,13 +77,11 @@ def build_source(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
             except QuarantineError as error:
                 yield _contract(warehouse, system, name, error.quarantined, rows=error.rows)
                 raise
-            read = ingested.read
-            total = read.rows + read.quarantined + read.duplicates
-            contract = _contract(warehouse, system, name, read.quarantined, rows=total)
+            contract = _contract(warehouse, system, name, ingested.read.quarantined, rows=ingested.read.rows_read)
             clocks = compare_clocks(warehouse, system.name, source, ingested.source, now=now)
         fresh = event_time_freshness(warehouse, ingested.source, source.freshness, asset_key, now=now)
-        results = [contract, fresh, *([_clocks(clocks, asset_key)] if has_clocks(source) else [])]
-        results += [_arrived(found, asset_key) for found in ingested.arrived]
+        told = [_clocks(clocks, asset_key)] if has_clocks(source) else []
+        results = [contract, fresh, *told, *(_arrived(found, asset_key) for found in ingested.arrived)]
         rows = preview(engine, warehouse, ingested.source)
         metadata = {**version_metadata(ingested.source), **ingested.read.facts(), **rows, MARK: mark}
         yield dg.MaterializeResult(metadata=metadata, check_results=results)

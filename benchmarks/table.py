@@ -35,7 +35,7 @@ def median_ratio(ours: Sequence[float], peer: Sequence[float]) -> float:
 
 
 def print_table(title: str, rows: Sequence[Row], *, packages: Sequence[str] = PACKAGES) -> None:
-    """Print `rows` (one mapping each, the union of keys are columns) under the machine and the versions."""
+    """Print `rows` (one mapping each, the union of keys are columns) under the machine, its load and the versions."""
     print(f"\n## {title}\n")
     print(_machine_line(packages) + "\n")
     columns = list(dict.fromkeys(key for row in rows for key in row))
@@ -58,7 +58,8 @@ def _cell(value: object) -> str:
 def _machine_line(packages: Sequence[str]) -> str:
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     versions = ", ".join(f"{name} {_version(name)}" for name in packages)
-    return f"{os.cpu_count()} cores, {memory_gib:.0f} GiB; Python {platform.python_version()}; {versions}"
+    python, load = platform.python_version(), os.getloadavg()[0]
+    return f"{os.cpu_count()} cores, {memory_gib:.0f} GiB, load average {load:.1f}; Python {python}; {versions}"
 
 
 def _version(package: str) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import tempfile
@@ -220,7 +219,7 @@ def main() -> None:
         ]
     size = f"{options.rows:,} feature rows, {options.labels:,} labels, 30 features"
     title = f"point-in-time join: {size} (limit {options.memory_limit}, reducing once: {once:.1f} s"
-    print_table(f"{title}, load average {os.getloadavg()[0]:.1f})", table, packages=("duckdb", "pandas", "numpy"))
+    print_table(f"{title})", table, packages=("duckdb", "pandas", "numpy"))
 
 
 def _engines(world: World, options: argparse.Namespace) -> dict[str, Callable[[], pd.DataFrame]]:

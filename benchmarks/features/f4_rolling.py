@@ -14,10 +14,11 @@ pandas counts rows of one timestamp only up to its own position, so its answer d
 from __future__ import annotations
 
 import argparse
-import os
+import itertools
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -64,6 +65,56 @@ def events(rows: int, *, entities: int = 50_000, seed: int = 0) -> pa.Table:
     return pa.table({"k": key, "event_at": instants, "known_at": instants, "x": chance.standard_normal(rows)})
 
 
+class Rolling:
+    """One world of events and every way to make the view of it."""
+
+    def __init__(self, folder: Path, *, rows: int, memory_limit: str) -> None:
+        self.folder, self.memory_limit = folder, memory_limit
+        self.audits: list[float] = []
+        self._written_at, self._runs = 0.0, itertools.count()
+        self.warehouse = Warehouse(folder, clock=lambda: NOW, memory_limit=memory_limit, crash_at=self._note)
+        self.source = self.warehouse.publish("b/source/events", events(rows))
+
+    def engines(self, *, with_pandas: bool) -> dict[str, Callable[[], object]]:
+        """Name → the whole work once."""
+        ordered = f"SELECT * FROM ({SELECT}) ORDER BY k, known_at, event_at"
+        found: dict[str, Callable[[], object]] = {
+            "by hand, unsorted": lambda: self.by_hand(self._to_file(SELECT)),
+            "by hand, sorted": lambda: self.by_hand(self._to_file(ordered)),
+            "by hand, in memory": lambda: self.by_hand(f"CREATE TEMP TABLE held AS {SELECT}"),
+            "forecastle feature view": self.library,
+        }
+        return found | ({"pandas": self.by_pandas} if with_pandas else {})
+
+    def by_hand(self, statement: str) -> None:
+        """One statement over the events, by DuckDB alone."""
+        with sql.connect(memory_limit=self.memory_limit, temp_directory=self.warehouse.temp_directory) as connection:
+            connection.execute(f"CREATE VIEW events AS {self.warehouse.relation(self.source)}")
+            connection.execute(statement)
+
+    def library(self) -> None:
+        """The view, audited and published."""
+        name = TableName("b", "features", f"rolling_{next(self._runs)}")
+        entity = Entity(keys={"k": "int64"})
+        run_view(self.warehouse, name, VIEW, entity=entity, text=SELECT, sources={"events": self.source})
+        self.audits.append(time.perf_counter() - self._written_at)
+
+    def by_pandas(self) -> pd.DataFrame:
+        """The same by rolling windows of groups."""
+        frame = self.warehouse.frame(self.source).sort_values(["k", "event_at"]).set_index("event_at")
+        group = frame.groupby("k")["x"]
+        week = group.rolling(timedelta(days=7))
+        return pd.DataFrame({"mean": week.mean(), "sd": week.std(), "n": group.rolling("24h").count()})
+
+    def _to_file(self, select: str) -> str:
+        target = self.folder / f"hand_{next(self._runs)}.parquet"
+        return f"COPY ({select}) TO '{target}' (FORMAT parquet, COMPRESSION lz4_raw)"
+
+    def _note(self, point: str) -> None:
+        if point == "publish.after_write":
+            self._written_at = time.perf_counter()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=10_000_000)
@@ -72,45 +123,8 @@ def main() -> None:
     parser.add_argument("--pandas", action="store_true", help="run pandas too (24 s for ten million rows)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        written: list[float] = []
-
-        def note(point: str) -> None:
-            if point == "publish.after_write":
-                written.append(time.perf_counter())
-
-        warehouse = Warehouse(Path(folder), clock=lambda: NOW, memory_limit=options.memory_limit, crash_at=note)
-        source = warehouse.publish("b/source/events", events(options.rows))
-        runs, audits = iter(range(1000)), list[float]()
-
-        def by_hand(select: str) -> None:
-            with sql.connect(memory_limit=options.memory_limit, temp_directory=warehouse.temp_directory) as connection:
-                connection.execute(f"CREATE VIEW events AS {warehouse.relation(source)}")
-                target = Path(folder) / f"hand_{next(runs)}.parquet"
-                connection.execute(f"COPY ({select}) TO '{target}' (FORMAT parquet, COMPRESSION lz4_raw)")
-
-        def in_memory() -> None:
-            with sql.connect(memory_limit=options.memory_limit, temp_directory=warehouse.temp_directory) as connection:
-                connection.execute(f"CREATE VIEW events AS {warehouse.relation(source)}")
-                connection.execute(f"CREATE TEMP TABLE held AS {SELECT}")
-
-        def library() -> None:
-            name = TableName("b", "features", f"rolling_{next(runs)}")
-            run_view(warehouse, name, VIEW, entity=Entity(keys={"k": "int64"}), text=SELECT, sources={"events": source})
-            audits.append(time.perf_counter() - written[-1])
-
-        def by_pandas() -> pd.DataFrame:
-            frame = warehouse.frame(source).sort_values(["k", "event_at"]).set_index("event_at")
-            group = frame.groupby("k")["x"]
-            week = group.rolling(timedelta(days=7))
-            return pd.DataFrame({"mean": week.mean(), "sd": week.std(), "n": group.rolling("24h").count()})
-
-        engines = {
-            "by hand, unsorted": lambda: by_hand(SELECT),
-            "by hand, sorted": lambda: by_hand(f"SELECT * FROM ({SELECT}) ORDER BY k, known_at, event_at"),
-            "by hand, in memory": in_memory,
-            "forecastle feature view": library,
-        }
-        engines |= {"pandas": by_pandas} if options.pandas else {}
+        world = Rolling(Path(folder), rows=options.rows, memory_limit=options.memory_limit)
+        engines = world.engines(with_pandas=options.pandas)
         seconds: dict[str, list[float]] = {name: [] for name in engines}
         for _ in range(options.repeats):  # in turns, so that other work on the machine meets all of them
             for name, engine in engines.items():
@@ -126,8 +140,8 @@ def main() -> None:
         }
         for name, s in seconds.items()
     ]
-    audit = f"audit {statistics.median(audits):.2f} s, load average {os.getloadavg()[0]:.1f}"
-    print_table(f"rolling features over {options.rows:,} events ({audit})", table, packages=("duckdb", "pandas"))
+    title = f"rolling features over {options.rows:,} events (audit {statistics.median(world.audits):.2f} s)"
+    print_table(title, table, packages=("duckdb", "pandas"))
 
 
 def _by_rounds(ours: list[float], peers: list[float]) -> float:

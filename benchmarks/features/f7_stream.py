@@ -4,7 +4,8 @@
 
 A producer in a process of its own queues events at a fixed rate for 1,000 markets; the worker takes them, stores them,
 computes ten window features of every market they touch with DuckDB and writes them online. An event's latency ends when
-the store holds a row of its market that is as new as the event. 1,000 events/s are 10,000 feature values/s.
+the store holds a row of its market that is as new as the event. A feature update is a new value of one feature of one
+entity: each event is ten of them, so 10,000 updates/s are 1,000 events/s; 10,000 events/s are shown beside it.
 """
 
 from __future__ import annotations
@@ -77,8 +78,10 @@ retrain: {{schedule: "0 3 * * *", max_age: 7d}}
 def write_system(folder: Path) -> LoadedSystem:
     folder.mkdir(parents=True)
     features = ", ".join(f"{name}: {{dtype: float64, unit: probability}}" for name in FEATURES)
+    # Decimals: sums of floats over a part of the history would end in other digits than the batch's.
     windows = ",\n  ".join(
-        f"CAST({statistic}(ticks.price) OVER (PARTITION BY ticks.market_id ORDER BY ticks.event_at RANGE BETWEEN"
+        f"CAST({statistic}(CAST(ticks.price AS DECIMAL(18, 6)))"
+        " OVER (PARTITION BY ticks.market_id ORDER BY ticks.event_at RANGE BETWEEN"
         f" INTERVAL {span} PRECEDING AND CURRENT ROW) AS DOUBLE) AS {statistic.lower()}_{window}"
         for window, span in WINDOWS.items()
         for statistic in STATISTICS
@@ -135,6 +138,16 @@ class Probe:
                 self._seen[market] = row.event_at_us
                 self.latencies.append(now - row.event_at_us / 1e6)
 
+    def told(self) -> Mapping[str, object]:
+        """What was done a second, and latencies."""
+        events_per_second = self.events / max(self.last_at - (self.first_at or 0), 1e-9)
+        return {
+            "events/s done": events_per_second,
+            "feature updates/s": len(FEATURES) * events_per_second,
+            "p50 s": float(np.quantile(self.latencies, 0.5)),
+            "p99 s": float(np.quantile(self.latencies, 0.99)),
+        }
+
 
 def measure(name: str, url: str, *, rate: int, seconds: float) -> Mapping[str, object]:
     with tempfile.TemporaryDirectory() as folder:
@@ -168,16 +181,7 @@ def measure(name: str, url: str, *, rate: int, seconds: float) -> Mapping[str, o
             thread.join()
         for opened in (queue, log, online, probe.reader):
             opened.close()
-        latencies = np.array(probe.latencies)
-        return {
-            "online store": name,
-            "events/s sent": rate,
-            "events/s done": probe.events / max(probe.last_at - (probe.first_at or 0), 1e-9),
-            "feature values/s": len(FEATURES) * probe.events / max(probe.last_at - (probe.first_at or 0), 1e-9),
-            "p50 s": float(np.quantile(latencies, 0.5)),
-            "p99 s": float(np.quantile(latencies, 0.99)),
-            "waiting at the end": behind,
-        }
+    return {"online store": name, "events/s sent": rate, **probe.told(), "waiting at the end": behind}
 
 
 def main() -> None:

@@ -57,18 +57,18 @@ def free_port() -> int:
 
 @contextmanager
 def served(factory: str, home: Path, port: int) -> Iterator[Started]:
-    """One worker under uvicorn, from ready to stopped."""
+    """One worker under uvicorn, from ready to stopped; `factory` is module:function of this package."""
     environment = {
         "PYTHONPATH": os.pathsep.join([str(ROOT / "platform"), str(ROOT)]), "BENCH_HOME": str(home),
         "FORECASTLE_SYSTEM": "bench", "FORECASTLE_HOME": str(home), "FORECASTLE_NOW": NOW.isoformat(),
         "BENTOML_DO_NOT_TRACK": "1", "BENTOML_HOME": str(home / "bentoml"), "OMP_NUM_THREADS": "1",
     }  # fmt: skip
     command = [
-        sys.executable, "-m", "uvicorn", "--factory", f"benchmarks.serve.servers:{factory}",
+        sys.executable, "-m", "uvicorn", "--factory", f"benchmarks.serve.{factory}",
         "--port", str(port), "--no-access-log", "--no-proxy-headers", "--log-level", "error",
     ]  # fmt: skip
     # The usual design writes a line a prediction: to a file nobody watches, as in production.
-    with launched(command, environment, port, ready="/readyz", quiet=factory == "usual") as started:
+    with launched(command, environment, port, ready="/readyz", quiet=factory.endswith(":usual")) as started:
         yield started
 
 

@@ -22,12 +22,18 @@ MLSERVER_PATH = "/v2/models/bench/infer"
 
 
 @contextmanager
-def mlserver(python: str, folder: Path, world: World, port: int) -> Iterator[Started]:
-    """The same booster behind MLServer's LightGBM runtime, in its one process, from ready to stopped."""
+def mlserver(python: str, folder: Path, world: World, port: int, *, parallel_workers: int) -> Iterator[Started]:
+    """The same booster behind MLServer's LightGBM runtime, from ready to stopped.
+
+    Without `parallel_workers` the model answers in the server's own process; it comes with one, which is told of each
+    request by a queue.
+    """
     folder.mkdir()
     world.booster.save_model(folder / "model.bst")
-    settings = {"http_port": port, "grpc_port": free_port(), "metrics_port": free_port(), "parallel_workers": 0,
-                "debug": False}  # fmt: skip
+    settings = {
+        "http_port": port, "grpc_port": free_port(), "metrics_port": free_port(),
+        "parallel_workers": parallel_workers, "debug": False,
+    }  # fmt: skip
     model = {"name": "bench", "implementation": "mlserver_lightgbm.LightGBMModel",
              "parameters": {"uri": str(folder / "model.bst")}}  # fmt: skip
     (folder / "settings.json").write_text(json.dumps(settings))

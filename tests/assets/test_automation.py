@@ -13,7 +13,7 @@ from dagster._core.definitions.freshness import FreshnessState
 from dagster._core.definitions.schedule_definition import ScheduleExecutionData
 from dagster._core.test_utils import freeze_time, instance_for_test
 
-from assets.alerts import Noticed, alert_for, freshness_states
+from assets.alerts import Noticed, alert_for, awaited, freshness_states
 from forecastle.store.alerts import Alert
 from resources.platform import Alerts
 from tests.assets.conftest import Made
@@ -180,6 +180,13 @@ def test_freshness_turns_into_alerts_by_dagsters_own_daemon(quiet: World, tmp_pa
         ("PASS", ["recovered"]),
     ]
     assert {state for state, _ in found} <= {state.value for state in FreshnessState}
+
+
+def test_what_only_a_training_makes_grows_old_rightly() -> None:
+    """Old models are alarming while a new one is due and well when none is; nobody awaits the alerts themselves."""
+    ages = {f"freshness:{NAME}/{asset}": Noticed("FAIL") for asset in ("source/quotes", "models/lightgbm", "alerts")}
+    states = {due: [n.state for n in awaited(ages, model_is_due=due).values()] for due in (True, False)}
+    assert states == {True: ["FAIL", "FAIL"], False: ["FAIL", "PASS"]}
 
 
 CODE = """

@@ -60,10 +60,11 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "feature of text": (
         "tension: {dtype: float64, unit: ratio, nullable: true}", "tension: {dtype: string}",
         "feature 'tension' is string and lists no values",
-        "features are float64, int64, bool, or string with allowed"),
+        "features are float64, int64, bool, or string with allowed: [...]"),
     "computed text": (
         "tension: {dtype: float64, unit: ratio, nullable: true}", "tension: {dtype: string, allowed: [low, high]}",
-        "feature 'tension' is computed and string", "functions give numbers"),
+        "feature 'tension' is computed and string",
+        "functions give numbers; make a text in a view's SQL"),
     "default missing": (
         "max: 1, missing: last", "max: 1, missing: default",
         "feature 'chance' has no default and may not be null", "give it a default or nullable: true"),

@@ -31,10 +31,12 @@ WET = "      pressure_mean: {"
 
 @pytest.fixture
 def rain_with_flag(rain: Path, edit) -> Path:
-    """The small system with a feature that divides its rows in two."""
+    """The small system with two features that divide its rows in two, a flag and a word."""
     flag = "wet: {dtype: int64, unit: flag, allowed: [0, 1]}\n"
-    edit("system.yaml", WET, f"      {flag}{WET}")
-    edit("weather.sql", "  shaped.mean AS pressure_mean", "  1 AS wet,\n  shaped.mean AS pressure_mean")
+    words = "kind: {dtype: string, unit: category, allowed: [drizzle, storm]}\n"
+    edit("system.yaml", WET, f"      {flag}      {words}{WET}")
+    mean = "  shaped.mean AS pressure_mean"
+    edit("weather.sql", mean, f"  1 AS wet,\n  'drizzle' AS kind,\n{mean}")
     return rain
 
 
@@ -60,6 +62,14 @@ def test_a_matrix_becomes_all_of_its_models(rain_with_flag: Path, edit) -> None:
     assert (model.params, model.calibrate) == ({"n_estimators": 90}, "beta")
     assert models["trees__0__small__all"].calibrate == "platt"
     assert all(model.matrix is None for model in models.values())
+
+
+def test_a_word_divides_rows_too(rain_with_flag: Path, edit) -> None:
+    """The word is part of the model's name and the segment's value."""
+    edit("system.yaml", PLAIN, MATRIX)
+    edit("system.yaml", "{wet: [0, 1]}", "{kind: [drizzle, storm]}")
+    models = load_system(rain_with_flag).declaration.models
+    assert models["trees__storm__large__some"].segment == {"kind": "storm"}
 
 
 def test_a_plain_model_stays_what_it_was(rain: Path) -> None:

@@ -66,6 +66,20 @@ def test_further_clocks_must_be_there(changes: dict[str, Any], expected: list[An
     assert told(**changes) == expected
 
 
+@pytest.mark.parametrize(
+    ("zones", "expected"),
+    [
+        ({"stored": "Africa/Lagos"}, []),
+        ({"stored": "Africa/Lagoss"}, [(("time_zones", "stored"), "time_zone is 'Africa/Lagoss'")]),
+        ({"sotred": "UTC"}, [(("time_zones", "sotred"), "time_zones names unknown column 'sotred'")]),
+        ({"price": "UTC"}, [(("time_zones", "price"), "column 'price' is float64")]),
+    ],
+)
+def test_zones_of_single_columns_are_zones_of_times(zones: dict[str, str], expected: list[Any]) -> None:
+    """A zone that there is, of a column that is declared and holds times."""
+    assert told(time_zones=zones) == expected
+
+
 @pytest.mark.parametrize("path", ["/data/x.csv", "x.csv", "${DATA}", "${DATA}/", "${DATA}/../x.csv", "${DATA}//etc/x"])
 def test_a_path_that_no_run_would_read_is_told_at_once(path: str) -> None:
     """Files lie below the data folder; the check says so before a run fails."""

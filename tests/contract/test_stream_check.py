@@ -30,10 +30,11 @@ def told(folder: Path) -> list[tuple[str, str]]:
     return [(problem.text, problem.hint) for problem in caught.value.problems]
 
 
-def test_a_stream_loads(streaming: Path) -> None:
+def test_a_stream_loads(streaming: Path, edit: Edit) -> None:
     """Declared whole, with and without a topic."""
     loaded = load_system(streaming).declaration
     assert (loaded.sources["readings"].kafka, loaded.feature_views["weather"].stream) == (None, "readings")
+    edit("weather.sql", "AVG(", "MAX(")
     text = (streaming / "system.yaml").read_text()
     kafka = "kind: stream\n    history: 30d\n    kafka: {bootstrap: {env: BROKERS}, topic: rain.readings}\n"
     (streaming / "system.yaml").write_text(text.replace("kind: stream\n", kafka))

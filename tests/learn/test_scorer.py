@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from forecastle.contract.errors import BundleError, LearnError
 from forecastle.contract.system import Model
+from forecastle.learn.explanation import one_at_a_time
 from forecastle.learn.fit import Fitted, Rows, fit
 from forecastle.learn.foreign_model import TRUSTED, SklearnModel
 from forecastle.learn.linear_model import LinearModel
@@ -158,17 +160,15 @@ def test_an_explanation_is_of_features_not_of_columns(scorers: dict[str, tuple[F
     assert 1 / (1 + np.exp(-told.log_odds)) == pytest.approx(scorer.score_row(row))
 
 
-def test_one_feature_at_a_time_beside_its_median(scorers: dict[str, tuple[Fitted, Scorer]]) -> None:
-    """The log-odds of the row minus those of the row with one value replaced; None where nothing can be replaced."""
-    scorer, row = scorers["forest"][1], ROWS.matrix[7].tolist()
-    medians: list[float | None] = [1.0] * len(FEATURES)
-    medians[-1] = None
-    told = one_at_a_time(scorer.score_row, row, medians)
-    changed = scorer.score_row([1.0, *row[1:]])
-    whole = scorer.score_row(row)
-    by_hand = np.log(whole / (1 - whole)) - np.log(changed / (1 - changed))
-    assert told.contributions[0] == pytest.approx(by_hand)
-    assert told.contributions[-1] is None
+def test_one_feature_at_a_time_beside_its_median() -> None:
+    """Log-odds a + 2 b at (3, 1): a median of 1 for a is worth 3 − 1 = 2; None where there is none, or no answer."""
+
+    def score_row(row: Sequence[float]) -> float:
+        return math.nan if row[2] == 0 else 1 / (1 + math.exp(-(row[0] + 2 * row[1])))
+
+    told = one_at_a_time(score_row, [3.0, 1.0, 5.0], [1.0, None, 0.0])
+    assert told.log_odds == pytest.approx(3 + 2 * 1)
+    assert told.contributions == (pytest.approx(2.0), None, None)
     assert (told.method, told.expected, told.residual) == ("one_at_a_time", None, None)
 
 

@@ -136,9 +136,9 @@ def test_one_request_gives_the_bits_of_the_batch(fleet: Fleet, name: str) -> Non
         assert resolver.check_given(given, complete=True) == []
         # Words are looked at by the careful way: the quick one joins numbers only.
         assert Plan(resolver).usual(given, None, now_us=0) is None
-        served = served_of(resolver.resolve(given, None, now_us=0), resolver, now_us=0)
-        assert served.values["sky"] == row["sky"]
-        assert scorer.score_row(served.vector) == batch[place]
+        answer = served_of(resolver.resolve(given, None, now_us=0), resolver, now_us=0)
+        assert answer.values["sky"] == row["sky"]  # noqa: PD011  not of pandas
+        assert scorer.score_row(answer.vector) == batch[place]
 
 
 def test_a_word_that_is_not_allowed_is_refused_by_name(fleet: Fleet) -> None:

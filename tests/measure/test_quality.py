@@ -55,6 +55,16 @@ def test_a_few_rows_a_day_are_seen_within_the_week() -> None:
     assert week["rows"].item() == 280
 
 
+def test_a_morning_is_compared_with_mornings() -> None:
+    """Half of each morning's rows are null and hardly any by night: this morning is as usual, beside whole days not."""
+    days = series([60] * 40 + [50], measure="null_rate").assign(rows=[500] * 40 + [100])
+    mornings = days.assign(rows_so_far=100, found_so_far=50)
+    assert judge_quality(days, today=TODAY)["alarm"].item()
+    assert not judge_quality(mornings, today=TODAY)["alarm"].item()
+    tomorrow = judge_quality(mornings, today=TODAY + timedelta(days=1))
+    assert tomorrow["alarm"].item(), "the day is over: half of it was null"
+
+
 def test_a_day_as_bad_as_one_before_is_no_alarm() -> None:
     """A binomial test of independent rows would cry; days that differ so much make it wait."""
     (row,) = judge_quality(series([0] * 20 + [30] + [0] * 19 + [30]), today=TODAY).itertuples()

@@ -220,7 +220,7 @@ def test_a_log_at_its_limit_says_disk_and_heals(settings):
     assert taken > 0
     full = answers[taken]
     assert full.json["error"]["code"] == "log_unavailable"
-    assert "disk of the prediction log is full" in full.json["error"]["message"]
+    assert "the prediction log is full: it may take" in full.json["error"]["message"]
     assert b"probability" not in full.body
     with running(settings) as client:
         assert client.predict(ASK).status == 200
@@ -274,6 +274,30 @@ def test_a_body_that_never_ends_meets_the_deadline(settings):
         scope = {"method": "POST", "path": "/predict", "headers": [(b"content-type", b"application/json")]}
         client.loop.run_until_complete(client.application(scope, receive, send))
         assert (sent[0]["status"], client.application._running.operations.by_path["/predict"].in_flight) == (504, 0)
+
+
+def test_a_request_that_the_server_cancels_ends_without_an_answer(shared):
+    """A worker that has to end cancels what it answers: that is no deadline, and nothing is held afterwards."""
+    import asyncio
+
+    sent = []
+
+    async def receive():
+        await asyncio.Event().wait()
+
+    async def send(message):
+        sent.append(message)
+
+    async def cancelled():
+        scope = {"method": "POST", "path": "/predict", "headers": [(b"content-type", b"application/json")]}
+        asked = asyncio.ensure_future(shared.application(scope, receive, send))
+        await asyncio.sleep(0)
+        asked.cancel()
+        await asyncio.wait([asked])
+        return asked.cancelled()
+
+    assert shared.loop.run_until_complete(cancelled())
+    assert (sent, shared.application._running.operations.by_path["/predict"].in_flight) == ([], 0)
 
 
 def test_a_client_that_leaves_gets_no_answer(shared):

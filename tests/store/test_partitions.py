@@ -27,7 +27,7 @@ TABLE = "weather/features/warmth"
 # The mean of what was known by then of the three days up to a reading: no row depends on anything older.
 MEANS = """
 SELECT here.station_id AS station_id, here.event_at AS event_at, here.known_at AS known_at,
-  AVG(near.celsius) AS celsius, MIN(near.celsius) < 0 AS is_cold
+  AVG(near.celsius ORDER BY near.event_at, near.known_at) AS celsius, MIN(near.celsius) < 0 AS is_cold
 FROM readings AS here
 INNER JOIN readings AS near
   ON near.station_id = here.station_id

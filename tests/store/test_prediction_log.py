@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from forecastle.contract.errors import StoreError
-from forecastle.store.prediction_log import Prediction, PredictionLog, PredictionReader
+from forecastle.store.prediction_log import LOOK_SECONDS, Prediction, PredictionLog, PredictionReader
 
 PLATFORM = Path(__file__).parents[2] / "platform"
 
@@ -117,6 +119,33 @@ def test_a_full_disk_is_an_error_and_heals(log):
         asyncio.run(log.append(prediction(1, features_json="x" * 100_000)))
     log._writer.execute("PRAGMA max_page_count=100000")
     assert asyncio.run(log.append(prediction(1))).sequence == 2
+
+
+def test_an_append_takes_its_turn_after_another_writer(log):
+    """While another process holds the file the append waits; it is on disk once the other has committed."""
+
+    async def append_beside(other: sqlite3.Connection) -> Prediction:
+        other.execute("BEGIN IMMEDIATE")
+        waiting = asyncio.create_task(log.append(prediction()))
+        for _ in range(20):
+            await asyncio.sleep(LOOK_SECONDS)
+        assert (waiting.done(), log.pending, log.count()) == (False, 1, 0)
+        other.execute("COMMIT")
+        return await waiting
+
+    with closing(sqlite3.connect(log._path, isolation_level=None)) as other:
+        assert asyncio.run(append_beside(other)) == prediction(sequence=1)
+
+
+def test_another_writer_that_never_ends_is_told(log, monkeypatch):
+    """After the last look the caller hears that the file is taken, and nothing is logged; later appends go on."""
+    monkeypatch.setattr("forecastle.store.prediction_log.BUSY_LOOKS", 3)
+    with closing(sqlite3.connect(log._path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="locked"):
+            asyncio.run(log.append(prediction()))
+        other.execute("ROLLBACK")
+    assert asyncio.run(log.append(prediction(1))).sequence == log.count() == 1
 
 
 def test_closing_writes_what_waits(tmp_path):

@@ -98,3 +98,15 @@ def test_rows_are_about_what_comes_again() -> None:
     assert keys["trades"] == ("mid",)
     assert keys["polls"] == ("race_id", "candidate_name")
     assert keys["market_quotes"] == ("market_id",)
+
+
+def test_each_day_is_counted_up_to_this_time_of_day_as_well(tmp_path: Path) -> None:
+    """Three rows a day at 8, 12 and 20 o'clock, looked at on a noon: two of them so far, the one at 8 is null."""
+    hours = [NOW - timedelta(days=days) + timedelta(hours=after) for days in range(3) for after in (-4, 0, 8)]
+    at = pd.Series([hour for hour in hours if hour <= NOW]).astype("datetime64[us, UTC]")
+    wait = pd.Series(np.where(at.dt.hour == 8, np.nan, 600.0))
+    found = profile(tmp_path, pd.DataFrame({"caller": 1, "wait_seconds": wait, "event_at": at, "known_at": at}))
+    nulls = found[(found["measure"] == "null_rate") & (found["column"] == "wait_seconds")].sort_values("day")
+    assert nulls[["rows", "found", "rows_so_far", "found_so_far"]].to_numpy().tolist() == [[3, 1, 2, 1]] * 2 + [
+        [2, 1, 2, 1]
+    ]

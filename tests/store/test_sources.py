@@ -109,6 +109,16 @@ def test_naive_times_are_local_to_the_declared_zone(
     assert rows[0]["event_at"] == rows[0]["at"] == expected
 
 
+def test_a_column_of_another_zone_is_read_in_its_own(tmp_path: Path) -> None:
+    """Noon by a clock in Lagos is 11:00 UTC; noon by the clock beside it, which is UTC, is 12:00."""
+    noon = pa.array([datetime(2026, 7, 1, 12)], pa.timestamp("us"))  # noqa: DTZ001
+    put(tmp_path, table(1, at=noon).append_column("asked_at", noon))
+    columns = {**COLUMNS, "asked_at": {"dtype": "timestamp", "unit": "utc"}}
+    _, rows, _ = read(tmp_path, source(time_zone="Africa/Lagos", time_zones={"asked_at": "UTC"}, columns=columns))
+    assert rows[0]["at"] == rows[0]["event_at"] == datetime(2026, 7, 1, 11, tzinfo=UTC)
+    assert rows[0]["asked_at"] == datetime(2026, 7, 1, 12, tzinfo=UTC)
+
+
 def test_a_date_is_its_midnight_in_the_declared_zone(tmp_path: Path) -> None:
     """1 July in Tokyo begins at 15:00 UTC on 30 June; the date column itself stays a date."""
     day = datetime(2026, 7, 1, tzinfo=UTC).date()

@@ -27,6 +27,7 @@ from forecastle.contract.findings import Findings
 from forecastle.contract.gates_check import gate_faults
 from forecastle.contract.matrix_check import concrete_names, matrix_faults, models_to_check
 from forecastle.contract.model_check import built_fault, model_faults, searched_sample
+from forecastle.contract.order_check import order_problems
 from forecastle.contract.profit_check import profit_faults
 from forecastle.contract.report_check import report_faults
 from forecastle.contract.source import Freshness
@@ -216,6 +217,7 @@ class _Checker:
         for name in sorted(got - wanted):
             line, hint = output_line(parsed, name), did_you_mean(name, wanted - got)
             yield Problem(path, line, f"gives undeclared column {name!r}", hint)
+        yield from order_problems(parsed, self.system, file=file)
 
     def _on_demand(self) -> Iterator[Problem]:
         of_views = {f for view in self.system.feature_views.values() for f in view.features}

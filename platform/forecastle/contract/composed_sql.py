@@ -36,8 +36,8 @@ class ComposedSql:
     reads: Mapping[str, tuple[str, ...]]
 
     def names(self) -> tuple[str, ...]:
-        """The names by which files can be read."""
-        return tuple(file.removesuffix(_SUFFIX) for file in self.texts)
+        """The names by which files can be read; a rendered template has none."""
+        return tuple(file.removesuffix(_SUFFIX) for file in self.texts if "(" not in file)
 
     def inside(self, file: str) -> tuple[str, ...]:
         """Files that stand inside a text, over any number of others; each after those that it reads itself."""

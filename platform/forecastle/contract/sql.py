@@ -79,7 +79,18 @@ def parse_select(
 def output_line(parsed: ParsedSql, name: str) -> int:
     """The line on which an output column stands; that of the first one for a column that is not given."""
     selects = {select.alias_or_name: select for select in parsed.expression.selects}
-    return _line(selects.get(name, parsed.expression.selects[0]))
+    return line_of(selects.get(name, parsed.expression.selects[0]))
+
+
+def line_of(node: exp.Expression) -> int:
+    """The line of a node's first word, or of what stands around it: some nodes keep no words."""
+    around: exp.Expression | None = node
+    while around is not None:
+        lines = [int(part.meta["line"]) for part in around.walk() if "line" in part.meta]
+        if lines:
+            return min(lines)
+        around = around.parent
+    return 1
 
 
 def column_lineage(parsed: ParsedSql, *, schema: Schema) -> dict[str, tuple[tuple[str, str], ...]]:
@@ -117,9 +128,9 @@ def _statements(statements: Sequence[exp.Expression], file: str) -> list[Problem
         return [Problem(file, 1, "holds no statement", "write one SELECT")]
     first = statements[0]
     if not isinstance(first, exp.Query):
-        return [Problem(file, _line(first), f"holds {_kind(first)}; one SELECT is allowed")]
+        return [Problem(file, line_of(first), f"holds {_kind(first)}; one SELECT is allowed")]
     if len(statements) > 1:
-        line = _line(statements[1])
+        line = line_of(statements[1])
         return [Problem(file, line, f"holds {len(statements)} statements; one SELECT is allowed")]
     return []
 
@@ -133,20 +144,20 @@ def _forbidden(query: exp.Query, file: str) -> Iterator[Problem]:
     for table in query.find_all(exp.Table):
         if not isinstance(table.this, exp.Identifier):
             text = f"reads {table.sql(DIALECT)}; only declared sources may be read"
-            yield Problem(file, _line(table), text)
+            yield Problem(file, line_of(table), text)
         elif table.db or table.args.get("version") or table.args.get("when"):
-            yield Problem(file, _line(table), f"reads {table.sql(DIALECT)}", f"write {table.name}")
+            yield Problem(file, line_of(table), f"reads {table.sql(DIALECT)}", f"write {table.name}")
     for select in query.find_all(exp.Select):
         if any(e.is_star or isinstance(e.unalias(), exp.Columns) for e in select.expressions):
             text = "uses SELECT *; name the columns, so that a new source column cannot become a feature"
-            yield Problem(file, _line(select), text)
+            yield Problem(file, line_of(select), text)
     for node in query.find_all(exp.Into, exp.TableSample, exp.Pivot):
-        yield Problem(file, _line(node), f"uses {node.key.upper()}, which a view may not")
+        yield Problem(file, line_of(node), f"uses {node.key.upper()}, which a view may not")
     for call in query.find_all(exp.Func):
         name = call.name.lower() if isinstance(call, exp.Anonymous) else ""
         if isinstance(call, _UNREPEATABLE) or name in _UNREPEATABLE_NAMES:
             text = f"calls {call.sql(DIALECT)}, which gives something else every time it runs"
-            yield Problem(file, _line(call), text, "use the times of the sources")
+            yield Problem(file, line_of(call), text, "use the times of the sources")
 
 
 def _tables(query: exp.Query, file: str, schema: Schema, files: Collection[str]) -> Iterator[Problem]:
@@ -155,12 +166,12 @@ def _tables(query: exp.Query, file: str, schema: Schema, files: Collection[str])
         name = cte.alias_or_name.lower()
         local.add(name)
         if name in schema:
-            yield Problem(file, _line(cte), f"names a WITH part {name!r} like the source", "give it another name")
+            yield Problem(file, line_of(cte), f"names a WITH part {name!r} like the source", "give it another name")
     for table in query.find_all(exp.Table):
         name = table.name.lower()
         if isinstance(table.this, exp.Identifier) and name not in local and name not in schema:
             hint = did_you_mean(name, {*schema, *local, *files})
-            yield Problem(file, _line(table), f"reads unknown source {table.name!r}", hint)
+            yield Problem(file, line_of(table), f"reads unknown source {table.name!r}", hint)
 
 
 def _columns(query: exp.Query, file: str, schema: Schema) -> Iterator[Problem]:
@@ -207,15 +218,15 @@ def _column(column: exp.Column, reach: Mapping[str, set[str] | None], scope: Sco
         columns = reach[table]
         if columns is not None and name not in columns:
             hint = did_you_mean(name, columns)
-            yield Problem(file, _line(column), f"reads unknown column {column.sql(DIALECT)!r}", hint)
+            yield Problem(file, line_of(column), f"reads unknown column {column.sql(DIALECT)!r}", hint)
     elif table:
         # A column that holds a struct is written like a table.
         if certain and table not in known:
-            yield Problem(file, _line(column), f"reads from unknown {table!r}", did_you_mean(table, reach))
+            yield Problem(file, line_of(column), f"reads from unknown {table!r}", did_you_mean(table, reach))
     elif name in known:
         yield from _ambiguous(column, reach, scope, file)
     elif certain and name not in {n.lower() for n in scope.expression.named_selects}:
-        yield Problem(file, _line(column), f"reads unknown column {name!r}", did_you_mean(name, known))
+        yield Problem(file, line_of(column), f"reads unknown column {name!r}", did_you_mean(name, known))
 
 
 def _ambiguous(column: exp.Column, reach: Mapping[str, set[str] | None], scope: Scope, file: str) -> Iterator[Problem]:
@@ -224,7 +235,7 @@ def _ambiguous(column: exp.Column, reach: Mapping[str, set[str] | None], scope: 
     using = {i.name.lower() for join in scope.find_all(exp.Join) for i in join.args.get("using") or ()}
     if len(owners) > 1 and name not in using:
         text = f"reads column {name!r}, which stands in {' and '.join(owners)}"
-        yield Problem(file, _line(column), text, f"write {owners[0]}.{name}")
+        yield Problem(file, line_of(column), text, f"write {owners[0]}.{name}")
 
 
 def _outputs(query: exp.Query, file: str) -> Iterator[Problem]:
@@ -232,9 +243,9 @@ def _outputs(query: exp.Query, file: str) -> Iterator[Problem]:
     for select in query.selects:
         name = select.alias_or_name.lower()
         if not name:
-            yield Problem(file, _line(select), f"gives {select.sql(DIALECT)} no name", "write AS name")
+            yield Problem(file, line_of(select), f"gives {select.sql(DIALECT)} no name", "write AS name")
         elif name in seen:
-            yield Problem(file, _line(select), f"gives column {name!r} twice")
+            yield Problem(file, line_of(select), f"gives column {name!r} twice")
         seen.add(name)
 
 
@@ -248,14 +259,3 @@ def _resolved(query: exp.Query, text: str, file: str, schema: Schema) -> ParsedS
 
 def _ordered(problems: Sequence[Problem]) -> list[Problem]:
     return sorted(dict.fromkeys(problems), key=lambda problem: problem.line)
-
-
-def _line(node: exp.Expression) -> int:
-    """The line of a node's first word, or of what stands around it: some nodes keep no words."""
-    around: exp.Expression | None = node
-    while around is not None:
-        lines = [int(part.meta["line"]) for part in around.walk() if "line" in part.meta]
-        if lines:
-            return min(lines)
-        around = around.parent
-    return 1

@@ -64,7 +64,9 @@ class SklearnModel:
         if classes != [0, 1]:
             raise BundleError(f"{type(estimator).__name__} knows the outcomes {classes}; 0 and 1 are needed")
         self.by_row = type(estimator).__name__ in _BY_ROW
-        self._width = int(getattr(estimator, "n_features_in_", -1))
+        # CatBoost 1.2 says 0 of itself once it was pickled, and keeps its columns' names.
+        names = getattr(estimator, "feature_names_", None) or ()
+        self._width = int(getattr(estimator, "n_features_in_", 0) or len(names) or -1)
 
     @property
     def width(self) -> int:

@@ -82,8 +82,11 @@ def judge_quality(profile: pd.DataFrame, *, today: date, limits: QualityLimits |
 
     `profile` has the columns table, column ("" for volumes), measure, day (UTC date of knowledge time), rows and
     found (of them null, outlying, jumping; for a volume the rows), one row a series and day, days without rows left
-    out. Rates are judged on their newest day, which may not be over, and on their newest week; volumes on the day
-    before `today`. Returns one row a series with `QUALITY_COLUMNS`.
+    out. Rates are judged on their newest day and on their newest week; volumes on the day before `today`.
+
+    `today` is not over, and what comes in the morning need not be like what comes by night: where the profile also has
+    rows_so_far and found_so_far, what each day had counted by this time of day, today is compared with those. Returns
+    one row a series with `QUALITY_COLUMNS`.
     """
     allowed = limits or QualityLimits()
     judged = []
@@ -93,7 +96,7 @@ def judge_quality(profile: pd.DataFrame, *, today: date, limits: QualityLimits |
         if measure == "volume":
             found = _volume(days, yesterday=today - timedelta(days=1), limits=allowed)
         else:
-            found = _rate(days, measure, tolerance=getattr(allowed, measure), limits=allowed)
+            found = _rate(days, measure, today=today, limits=allowed)
         if found is not None:
             judged.append({"table": table, "column": column, "measure": measure, **found})
     return pd.DataFrame(judged, columns=list(QUALITY_COLUMNS)) if judged else _no_rows(QUALITY_COLUMNS)
@@ -152,18 +155,19 @@ def _volume_bands(days: pd.DataFrame, limits: QualityLimits) -> pd.DataFrame:
     return pd.DataFrame(made, columns=["day", "rows", "value", "expected", "low", "high"])
 
 
-def _rate(days: pd.DataFrame, measure: str, *, tolerance: float, limits: QualityLimits) -> dict[str, object] | None:
+def _rate(days: pd.DataFrame, measure: str, *, today: date, limits: QualityLimits) -> dict[str, object] | None:
     """The newest day, or the newest week where that is the clearer case: a few rows a day say little of one day."""
     if int(days["rows"].sum()) == 0:
         return None
-    found = [_window(days, measure, width, tolerance=tolerance, limits=limits) for width in (1, _WEEK)]
+    looks = [(days, 1), (days, _WEEK)]
+    if "rows_so_far" in days and days["day"].iloc[-1] == today:
+        looks[0] = (days.assign(rows=days["rows_so_far"], found=days["found_so_far"]), 1)
+    found = [_window(counted, measure, width, limits=limits) for counted, width in looks]
     judged = [row for row in found if row is not None]
     return min(judged, key=lambda row: (not row["alarm"], row["p_value"])) if judged else None
 
 
-def _window(
-    days: pd.DataFrame, measure: str, width: int, *, tolerance: float, limits: QualityLimits
-) -> dict[str, object] | None:
+def _window(days: pd.DataFrame, measure: str, width: int, *, limits: QualityLimits) -> dict[str, object] | None:
     rows_by_day, found_by_day = (days[column].to_numpy(np.int64) for column in ("rows", "found"))
     rows, found = int(rows_by_day[-width:].sum()), int(found_by_day[-width:].sum())
     if rows < limits.rows_min:
@@ -179,6 +183,7 @@ def _window(
     chance = (all_found + 1) / (all_rows + 1)
     spread = _dispersion(rows_before, found_before, width, expected)
     p_value = float(binom.sf(math.ceil(found / spread) - 1, math.ceil(rows / spread), min(chance, 1.0)))
+    tolerance = getattr(limits, measure)
     alarm = p_value <= limits.alpha and value - expected > tolerance and value - worst > tolerance
     sentence = _SENTENCES[measure].format(value=value, rows=rows, expected=expected, worst=worst)
     return _row(

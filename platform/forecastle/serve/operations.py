@@ -59,23 +59,13 @@ class Operations:
         self._outcomes = OutcomeLog(home.outcome_log(system), disk_limit_bytes=limit)
         apart, aside = (replace(predictor, reader=reader) for reader in self._readers)
         self.push = EventPush(
-            predictor.champion,
-            self._queue,
-            lambda: open_online(settings.online_url, path=online, system=system),
-            settings.clock,
-            self._side,
-            settings.rows_limit,
-        )
+            predictor.champion, self._queue, lambda: open_online(settings.online_url, path=online, system=system),
+            settings.clock, self._side, settings.rows_limit,
+        )  # fmt: skip
         self._raw = StreamPush(home.pushed(system), settings.clock, self._side, settings.rows_limit, limit)
         batch = BatchPredictor(predictor, apart, self._batches, settings.rows_limit)
         feedback = Feedback(
-            system,
-            predictor.champion,
-            predictor.log,
-            self._outcomes,
-            settings.clock,
-            predictor.new_id,
-            self._side,
+            system, predictor.champion, predictor.log, self._outcomes, settings.clock, predictor.new_id, self._side
         )
         explainer = Explainer(aside, home, system, self._side)
         small = (settings.body_limit_bytes, settings.in_flight_limit, settings.deadline_seconds)

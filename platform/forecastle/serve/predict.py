@@ -186,14 +186,7 @@ class Predictor:
         return made
 
     def _prediction(
-        self,
-        request: PredictRequest,
-        champion: Champion,
-        served: Served,
-        score: _Score,
-        *,
-        now_us: int,
-        started: float,
+        self, request: PredictRequest, champion: Champion, served: Served, score: _Score, *, now_us: int, started: float
     ) -> Prediction:
         """What is logged and answered of one score.
 

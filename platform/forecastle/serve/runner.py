@@ -41,9 +41,7 @@ def serve(
 ) -> None:
     """Serve one system until a signal ends the process.
 
-    With two workers or more, SIGHUP restarts the code without losing a request: each worker's successor starts on the
-    same socket, and once it is ready the old one stops accepting, answers what it has, and ends. A worker that dies is
-    replaced; one that dies again and again, ever more slowly.
+    With two workers or more, SIGHUP restarts the code without losing a request, and one that dies is replaced.
 
     Args:
         system: the system served.
@@ -63,20 +61,7 @@ def serve(
         folder = _fresh_folder(home / "metrics" / f"{system}-{port}")
         environment |= {"PROMETHEUS_MULTIPROC_DIR": str(folder), "FORECASTLE_WORKERS_STATE": str(state)}
     os.environ.update(environment)
-    config = uvicorn.Config(
-        "forecastle.serve.runner:service",
-        factory=True,
-        host=host,
-        port=port,
-        workers=workers,
-        http=PatientProtocol,
-        lifespan="on",
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,  # nobody here asks who the caller's proxy says he is
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-    )
+    config = _config(host, port, workers)
     if workers > 1:
         Workers(config, [config.bind_socket()], state=state).run()
         return
@@ -97,6 +82,23 @@ def service() -> Callable[..., Awaitable[Any]]:
     from forecastle.serve.application import Front
 
     return Front(module.service.to_asgi(), application=module.application)
+
+
+def _config(host: str, port: int, workers: int) -> uvicorn.Config:
+    return uvicorn.Config(
+        "forecastle.serve.runner:service",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        http=PatientProtocol,
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # nobody here asks what a proxy says of the caller
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
 
 
 def service_environment(

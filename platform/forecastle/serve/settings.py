@@ -30,10 +30,9 @@ from forecastle.contract.errors import ForecastleError
 from forecastle.store.durable_file import DISK_LIMIT_BYTES as QUEUE_LIMIT_BYTES
 from forecastle.store.durable_file import QUEUE_LIMIT, disk_limit
 from forecastle.store.home import Home
-from forecastle.store.prediction_log import DISK_LIMIT_BYTES
+from forecastle.store.prediction_log import DISK_LIMIT_BYTES, LOG_LIMIT
 
 TOKEN_LENGTH_MIN: Final = 32
-LOG_LIMIT: Final = "FORECASTLE_LOG_LIMIT_BYTES"
 
 
 @dataclass(frozen=True, slots=True)

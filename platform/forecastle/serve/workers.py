@@ -42,6 +42,8 @@ class Workers(Multiprocess):
 
     A worker that dies within `STEADY_SECONDS` of its start waits 1, 2, 4 … up to `LONGEST_WAIT_SECONDS` before the
     next one takes its place; the others answer meanwhile. A worker that could not start at all still ends the service.
+    On SIGHUP each worker's successor starts on the same socket, and once it is ready the old one stops accepting,
+    answers what it has, and ends.
     """
 
     def __init__(

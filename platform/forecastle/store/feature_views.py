@@ -40,7 +40,7 @@ def publish_view(
         view,
         entity=system.declaration.entity[view.entity],
         text=system.sql[view.sql],
-        sources={source: TableName(system.name, "source", source) for source in system.reads(view.sql)},
+        sources=source_tables(system, view.sql),
         as_of=as_of,
     )
 
@@ -76,6 +76,11 @@ def run_view(
         what=f"feature view {table.name}",
         audits=view_audits(view, entity),
     )
+
+
+def source_tables(system: LoadedSystem, file: str) -> dict[str, TableName]:
+    """The tables that a SQL file of the system reads."""
+    return {name: TableName(system.name, "source", name) for name in system.reads(file)}
 
 
 def view_columns(view: FeatureView, entity: Entity) -> dict[str, str]:

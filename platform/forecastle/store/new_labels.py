@@ -9,10 +9,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from forecastle.contract.load import LoadedSystem
+from forecastle.store.feature_views import source_tables
 from forecastle.store.labels import label_columns
 from forecastle.store.selects import select
 from forecastle.store.sql import column_list, instant
-from forecastle.store.training_set import source_tables
 from forecastle.store.warehouse import Warehouse
 
 

@@ -52,9 +52,8 @@ def online_parity(
     width = len(columns.features)
     compared = behind = ahead = found = 0
     differing: list[tuple[Any, ...]] = []
-    with warehouse.connect() as connection:
+    with warehouse.connect() as connection, connection.cursor() as cursor:
         warehouse.attach(connection, {"__view": version})
-        cursor = connection.cursor()
         for batch in newest_rows_by_entity(cursor, warehouse.relation(version), columns, now):
             pairs = _pairs(online, columns, batch)
             compared, found, behind = compared + len(batch), found + len(pairs), behind + len(batch) - len(pairs)
@@ -67,11 +66,11 @@ def online_parity(
                     behind += 1
                 else:
                     differing += _differences(columns, pair)
-        cursor.close()
     unknown = online.count(name) - found
     if unknown and not fed:
-        reason = "entities online that the warehouse does not know"
-        differing.append((f"view {name}", "", "PRESENT", unknown, 0, reason))
+        differing.append(
+            (f"view {name}", "", "PRESENT", unknown, 0, "entities online that the warehouse does not know")
+        )
     ahead += unknown if fed else 0
     differences = pd.DataFrame(differing, columns=pd.Index(DIFFERENCE_COLUMNS))
     return ParityReport(compared * width, behind * width, ahead * width, differences)

@@ -14,10 +14,10 @@ import pandas as pd
 
 from forecastle.contract.load import LoadedSystem
 from forecastle.store.delta_log import TableName, TableVersion
+from forecastle.store.feature_views import source_tables
 from forecastle.store.labels import label_columns
 from forecastle.store.selects import select
 from forecastle.store.sql import SQL_TYPE, column_list, instant, quote_ident
-from forecastle.store.training_set import source_tables
 from forecastle.store.warehouse import Warehouse
 
 KIND: Final = "outcomes"

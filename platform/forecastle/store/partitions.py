@@ -6,13 +6,14 @@ Does not belong here: running a view's whole history (`feature_views.py`), which
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, time
 
 from forecastle.contract.errors import StoreError
 from forecastle.contract.load import LoadedSystem
 from forecastle.contract.system import FeatureView
 from forecastle.store.delta_log import NO_VERSION, TableName, TableVersion
-from forecastle.store.feature_views import KIND, view_audits, view_columns
+from forecastle.store.feature_views import KIND, source_tables, view_audits, view_columns
 from forecastle.store.selects import Window, select, select_facts
 from forecastle.store.sql import column_list, one_row
 from forecastle.store.warehouse import Warehouse
@@ -34,38 +35,34 @@ def publish_days(
     view = system.declaration.feature_views[name]
     window = _window(name, view, start, end)
     entity, text = system.declaration.entity[view.entity], system.sql[view.sql]
-    table = TableName(system.name, KIND, name)
-    base = warehouse.version(table)
-    columns = view_columns(view, entity)
-    order = (*entity.keys, "known_at", "event_at")
+    table, what = TableName(system.name, KIND, name), f"feature view {name}"
+    base, reads = warehouse.version(table), source_tables(system, view.sql)
+    columns, order = view_columns(view, entity), (*entity.keys, "known_at", "event_at")
     with (
-        select(
-            warehouse,
-            text,
-            {source: TableName(system.name, "source", source) for source in system.reads(view.sql)},
-            columns=columns,
-            order_by=order,
-            what=f"feature view {name}",
-            window=window,
-        ) as selection,
+        select(warehouse, text, reads, columns=columns, order_by=order, what=what, window=window) as selection,
         warehouse.connect() as connection,
     ):
         connection.register("__made", selection.batches)
         facts = {**select_facts(text, selection), "days": f"{start:%Y-%m-%d} up to {end:%Y-%m-%d}"}
-        parts = [f"SELECT {column_list(list(columns))} FROM __made"]
+        relations = ["__made"]
         if base is not None:
             others = f"({warehouse.relation(base)}) WHERE NOT ({window.inside()})"
             (kept,) = one_row(connection, f"SELECT count(*) FROM {others}")
             _check_same_sql(base, facts["sql_sha256"], columns=tuple(columns), kept=kept)
-            parts += [f"SELECT {column_list(list(columns))} FROM {others}"] if kept else []
+            relations += [others] if kept else []
         return warehouse.publish(
             table,
-            f"SELECT * FROM ({' UNION ALL '.join(parts)}) ORDER BY {column_list(order)}",
+            _together(relations, columns=tuple(columns), order_by=order),
             connection=connection,
             audits=view_audits(view, entity),
             facts=facts,
             expected_version=NO_VERSION if base is None else base.version,
         )
+
+
+def _together(relations: Sequence[str], *, columns: Sequence[str], order_by: Sequence[str]) -> str:
+    rows = " UNION ALL ".join(f"SELECT {column_list(columns)} FROM {relation}" for relation in relations)
+    return f"SELECT * FROM ({rows}) ORDER BY {column_list(order_by)}"
 
 
 def _window(name: str, view: FeatureView, start: datetime, end: datetime) -> Window:

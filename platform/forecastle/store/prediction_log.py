@@ -26,6 +26,8 @@ BUSY_TIMEOUT_SECONDS: Final = 5.0
 LOOK_SECONDS: Final = 0.001
 BUSY_LOOKS: Final = int(BUSY_TIMEOUT_SECONDS / LOOK_SECONDS)
 DISK_LIMIT_BYTES: Final = 64 << 30
+LOG_LIMIT: Final = "FORECASTLE_LOG_LIMIT_BYTES"
+"""Variable that limits the embedded log."""
 PAGE_BYTES: Final = 4_096
 ROWS_A_STATEMENT: Final = 64
 
@@ -216,6 +218,7 @@ class PredictionLog(PredictionReader):
             StoreError: the file cannot be made or is no prediction log.
         """
         super().__init__(path)
+        self._disk_limit_bytes = disk_limit_bytes
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._writer = _connect(path)
@@ -270,7 +273,10 @@ class PredictionLog(PredictionReader):
             with suppress(sqlite3.Error):
                 self._writer.execute("ROLLBACK")
             if getattr(error, "sqlite_errorcode", None) in _FULL:
-                raise CapacityError(f"the disk of the prediction log is full ({error}); make room") from error
+                raise CapacityError(
+                    f"the prediction log is full: it may take {self._disk_limit_bytes:,} bytes, or its disk has no "
+                    f"room ({error}); make room, or set a higher {LOG_LIMIT}"
+                ) from error
             raise StoreError(f"predictions cannot be written to {self._path}: {error}") from error
 
     def _written(self, predictions: Sequence[Prediction]) -> list[Prediction]:

@@ -19,14 +19,15 @@ from forecastle.contract.load import LoadedSystem
 from forecastle.contract.source import Source
 from forecastle.measure.units import SUSPECTED_FACTORS, related_factors
 from forecastle.store.delta_log import TableVersion
-from forecastle.store.sql import quote_ident
+from forecastle.store.sql import instant, quote_ident
 from forecastle.store.warehouse import Warehouse
 
-PROFILE_COLUMNS: Final = ("table", "column", "measure", "day", "rows", "found")
+PROFILE_COLUMNS: Final = ("table", "column", "measure", "day", "rows", "found", "rows_so_far", "found_so_far")
 HISTORY: Final = timedelta(days=63)
 # Values beyond these quantiles of the history are outliers: about one row in a thousand is one at any time.
 EXTREMES: Final = (0.0005, 0.9995)
 # The values of one entity move by themselves as well; a jump is a factor met within 15 %.
+_DAY_US: Final = 86_400_000_000
 _JUMP_BAND: Final = 0.15
 _TALLIED: Final = ("float64", "int64")
 _NO_NUMBERS: Final = ("id", "category", "utc")
@@ -56,7 +57,8 @@ def profiled_tables(system: LoadedSystem) -> list[ProfiledTable]:
 def daily_profile(warehouse: Warehouse, table: ProfiledTable, version: TableVersion, *, now: datetime) -> pd.DataFrame:
     """Counts of one table version by UTC day of `known_at`, of the last nine weeks before `now`.
 
-    Returns columns table, column, measure, day, rows and found as `measure.quality.judge_quality` takes them.
+    Returns columns table, column, measure, day, rows and found as `measure.quality.judge_quality` takes them, and both
+    again of each day's rows that were known by the time of day of `now`.
     Outliers are counted against the extremes of all days but the newest; a jump is a value that differs from the same
     entity's value before by the factor of another unit.
     """
@@ -78,8 +80,10 @@ def daily_profile(warehouse: Warehouse, table: ProfiledTable, version: TableVers
         lagged = f"SELECT *, {_lags(numbers, keys)} FROM __rows"
         tallies = _tallies(columns, numbers, table.columns, keys)
         selects = ", ".join(f"{sql} AS {name}" for name, sql, *_ in tallies)
+        early = f"epoch_us(known_at) % {_DAY_US} <= epoch_us({instant(now)}) % {_DAY_US}"
         frame = connection.execute(
-            f"SELECT __day AS day, count(*) AS rows, {selects} FROM ({lagged}) CROSS JOIN __fences GROUP BY __day"
+            f"SELECT __day AS day, {early} AS is_early, count(*) AS rows, {selects}"
+            f" FROM ({lagged}) CROSS JOIN __fences GROUP BY ALL ORDER BY ALL"
         ).df()
     return _tidy(f"{table.kind}/{table.name}", frame, tallies)
 
@@ -108,15 +112,18 @@ def _tallies(
 
 
 def _tidy(table: str, frame: pd.DataFrame, tallies: Sequence[tuple[str, str, str, str, str]]) -> pd.DataFrame:
-    days = pd.to_datetime(frame["day"]).dt.date
+    counts = frame.assign(day=pd.to_datetime(frame["day"]).dt.date).drop(columns="is_early")
+    whole = counts.groupby("day").sum()
+    early = counts[frame["is_early"]].groupby("day").sum().reindex(whole.index, fill_value=0)
+    wanted = [("", "volume", "rows", "rows"), *((name, m, of, alias) for alias, _, name, m, of in tallies if m)]
     parts = [
-        pd.DataFrame({"column": "", "measure": "volume", "day": days, "rows": frame["rows"], "found": frame["rows"]})
-    ]
-    parts += [
-        pd.DataFrame({"column": column, "measure": measure, "day": days, "rows": frame[of], "found": frame[alias]})
-        for alias, _, column, measure, of in tallies
-        if measure
-    ]
+        pd.DataFrame({
+            "column": column, "measure": measure, "day": whole.index, "rows": whole[of].to_numpy(),
+            "found": whole[alias].to_numpy(), "rows_so_far": early[of].to_numpy(),
+            "found_so_far": early[alias].to_numpy(),
+        })
+        for column, measure, of, alias in wanted
+    ]  # fmt: skip
     return pd.concat(parts, ignore_index=True).assign(table=table)[list(PROFILE_COLUMNS)]
 
 

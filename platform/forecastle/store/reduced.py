@@ -66,13 +66,7 @@ def write_reduced(
     Raises:
         StoreError: a feature is no number.
     """
-    columns = describe(connection, f"SELECT * FROM {quote_ident(relation)}")
-    features = {c: kind for c, kind in columns.items() if c not in {*keys, *_TIMES}}
-    wrong = [f"{c} is {kind}" for c, kind in features.items() if kind not in _STORED]
-    if wrong:
-        raise StoreError(
-            f"view {name} cannot be laid out for search: {', '.join(wrong)}; numbers and booleans are stored"
-        )
+    features = _features(connection, relation, name, keys)
     numbered = f"(SELECT *, row_number() OVER () AS {_ROW} FROM {quote_ident(relation)})"
     chosen = column_list([*keys, "event_at", "known_at", *features])
     kept = reduced_rows(numbered, keys, order=_ROW, columns=chosen)
@@ -143,6 +137,18 @@ def reduced_join(
     connection.execute("DROP TABLE __labels")
     connection.register(output, joined)
     return Joined(output, joined.num_rows, tuple(matches))
+
+
+def _features(connection: duckdb.DuckDBPyConnection, relation: str, name: str, keys: Sequence[str]) -> dict[str, str]:
+    """Columns of a relation beside keys and times, with their types; each can be stored."""
+    columns = describe(connection, f"SELECT * FROM {quote_ident(relation)}")
+    features = {c: kind for c, kind in columns.items() if c not in {*keys, *_TIMES}}
+    wrong = [f"{c} is {kind}" for c, kind in features.items() if kind not in _STORED]
+    if wrong:
+        raise StoreError(
+            f"view {name} cannot be laid out for search: {', '.join(wrong)}; numbers and booleans are stored"
+        )
+    return features
 
 
 def _winners(

@@ -69,6 +69,11 @@ class SourceRead:
     table: str
     quarantine: str
 
+    @property
+    def rows_read(self) -> int:
+        """All rows there were: good, broken and repeated ones."""
+        return self.rows + self.quarantined + self.duplicates
+
     def facts(self) -> dict[str, str]:
         """The same as text, for a table version's commit."""
         return {

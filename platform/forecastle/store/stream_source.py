@@ -23,7 +23,7 @@ from forecastle.store.quarantine import QUARANTINE_COLUMNS, check_limit
 from forecastle.store.sources import TIMES, Ingested, SourceRead
 from forecastle.store.sql import SQL_TYPE, column_list, one_row, quote_ident
 from forecastle.store.stream_events import to_us
-from forecastle.store.stream_log import StreamLog, StreamRow
+from forecastle.store.stream_log import StreamCounts, StreamLog, StreamRow
 from forecastle.store.warehouse import Warehouse
 
 SEQUENCE: Final = "__sequence"
@@ -64,11 +64,8 @@ def ingest_stream(
     table, counts = TableName(system, "source", name), log.counts(name)
     base = warehouse.version(table)
     with warehouse.connect() as connection:
-        quarantine = warehouse.publish(
-            TableName(system, "quarantine", name), "SELECT * FROM __dead", connection=_dead(connection, log, name)
-        )
-        total = counts.rows + counts.dead_letters
-        check_limit(name, source, quarantined=counts.dead_letters, rows=total, what="events", sender="sender")
+        quarantine = _publish_dead(warehouse, connection, TableName(system, "quarantine", name), log)
+        _check_share(name, source, counts)
         taken = load_events(
             connection, warehouse, source, name, table="__events", log=log, base=base, through=counts.last_sequence
         )
@@ -176,7 +173,16 @@ def _without_repeats(connection: duckdb.DuckDBPyConnection, source: Source) -> i
     return int(one_row(connection, "SELECT count(*) FROM __first")[0])
 
 
-def _dead(connection: duckdb.DuckDBPyConnection, log: StreamLog, name: str) -> duckdb.DuckDBPyConnection:
+def _check_share(name: str, source: Source, counts: StreamCounts) -> None:
+    total = counts.rows + counts.dead_letters
+    check_limit(name, source, quarantined=counts.dead_letters, rows=total, what="events", sender="sender")
+
+
+def _publish_dead(
+    warehouse: Warehouse, connection: duckdb.DuckDBPyConnection, table: TableName, log: StreamLog
+) -> TableVersion:
+    """Every dead letter of a source as its quarantine, also as table `__dead`."""
+    name = table.name
     letters = log.dead_letters(name)
     kinds = (pa.string(), pa.int64(), pa.string(), pa.string(), pa.string(), pa.string())
     told = [
@@ -185,7 +191,7 @@ def _dead(connection: duckdb.DuckDBPyConnection, log: StreamLog, name: str) -> d
     columns = list(zip(*told, strict=True)) or [()] * len(kinds)
     arrays = {n: pa.array(c, k) for n, c, k in zip(QUARANTINE_COLUMNS, columns, kinds, strict=True)}
     connection.register("__dead", pa.table(arrays))
-    return connection
+    return warehouse.publish(table, "SELECT * FROM __dead", connection=connection)
 
 
 def _other_keys(source: Source) -> list[str]:

@@ -22,7 +22,7 @@ from forecastle.contract.load import LoadedSystem
 from forecastle.contract.on_demand import on_demand_columns
 from forecastle.store.delta_log import TableName, TableVersion
 from forecastle.store.feature_views import KIND as FEATURES
-from forecastle.store.feature_views import contract_audit
+from forecastle.store.feature_views import contract_audit, source_tables
 from forecastle.store.labels import KIND as LABEL
 from forecastle.store.labels import run_label
 from forecastle.store.point_in_time import Joined, ViewJoin
@@ -203,11 +203,6 @@ def _check_answerable(system: LoadedSystem, whole: pd.DataFrame, frame: pd.DataF
         f"none of {len(whole):,} label rows has every required feature (known was {told}), so there is nothing to "
         "learn from; materialise their views, or declare nullable: true where a feature may be missing"
     )
-
-
-def source_tables(system: LoadedSystem, file: str) -> dict[str, TableName]:
-    """The tables that a SQL file of the system reads."""
-    return {name: TableName(system.name, "source", name) for name in system.reads(file)}
 
 
 def _newest_labels(connection: duckdb.DuckDBPyConnection, keys: Sequence[str], now: datetime) -> None:

@@ -120,16 +120,11 @@ class Warehouse:
             with self._engine(data, connection) as (engine, query):
                 rows, schema = write_table_file(engine, query, temp, what=str(table))
                 self._crash_at("publish.after_write")
-                try:
-                    draft = self._audited(table, engine, temp, audits)
-                finally:
-                    engine.execute(f"DROP VIEW IF EXISTS {_DRAFT}")
+                draft = self._audited(table, engine, temp, audits)
             self._crash_at("publish.after_audit")
-            draft = replace(draft, facts=dict(facts or {}))
-            previous = self.version(table)
-            if previous is not None and previous.version == base and self._same(previous, draft):
-                return replace(previous, unchanged=True)
-            draft = replace(draft, version=base + 1, rows=rows)
+            draft = replace(draft, version=base + 1, rows=rows, facts=dict(facts or {}))
+            if (same := self._same(draft)) is not None:
+                return replace(same, unchanged=True)
             self._commit(draft, temp, schema)
         finally:
             temp.unlink(missing_ok=True)
@@ -306,15 +301,18 @@ class Warehouse:
             raise conflict(table, newest=newest, expected=expected)
         return base
 
-    def _same(self, previous: TableVersion, draft: TableVersion) -> bool:
-        """Do these rows, made of the same, stand there already, in a file that is whole?"""
+    def _same(self, draft: TableVersion) -> TableVersion | None:
+        """The version that a draft stands on, when it holds these rows, made of the same, in a file that is whole."""
+        previous = self.version(draft.name)
+        if previous is None or previous.version + 1 != draft.version:
+            return None
         if (previous.content_hash, previous.made_of) != (draft.content_hash, draft.made_of):
-            return False
+            return None
         try:
             self.verified(previous)
         except StoreError:
-            return False
-        return True
+            return None
+        return previous
 
     @contextmanager
     def _engine(
@@ -335,8 +333,7 @@ class Warehouse:
     ) -> TableVersion:
         """What a written file holds, after every audit found nothing; its number and facts are not given yet."""
         rows = f"SELECT * FROM read_parquet({sql.quote_text(str(temp))})"
-        engine.execute(f"CREATE OR REPLACE TEMP VIEW {_DRAFT} AS {rows}")
-        with engine.cursor() as second, ThreadPoolExecutor(3) as beside:
+        with _draft_view(engine, rows), engine.cursor() as second, ThreadPoolExecutor(3) as beside:
             digest = beside.submit(file_sha256, temp)
             content = beside.submit(content_hash, second, f"({rows})")
             beside.submit(flush, temp)  # the disk works meanwhile; what counts is the flush before the rename
@@ -370,6 +367,16 @@ class Warehouse:
         except ConflictError:
             draft.path.unlink(missing_ok=True)
             raise
+
+
+@contextmanager
+def _draft_view(engine: duckdb.DuckDBPyConnection, rows: str) -> Iterator[None]:
+    """What audits look at, while they do."""
+    engine.execute(f"CREATE OR REPLACE TEMP VIEW {_DRAFT} AS {rows}")
+    try:
+        yield
+    finally:
+        engine.execute(f"DROP VIEW IF EXISTS {_DRAFT}")
 
 
 def _arrow(frame: pd.DataFrame) -> pa.Table:

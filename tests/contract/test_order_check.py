@@ -1,0 +1,105 @@
+"""Aggregates that another order of rows would change are refused when definitions load, with their line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from forecastle.contract.errors import ContractError
+from forecastle.contract.load import load_system
+
+Edit = Callable[[str, str, str], int]
+
+WINDOW = "AVG(readings.pressure) OVER (PARTITION BY readings.station ORDER BY readings.read_at)"
+PLAIN = "FROM readings\n)"
+GROUPED = "FROM readings\n  GROUP BY readings.station, readings.read_at, readings.known_at\n)"
+
+
+def problems(folder: Path) -> list[tuple[str, int, str, str]]:
+    try:
+        load_system(folder)
+    except ContractError as error:
+        return [(Path(p.file).name, p.line, p.text, p.hint) for p in error.problems]
+    return []
+
+
+@pytest.mark.parametrize(
+    ("aggregate", "word"),
+    [
+        ("SUM(readings.pressure)", "SUM"),
+        ("AVG(readings.pressure * 2)", "AVG"),
+        ("STDDEV_SAMP(readings.pressure)", "STDDEV_SAMP"),
+        ("SUM(readings.pressure) FILTER (WHERE readings.pressure > 1000)", "SUM"),
+        ("FIRST(readings.pressure)", "FIRST"),
+    ],
+)
+def test_floats_that_are_added_in_any_order_are_refused(rain: Path, edit: Edit, aggregate: str, word: str) -> None:
+    """File, line, what depends on the order, and the word that mends it; with ORDER BY inside it loads."""
+    edit("weather.sql", PLAIN, GROUPED)
+    line = edit("weather.sql", WINDOW, aggregate)
+    ((file, at, text, hint),) = problems(rain)
+    assert (file, at) == ("weather.sql", line)
+    assert text.endswith("depends on the order in which rows are read")
+    assert hint.startswith(f"write {word}(… ORDER BY …) with columns that tell its rows apart")
+    inside = aggregate.replace(")", " ORDER BY readings.known_at)", 1)
+    edit("weather.sql", aggregate, inside)
+    assert problems(rain) == []
+
+
+@pytest.mark.parametrize(
+    "aggregate",
+    [
+        "MAX(readings.pressure)",
+        "CAST(COUNT(readings.pressure) AS DOUBLE)",
+        "AVG(CASE WHEN readings.pressure > 1000 THEN 1.0 ELSE 0.0 END)",
+        "MEDIAN(readings.pressure)",
+        "CAST(SUM(CAST(readings.pressure AS DECIMAL(18, 6))) AS DOUBLE)",
+    ],
+)
+def test_what_no_order_changes_is_let_through(rain: Path, edit: Edit, aggregate: str) -> None:
+    """Extremes, counts, quantiles, and sums of whole numbers are the same in any order."""
+    edit("weather.sql", PLAIN, GROUPED)
+    edit("weather.sql", WINDOW, aggregate)
+    assert problems(rain) == []
+
+
+def test_windows_need_whole_partitions(rain: Path, edit: Edit) -> None:
+    """Frames are added up in one order over the whole history; by day, only a part of it is read."""
+    assert problems(rain) == []
+    edit("system.yaml", "    ttl: 2d\n", "    ttl: 2d\n    partition: {daily_since: 2026-01-01, lookback: 3d}\n")
+    ((file, _, text, _),) = problems(rain)
+    assert (file, text) == ("weather.sql", "AVG(readings.pressure) depends on the order in which rows are read")
+    edit("weather.sql", "AVG(readings.pressure)", "AVG(CAST(readings.pressure AS DECIMAL(18, 6)))")
+    assert problems(rain) == []
+
+
+SUMS = {"sum(x)": False, "sum(x ORDER BY x)": True, "sum(x::DECIMAL(18, 6))": True}
+
+
+@pytest.mark.parametrize(("how", "same"), SUMS.items())
+def test_the_order_does_change_the_last_digits(how: str, *, same: bool) -> None:
+    """Why it is refused: three numbers, two orders, two sums; an order of its own, or decimals, make them one."""
+    with duckdb.connect() as connection:
+        sums = {
+            connection.execute(f"SELECT {how} FROM (SELECT unnest({given}::DOUBLE[]) AS x)").fetchall()[0][0]
+            for given in ([0.1, 0.2, 0.3], [0.3, 0.2, 0.1])
+        }
+    assert (len(sums) == 1) is same
+
+
+@pytest.mark.parametrize(("how", "same"), SUMS.items())
+def test_a_part_of_a_partition_changes_a_window_s_last_digits(how: str, *, same: bool) -> None:
+    """A running hour over 2,000 rows and over their last 1,333: one tree over each, other roundings."""
+    frames = f"{how} OVER (ORDER BY n RANGE BETWEEN 600 PRECEDING AND CURRENT ROW)"
+    with duckdb.connect() as connection:
+        connection.execute("CREATE TABLE t AS SELECT n, sin(n) * 7 AS x FROM range(2000) AS r(n)")
+        whole, part = (
+            connection.execute(
+                f"SELECT s FROM (SELECT n, {frames} AS s FROM t WHERE n >= {start}) WHERE n > 1400 ORDER BY n"
+            ).fetchall()
+            for start in (0, 667)
+        )
+    assert (whole == part) is same
