@@ -160,7 +160,7 @@ def build_live_calibration(system: LoadedSystem) -> dg.AssetsDefinition:
             by_day = renew_days(context, platform, system, "live_calibration", rows)
         checks = {row.day: day_gap(asset_key, row) for row in by_day.made.itertuples()}
         tell_days(context, system, asset_key, by_day.told(), checks)
-        check = miscalibration_result(system, asset_key, report, sentence=found.sentence)
+        check = miscalibration_result(system, asset_key, report, sentence=found.sentence, needs_evidence=True)
         metadata |= {**report_metadata(report), **by_day.metadata("gap", "Mean outcome less mean probability by day")}
         return dg.MaterializeResult(metadata=metadata, check_results=[check, by_day.check_of_run(checks)])
 

@@ -10,13 +10,21 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from forecastle.contract.errors import ForecastleError
+
+if TYPE_CHECKING:
+    from assets.simulated_month import SimulatedMonth
+    from forecastle.store.stories import Story
+
+STOPPED = 130
 
 
 def main(arguments: list[str]) -> int:
@@ -24,14 +32,17 @@ def main(arguments: list[str]) -> int:
     try:
         asked = json.loads(arguments[0])
         with tempfile.TemporaryDirectory(prefix="forecastle-month-") as folder:
-            return 0 if live(asked, Path(asked["folder"] or folder)) else 1
+            kept = bool(asked["folder"])
+            return 0 if live(asked, Path(asked["folder"] or folder), kept=kept) else 1
     except ForecastleError as error:
         say(event="failed", message=str(error))
         return 2
+    except KeyboardInterrupt:
+        return STOPPED
 
 
-def live(asked: dict[str, Any], folder: Path) -> bool:
-    """Tell each story to its own month of one world; True when all ended right."""
+def live(asked: dict[str, Any], folder: Path, *, kept: bool) -> bool:
+    """Tell each story to its own month of one world, seed after seed; True when all ended right."""
     from assets.simulated_month import Plan, SimulatedMonth
     from forecastle.contract.load import discover, load_system
     from forecastle.store.stories import STORIES, story_named
@@ -50,9 +61,23 @@ def live(asked: dict[str, Any], folder: Path) -> bool:
             story_after=timedelta(days=asked["days"] // 4, hours=7),
             world=asked["world"],
         )
-        month = SimulatedMonth(system, folder / f"seed-{seed}", plan, say=say)
-        for story in stories:  # all of them are told, whatever becomes of the first
+        right &= live_seed(SimulatedMonth(system, folder / f"seed-{seed}", plan, say=say), stories, kept=kept)
+        if not kept:  # fifty months would fill a disk
+            shutil.rmtree(folder / f"seed-{seed}")
+    return right
+
+
+def live_seed(month: SimulatedMonth, stories: Sequence[Story], *, kept: bool) -> bool:
+    """Every story of one seed's world, whatever becomes of the first; True when all ended right."""
+    right = True
+    try:
+        for story in stories:
             right &= month.live(story).right
+            if not kept:
+                shutil.rmtree(month.folder / story.name)
+    except ForecastleError as error:  # no champion to begin with, which the next seed may have
+        say(event="failed", message=f"seed {month.plan.seed}: {error}")
+        return False
     return right
 
 

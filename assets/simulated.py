@@ -19,6 +19,7 @@ from croniter import croniter
 from dagster import DagsterEventType, DagsterInstance
 from dagster._core.definitions.asset_daemon_cursor import AssetDaemonCursor
 from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
+from dagster._core.events import RunFailureReason
 
 # Not public; the same thing that Dagster's own tests move its clock with.
 from dagster._core.test_utils import freeze_time
@@ -191,6 +192,7 @@ class Automation:
             raise_on_error=False,
         )
         if not result.success:
+            _stop_if_told(result)
             self._tell_failure(result.run_id)
         return Ran(now, asked_by, why, _made(result), _failed(result, self.system.name))
 
@@ -207,6 +209,17 @@ class Automation:
                 ) as context:
                     _ = context.resources  # started here, where it can be closed
                     sensor(context.for_run_failure())
+
+
+def _stop_if_told(result: dg.ExecuteInProcessResult) -> None:
+    """Ctrl-C and SIGTERM, which Dagster takes for a run that failed.
+
+    Raises:
+        KeyboardInterrupt: the run was interrupted.
+    """
+    ends = [event for event in result.all_events if event.event_type is DagsterEventType.PIPELINE_FAILURE]
+    if any(end.job_failure_data.failure_reason is RunFailureReason.UNEXPECTED_TERMINATION for end in ends):
+        raise KeyboardInterrupt
 
 
 def _made(result: dg.ExecuteInProcessResult) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ class SimulatedMonth:
     def __init__(self, system: LoadedSystem, folder: Path, plan: Plan, *, say: Say) -> None:
         """`say` is told what happens, in keyword arguments that JSON can hold."""
         self.system, self.plan, self.say = system, plan, say
-        self._folder = folder
+        self.folder = folder
         self.calm = self._make_world()
         self._has_begun = False
 
@@ -87,7 +87,7 @@ class SimulatedMonth:
         Raises:
             ForecastleError: the gates refused the first model: nothing could be served.
         """
-        begun, folder = self._folder / "begun", self._folder / story.name
+        begun, folder = self.folder / "begun", self.folder / story.name
         if not self._has_begun:
             self._begin(begun)
         shutil.copytree(begun, folder)
@@ -115,7 +115,7 @@ class SimulatedMonth:
         declared = self.system.declaration.simulate
         if declared is None:
             raise ForecastleError(f"{self.system.name} declares no simulator; a month needs a world to live in")
-        world = self._folder / "world"
+        world = self.folder / "world"
         simulate = self.system.function(declared)
         simulate(world / self.system.name, seed=self.plan.seed, now=self.plan.end, **self.plan.world)
         return read_deliveries(self.system, world)
@@ -150,7 +150,7 @@ class _Life:
             for instant in self.instants():
                 self.tick(instant)
         verdict = judge(self.system, self.story, self.told, self.left())
-        say(event="verdict", **verdict.to_dict())
+        say(event="verdict", seed=self.plan.seed, **verdict.to_dict())
         return verdict
 
     @property

@@ -33,6 +33,8 @@ def units_result(
     if bundle is None:
         return _result(asset_key, {}, "There is no champion yet whose training rows could be compared with.")
     features = [feature for feature in system.declaration.feature_views[name].features if feature in bundle.reference]
+    if not features:
+        return _result(asset_key, {}, "The champion learned from no feature of this view, so none has a reference.")
     rows = newest_rows(platform.warehouse(), version, features, window=system.declaration.drift.window)
     references = {feature: Reference.from_json(bundle.reference[feature]) for feature in features}
     found = {feature: unit_change(references[feature], rows[feature]) for feature in features}

@@ -3,8 +3,9 @@
     python -m benchmarks.features.f1_point_in_time --rows 10000000 --labels 1000000 --polars-python PATH
 
 Peers: DuckDB with narrow keys and a gather, DuckDB with wide ASOF joins, pandas merge_asof, Polars (by an interpreter
-that has it: it is no dependency), and the naive inequality join. Every engine answers the same bitemporal question from
-the same Parquet files, in turns; answers are compared value for value. `--labels 100000` is row F2.
+that has it: it is no dependency), Feast on DuckDB (likewise), the naive inequality join. Every engine but Feast, where
+nothing has a knowledge time, answers the same bitemporal question from the same Parquet files, in turns; answers are
+compared value for value. `--labels 100000` is row F2.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from benchmarks.table import measure_seconds, median_ratio, print_table
 from forecastle.store import sql
 from forecastle.store.point_in_time import ViewJoin, point_in_time_join
 from forecastle.store.reduced import open_reduced, reduced_join, write_reduced
+
+FEAST = "Feast, DuckDB (event time only)"
 
 
 def names(number: int) -> list[str]:
@@ -132,11 +135,12 @@ class ByHand:
         return f"SELECT found.n, {chosen} FROM ({found}) found LEFT JOIN {rows} v ON v.file_row_number = found.place"
 
 
-class Polars:
-    """The join by another interpreter, which measures itself: starting it is not counted."""
+class Elsewhere:
+    """A join by another interpreter, which measures itself: starting it is not counted."""
 
-    def __init__(self, world: World, *, python: str) -> None:
-        self.python, self.output = python, world.labels.parent / "polars.parquet"
+    def __init__(self, world: World, *, python: str, script: str) -> None:
+        self.python, self.script = python, Path(__file__).with_name(script)
+        self.output = world.labels.parent / f"{self.script.stem}.parquet"
         views = [
             {"path": str(path), "ttl_days": TTL_DAYS[i], "features": names(i)} for i, path in enumerate(world.views)
         ]
@@ -145,9 +149,8 @@ class Polars:
 
     def __call__(self) -> pd.DataFrame:
         """Join all views."""
-        command = [self.python, str(Path(__file__).with_name("polars_join.py")), self.world]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        self.seconds = float(done.stdout)
+        done = subprocess.run([self.python, str(self.script), self.world], check=True, capture_output=True, text=True)
+        self.seconds = float(done.stdout.splitlines()[-1])
         return pd.read_parquet(self.output)
 
 
@@ -195,6 +198,7 @@ def main() -> None:
     parser.add_argument("--memory-limit", default="2GB", help="DuckDB's limit for our join")
     parser.add_argument("--skip-naive", action="store_true")
     parser.add_argument("--polars-python", help="an interpreter that has polars")
+    parser.add_argument("--feast-python", help="an interpreter that has feast[duckdb]")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         world = make_world(Path(folder), rows=options.rows, labels=options.labels)
@@ -206,14 +210,14 @@ def main() -> None:
         for _ in range(options.repeats):  # in turns, so that other work on the machine meets all of them
             for name, engine in engines.items():
                 measured = measure_seconds(lambda n=name, e=engine: answers.update({n: e()}), repeats=1)
-                seconds[name] += [engine.seconds] if isinstance(engine, Polars) else measured
+                seconds[name] += [engine.seconds] if isinstance(engine, Elsewhere) else measured
         table = [
             {
                 "engine": name,
                 "median_s": statistics.median(measured),
                 "times ours": median_ratio(seconds["forecastle"], measured),
                 "times reduced": median_ratio(seconds["forecastle, reduced view"], measured),
-                "rows that differ": _differing(answers["forecastle"], answers[name]),
+                "rows that differ": "other rule" if name == FEAST else _differing(answers["forecastle"], answers[name]),
             }
             for name, measured in seconds.items()
         ]
@@ -231,7 +235,9 @@ def _engines(world: World, options: argparse.Namespace) -> dict[str, Callable[[]
         "pandas merge_asof": lambda: pandas_merge_asof(world),
     }
     if options.polars_python:
-        engines["Polars"] = Polars(world, python=options.polars_python)
+        engines["Polars"] = Elsewhere(world, python=options.polars_python, script="polars_join.py")
+    if options.feast_python:
+        engines[FEAST] = Elsewhere(world, python=options.feast_python, script="feast_join.py")
     if not options.skip_naive:
         engines["DuckDB inequality join"] = lambda: naive(world)
     return engines

@@ -1,18 +1,21 @@
-"""F5 and F6: writing to and reading from the online stores, beside a bare dict and one row per feature value.
+"""F5 and F6: writing to and reading from the online stores, beside a bare dict, one row per value, and Feast.
 
     python -m benchmarks.features.f5_f6_online --entities 20000
 
 20,000 entities × 30 float64 features in 3 views; "one row per value" is the shape many hand-made stores start with.
+Feast writes and reads its own SQLite store by its own interpreter (`--feast-python`).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sqlite3
 import statistics
+import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -100,19 +103,45 @@ def values_per_second(write: Callable[[OnlineView, Rows], object], entities: int
     return 30 * entities / (time.perf_counter() - started)
 
 
+def measured(
+    write: Callable[[OnlineView, Rows], object], read: Callable[[int], object], *, entities: int, reads: int
+) -> Mapping[str, object]:
+    """One store's line: values written a second by size of batch, microseconds of a read."""
+    bulk = values_per_second(write, entities, batch=entities, at_us=1)
+    batched = values_per_second(write, entities, batch=100, at_us=2)
+    single = values_per_second(write, entities // 10, batch=1, at_us=3)
+    p50, p99 = percentiles_us(read, entities=entities, count=reads)
+    return _line(batched, single, p50, p99, bulk=bulk)
+
+
+def feast(python: str, *, entities: int, reads: int) -> Mapping[str, object]:
+    """The same line of Feast's SQLite store, by an interpreter that has it."""
+    script = str(Path(__file__).with_name("feast_online.py"))
+    asked = json.dumps({"entities": entities, "reads": reads})
+    done = subprocess.run([python, script, asked], check=True, capture_output=True, text=True)
+    return _line(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def _line(batched: float, single: float, p50: float, p99: float, *, bulk: float | None = None) -> Mapping[str, object]:
+    return {
+        "bulk values/s": "" if bulk is None else bulk,
+        "100-row batches values/s": batched,
+        "single rows/s": single / 10,
+        "read p50 us": p50,
+        "read p99 us": p99,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--entities", type=int, default=20_000)
     parser.add_argument("--reads", type=int, default=20_000)
+    parser.add_argument("--feast-python", help="an interpreter that has feast[duckdb]; it gets a tenth of the work")
     options = parser.parse_args()
-    table = []
     with tempfile.TemporaryDirectory() as folder, redis_url() as url:
-        ours, peer, floor = (
-            SQLiteOnlineStore(Path(folder) / "ours.sqlite"),
-            OneRowPerValue(Path(folder) / "eav.sqlite"),
-            Dict(),
-        )
-        reader = SQLiteOnlineStore(Path(folder) / "ours.sqlite", read_only=True)
+        path = Path(folder) / "ours.sqlite"
+        ours, peer, floor = SQLiteOnlineStore(path), OneRowPerValue(Path(folder) / "eav.sqlite"), Dict()
+        reader = SQLiteOnlineStore(path, read_only=True)
         engines = {
             "forecastle (SQLite, wide)": (ours.write, lambda entity: reader.read(VIEWS, (entity,))),
             "SQLite, one row per value": (peer.write, peer.read),
@@ -123,21 +152,11 @@ def main() -> None:
             engines["forecastle (Redis, packed)"] = (remote.write, lambda entity: remote.read(VIEWS, (entity,)))
         else:
             print("redis-server is not installed: no row for Redis")
-        for name, (write, read) in engines.items():
-            bulk = values_per_second(write, options.entities, batch=options.entities, at_us=1)
-            batched = values_per_second(write, options.entities, batch=100, at_us=2)
-            single = values_per_second(write, options.entities // 10, batch=1, at_us=3)
-            p50, p99 = percentiles_us(read, entities=options.entities, count=options.reads)
-            table.append(
-                {
-                    "store": name,
-                    "bulk values/s": bulk,
-                    "100-row batches values/s": batched,
-                    "single rows/s": single / 10,
-                    "read p50 us": p50,
-                    "read p99 us": p99,
-                }
-            )
+        size = {"entities": options.entities, "reads": options.reads}
+        table = [{"store": name, **measured(write, read, **size)} for name, (write, read) in engines.items()]
+        if options.feast_python:
+            tenth = {name: number // 10 for name, number in size.items()}
+            table.append({"store": "Feast (SQLite)", **feast(options.feast_python, **tenth)})
         ours.close()
         reader.close()
     print_table(f"online store: {options.entities:,} entities × 30 features in 3 views", table, packages=("numpy",))

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -80,13 +81,24 @@ def launched(
     started = time.perf_counter()
     with tempfile.TemporaryFile() as output:
         told = output if quiet else None
-        process = subprocess.Popen([*command], env=os.environ | dict(environment), cwd=ROOT, stdout=told, stderr=told)
+        process = subprocess.Popen(
+            [*command], env=os.environ | dict(environment), cwd=ROOT, stdout=told, stderr=told, start_new_session=True
+        )
         try:
             _until_ready(port, process, ready)
             yield Started(time.perf_counter() - started, process.pid)
         finally:
-            process.terminate()
-            process.wait(timeout=30)
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Stop a server, and whatever it started if it does not stop by itself: MLServer waits for its worker for ever."""
+    process.terminate()
+    try:
+        process.wait(timeout=15)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def steady(port: int, body: Path, *, rate: float, connections: int, seconds: int) -> Measured:

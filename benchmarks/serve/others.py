@@ -2,7 +2,8 @@
 
 Belongs here: their folders, commands, request bodies and when they are ready.
 Does not belong here: servers of this repository's environment (`servers.py`), load, tables.
-MLServer: https://mlserver.readthedocs.io (V2 inference protocol), from an environment of its own, if one is named.
+MLServer: https://mlserver.readthedocs.io (V2 inference protocol), from an environment of its own, if one is named; the
+worker of MLServer 1.7 does not start beside uvloop 0.22 or later.
 """
 
 from __future__ import annotations

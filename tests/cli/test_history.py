@@ -77,6 +77,20 @@ def test_a_rollback_and_the_end_of_each_reign_are_told(forecastle: Forecastle, h
     ]  # fmt: skip
 
 
+def test_refusals_are_told_the_newest_three(forecastle: Forecastle, home: Home) -> None:
+    """By gates or by a race, each with its first reason; of older ones their number."""
+    registry = Registry(home.registry, clock=replay_clock(AT + timedelta(days=1)))
+    for number in range(5):
+        registry.record_decision(
+            SYSTEM, model="lightgbm", bundle=SECOND, model_version="2", promote=False, evidence={},
+            reasons=(f"refusal {number}", "more"),
+        )  # fmt: skip
+    told = forecastle("history", SYSTEM).stdout.splitlines()
+    refused = [line for line in told if line.startswith("refused")]
+    start = "refused 2026-06-02 00:00:00 UTC: lightgbm version 2, bundle b2b2b2b2b2b2: refusal"
+    assert refused == [f"{start} 4", f"{start} 3", f"{start} 2", "refused before: 2 more"]
+
+
 def test_what_waits_is_told_with_the_next_step(forecastle: Forecastle, home: Home) -> None:
     """Until when, which bundle, and the command."""
     assert home.registry.exists()

@@ -86,13 +86,13 @@ def test_a_rollback_is_a_recorded_act_that_serving_follows(around: Around) -> No
     """The champion before comes back in registry, pointer and catalogue, with the reason and who said so."""
     second, first = (promotion.bundle for promotion in around.registry().history("toy"))
     assert pointed(around) == second
-    operated.roll_back("toy", around, to=None, reason="too many bets", console=around.console)
+    operated.roll_back("toy", around, to=None, reason="too many bets", by="bob", console=around.console)
     newest = around.registry().history("toy")[0]
     assert (newest.bundle, pointed(around)) == (first, first)
     assert around.catalogue.aliased == ["toy@1"]
     assert "too many bets" in around.registry().decisions("toy")[0].reasons[0]
-    assert newest.approved_by
-    operated.roll_back("toy", around, to=second[:10], reason="it was not the model", console=around.console)
+    assert newest.approved_by == "bob"
+    operated.roll_back("toy", around, to=second[:10], reason="it was not the model", by="ann", console=around.console)
     assert pointed(around) == second
 
 
@@ -101,7 +101,7 @@ def test_a_damaged_bundle_does_not_come_back(around: Around) -> None:
     second, first = (promotion.bundle for promotion in around.registry().history("toy"))
     (around.home.bundles("toy") / first / "model.txt").write_text("tree\n")
     with pytest.raises(ForecastleError, match=r"model\.txt"):
-        operated.roll_back("toy", around, to=None, reason="", console=around.console)
+        operated.roll_back("toy", around, to=None, reason="", by="ann", console=around.console)
     assert pointed(around) == second
     assert around.registry().decisions("toy") == []
 

@@ -13,6 +13,7 @@ from forecastle.contract.errors import ForecastleError
 
 AT = "2026-06-09T06:00:00+00:00"
 VERDICT = {
+    "seed": 7, "alerts": 3,
     "event": "verdict", "story": "unit", "since": "2026-06-08T13:00:00+00:00",
     "detected_at": "2026-06-08T17:05:00+00:00", "to_detect_seconds": 14_700.0,
     "past_window_seconds": None, "cause": "units", "asset": "bank/source/loans",

@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 
@@ -21,6 +21,7 @@ from forecastle.learn.registry import Promotion, RecordedDecision
 from forecastle.learn.rollback import is_rollback
 from forecastle.learn.rollout import RolloutAct, RolloutRecord
 
+REFUSED_SHOWN: Final = 3
 
 def moment_option(at: str | None) -> datetime | None:
     """The instant that `--at` names.
@@ -56,6 +57,7 @@ def print_history(
             _print_until(promotion, console)
     if at is None:
         _print_waiting(system, around, console)
+        _print_refused(system, around, console)
         _print_retraining(system, around, console)
     else:
         _print_trial(system, around, at, console)
@@ -147,6 +149,21 @@ def _print_waiting(system: str, around: Surroundings, console: Console) -> None:
             markup=False,
             soft_wrap=True,
         )
+
+
+def _print_refused(system: str, around: Surroundings, console: Console) -> None:
+    """The newest of those that did not become champion: refused by gates, or because another act came first."""
+    refused = [decision for decision in around.registry().decisions(system) if not decision.promote]
+    for decision in refused[:REFUSED_SHOWN]:
+        console.print(
+            f"refused {decision.decided_at:%Y-%m-%d %H:%M:%S} UTC: {decision.model} version {decision.model_version}, "
+            f"bundle {decision.bundle[:12]}: {decision.reasons[0]}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+    if len(refused) > REFUSED_SHOWN:
+        console.print(f"refused before: {len(refused) - REFUSED_SHOWN} more", highlight=False)
 
 
 def _print_retraining(system: str, around: Surroundings, console: Console) -> None:

@@ -6,6 +6,7 @@ Does not belong here: what the verbs do (`history.py`, `operated.py`, `backteste
 
 from __future__ import annotations
 
+import getpass
 from pathlib import Path
 from typing import Annotated
 
@@ -24,13 +25,14 @@ def rollback(
         str | None, typer.Option(help="Bundle hash or its first digits; the champion before by default.")
     ] = None,
     reason: Annotated[str, typer.Option(help="Why; kept in the history.")] = "no reason given",
+    by: Annotated[str, typer.Option(help="Who; the login name by default.")] = "",
 ) -> None:
     """Let an earlier champion answer again; recorded like every promotion."""
     from forecastle.cli.operated import roll_back
 
     around = around_here()
     around.system(system)
-    roll_back(system, around, to=to, reason=reason, console=console)
+    roll_back(system, around, to=to, reason=reason, by=by or getpass.getuser(), console=console)
 
 
 @app.command()

@@ -26,7 +26,9 @@ from forecastle.serve.replay import ShadowSummary, replay_prediction, shadow, su
 from forecastle.store.logged import streamed
 
 
-def roll_back(system: str, around: Surroundings, *, to: str | None, reason: str, console: Console) -> Promotion:
+def roll_back(
+    system: str, around: Surroundings, *, to: str | None, reason: str, by: str, console: Console
+) -> Promotion:
     """Make an earlier champion answer again: one recorded act, followed by every server within its polling interval.
 
     Raises:
@@ -38,17 +40,16 @@ def roll_back(system: str, around: Surroundings, *, to: str | None, reason: str,
     history = registry.history(system)
     target = rollback_target(history, to=to)
     facts = load_bundle(home.bundles(system) / target.bundle, expected_hash=target.bundle).facts
-    person = getpass.getuser()
     made = settle(
         Candidate(system, str(facts.get("model", system)), target.bundle, target.model_version),
-        rollback(rollback_reason(history[0].bundle, by=person, reason=reason)),
+        rollback(rollback_reason(history[0].bundle, by=by, reason=reason)),
         None,
         registry=registry,
         tracking=around.tracking(),
         bundles=home.bundles(system),
         pointer=home.champion(system),
         expected=history[0],
-        approved_by=person,
+        approved_by=by,
     )
     if made is None:
         raise ForecastleError(f"{system}: nothing was promoted; look at `forecastle history {system}`")

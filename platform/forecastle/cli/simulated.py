@@ -26,7 +26,7 @@ from forecastle.store.stories import story_named
 
 SHORT: Final = 160
 LOOK_SECONDS: Final = 300.0
-COLUMNS: Final = ("story", "begins", "detected", "time to detect", "cause named", "verdict")
+COLUMNS: Final = ("story", "seed", "begins", "detected", "time to detect", "cause named", "alerts", "verdict")
 
 Event = Mapping[str, Any]
 
@@ -131,7 +131,9 @@ def table(verdicts: Iterable[Event]) -> Table:
             took += f" ({_span(past)} past the window)"
         named = f"{verdict['cause']} of {verdict['asset'].partition('/')[2]}" if verdict["cause"] else "nothing"
         ended = "[green]right[/green]" if verdict["right"] else "[red]wrong[/red]"
-        drawn.add_row(verdict["story"], _day(verdict["since"]), _day(verdict["detected_at"]) or "–", took, named, ended)
+        begins, detected = _day(verdict["since"]), _day(verdict["detected_at"]) or "–"
+        month = (verdict["story"], str(verdict["seed"]), begins, detected)
+        drawn.add_row(*month, took, named, str(verdict["alerts"]), ended)
     return drawn
 
 

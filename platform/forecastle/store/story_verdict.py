@@ -48,7 +48,8 @@ class Verdict:
     """How a story ended.
 
     `to_detect_seconds` counts from the first bad row that could be read (the first missing one), `past_window_seconds`
-    from when the declared freshness window had passed.
+    from when the declared freshness window had passed. `alerts` is how many were raised since the story began
+    (in a calm month: in all of it).
     """
 
     story: str
@@ -61,6 +62,7 @@ class Verdict:
     message: str
     right: bool
     reasons: tuple[str, ...] = field(default=())
+    alerts: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data."""
@@ -96,6 +98,7 @@ def judge(system: LoadedSystem, story: Story, told: Told, month: Month) -> Verdi
         right.message if right else "",
         not wrong,
         tuple(wrong),
+        len(after),
     )
 
 
@@ -105,15 +108,15 @@ def affected(system: LoadedSystem, source: str) -> frozenset[str]:
     return frozenset(name for name, view in views.items() if source in system.reads(view.sql))
 
 
-def _calm(story: Story, month: Month, raised: Sequence[Alert]) -> Verdict:
-    false = [a for a in raised if a.raised_at and a.raised_at >= month.since]
+def _calm(story: Story, month: Month, false: Sequence[Alert]) -> Verdict:
+    """Nothing happens in the whole month, so every alert of it is a false one."""
     wrong = list(month.unexpected)
     if len(false) > FALSE_ALERTS_MAX:
         wrong.append(f"{len(false)} false alerts, at most {FALSE_ALERTS_MAX} is allowed: {_named(false)}")
     first = false[0] if false else None
     at = first.raised_at if first else None
     cause, asset, message = (first.cause, first.asset, first.message) if first else ("", "", "")
-    return Verdict(story.name, month.since, at, None, None, cause, asset, message, not wrong, tuple(wrong))
+    return Verdict(story.name, month.since, at, None, None, cause, asset, message, not wrong, tuple(wrong), len(false))
 
 
 def _touches(system: LoadedSystem, told: Told, alert: Alert) -> bool:
