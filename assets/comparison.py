@@ -46,17 +46,9 @@ def build_comparison(system: LoadedSystem) -> dg.AssetsDefinition:
         with told_plainly():
             choice, models = chosen(platform, system)
             warehouse = platform.warehouse()
-            found = {name: warehouse.resolve(f"{system.name}/evaluation/{name}") for name in models}
             decisions = {name: judged(platform, system, name, instance=context.instance) for name in models}
             failed = not_made(platform, system, models)
-            table = leaderboard(
-                {name: warehouse.frame(version) for name, version in found.items()},
-                {name: version.facts.get("against_baseline", "null") for name, version in found.items()},
-                {name: system.declaration.models[name].segment for name in (*found, *failed)},
-                decisions,
-                choice,
-                failed=failed,
-            )
+            table = _board(platform, system, choice, decisions, failed)
             version = warehouse.publish(f"{system.name}/comparison/all", table)
             record_decisions(platform, system, decisions, models)
             reports = list(reports_of_chosen(platform, system, choice))
@@ -72,6 +64,22 @@ def build_comparison(system: LoadedSystem) -> dg.AssetsDefinition:
         return dg.MaterializeResult(metadata=metadata)
 
     return comparison_asset
+
+
+def _board(
+    platform: Platform, system: LoadedSystem, choice: Choice, decisions: Mapping[str, Decision], failed: dict[str, str]
+) -> pd.DataFrame:
+    """The leaderboard of the models that were made and judged, and of those that failed."""
+    warehouse = platform.warehouse()
+    found = {name: warehouse.resolve(f"{system.name}/evaluation/{name}") for name in decisions}
+    return leaderboard(
+        {name: warehouse.frame(version) for name, version in found.items()},
+        {name: version.facts.get("against_baseline", "null") for name, version in found.items()},
+        {name: system.declaration.models[name].segment for name in (*found, *failed)},
+        decisions,
+        choice,
+        failed=failed,
+    )
 
 
 def evaluated_keys(system: LoadedSystem) -> list[dg.AssetKey]:

@@ -47,13 +47,14 @@ from forecastle.store.home import Home
 SERVERS = (
     ("ours, entity from the online store", "servers:ours", "entity"),
     ("ours, 24 features given", "servers:ours", "given"),
+    ("ours, entity from the online store, log off", "servers:unlogged", "entity"),
     ("ours, 24 features given, log off", "servers:unlogged", "given"),
     ("bare uvicorn, same model, no checks", "servers:bare", "given"),
     ("FastAPI + pandas + Pipeline", "servers:usual", "row"),
 )
 USUAL = SERVERS[-1][0]
-UNLOGGED = SERVERS[2][0]
-# As it comes it hands each request to one worker process; in its own process it is several times faster.
+LOG_OFF = ", log off"
+# As it comes it hands each request to one worker process by a queue.
 MLSERVERS = {"MLServer as it comes": 1, "MLServer in one process": 0}
 MLSERVER, MLSERVER_BEST = MLSERVERS
 MOUNT = "BentoML mount, whole hot path, log in the background"
@@ -155,12 +156,13 @@ def _compared(measured: list[_Rate]) -> None:
     ]  # fmt: skip
     print_table("V1: one worker under wrk", rows, packages=PACKAGES)
     costs = [
-        {"concurrency": level, "log off /s": off, "log on /s": rate[SERVERS[1][0], level],
-         "cost of the log %": 100.0 * (1.0 - rate[SERVERS[1][0], level] / off),
-         "its CPU µs": cpu_us[SERVERS[1][0], level] - cpu_us[UNLOGGED, level]}
-        for (name, level), off in rate.items() if name == UNLOGGED
+        {"ask": name, "concurrency": level, "log off /s": rate[name + LOG_OFF, level], "log on /s": on,
+         "cost of the log %": 100.0 * (1.0 - on / rate[name + LOG_OFF, level]),
+         "its CPU µs": cpu_us[name, level] - cpu_us[name + LOG_OFF, level],
+         "its CPU %": 100.0 * (1.0 - cpu_us[name + LOG_OFF, level] / cpu_us[name, level])}
+        for (name, level), on in rate.items() if (name + LOG_OFF, level) in rate
     ]  # fmt: skip
-    print_table("V5: what the durable log costs, features given", costs, packages=PACKAGES)
+    print_table("V5: what the durable log costs", costs, packages=PACKAGES)
 
 
 def _paced(home: Home, folder: Path, seconds: int) -> None:

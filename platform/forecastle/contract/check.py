@@ -7,7 +7,6 @@ Does not belong here: what one field may hold (`system.py`), one contract by its
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +26,7 @@ from forecastle.contract.findings import Findings
 from forecastle.contract.gates_check import gate_faults
 from forecastle.contract.matrix_check import concrete_names, matrix_faults, models_to_check
 from forecastle.contract.model_check import built_fault, model_faults, searched_sample
+from forecastle.contract.on_demand_check import call_faults, input_faults
 from forecastle.contract.order_check import order_problems
 from forecastle.contract.profit_check import profit_faults
 from forecastle.contract.report_check import report_faults
@@ -34,7 +34,7 @@ from forecastle.contract.source import Freshness
 from forecastle.contract.source_check import TIME_COLUMNS, name_faults, source_faults
 from forecastle.contract.sql import ParsedSql, output_line, parse_select
 from forecastle.contract.stream_check import stream_faults
-from forecastle.contract.system import Entity, Model, OnDemand, System
+from forecastle.contract.system import Entity, Model, System
 from forecastle.contract.template import Literals, open_holes, template_faults, template_of
 from forecastle.contract.types import NUMERIC_DTYPES
 
@@ -224,23 +224,17 @@ class _Checker:
         for name, group in self.system.on_demand.items():
             place: Place = ("on_demand", name)
             unknown = list(self._names((*place, "inputs"), group.inputs, of_views, "feature of a view"))
-            unknown += self._words((*place, "inputs"), group.inputs)
+            for index, fault in input_faults(group.inputs, self.system.features()):
+                unknown += self.at((*place, "inputs", index), *fault)
             # With an input misspelt, what the function makes of it would only echo that.
             arguments = None if unknown else group.inputs
             found = list(self._function((*place, "function"), group.function, arguments))
             yield from (*unknown, *found)
             if not (unknown or found) and group.function.partition(":")[0] in self.parts.code:
-                yield from self._trial((*place, "function"), group)
+                for fault in call_faults(group, self.system.features(), function=self.parts.function):
+                    yield from self.at((*place, "function"), *fault)
         if self.system.simulate is not None:
             yield from self._function(("simulate",), self.system.simulate, ("seed", "now"), positional=1)
-
-    def _words(self, place: Place, inputs: Sequence[str]) -> Iterator[Problem]:
-        """Functions are arithmetic over columns of numbers, and words are none."""
-        features = self.system.features()
-        for index, name in enumerate(inputs):
-            if name in features and features[name].dtype not in NUMERIC_DTYPES:
-                text = f"input {name!r} is {features[name].dtype}, and functions take numbers"
-                yield from self.at((*place, index), text, "make a number of it in its view's SQL (CASE … THEN 1 …)")
 
     def _function(
         self, place: Place, path: str, arguments: Sequence[str] | None, *, positional: int = 0
@@ -279,34 +273,14 @@ class _Checker:
             self._modules[name] = read_module(self.parts.code[name], file=file)
         return self._modules[name]
 
-    def _trial(self, place: Place, group: OnDemand) -> Iterator[Problem]:
-        """One call with plain numbers: code that does not load or gives other features is found early."""
-        features = self.system.features()
-        if not set(group.inputs) <= set(features):
-            return
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                function = self.parts.function(group.function)
-                given = function(**{name: _sample(features[name]) for name in group.inputs})
-                got = set(given)
-        except Exception as error:  # noqa: BLE001  a system's own code may raise anything
-            text = f"{group.function!r} fails: {type(error).__name__}: {error}"
-            yield from self.at(place, text, "called with one plain number for each input")
-            return
-        for name in sorted(set(group.features) - got):
-            text = f"{group.function!r} does not give feature {name!r}"
-            yield from self.at(place, text, did_you_mean(name, got - set(group.features)))
-        for name in sorted(got - set(group.features)):
-            yield from self.at(place, f"{group.function!r} gives undeclared feature {name!r}", "declare it")
-
     def _decide(self) -> Iterator[Problem]:
         declared, features = self.system.decide, self.system.features()
         if declared is None:
             return
         place: Place = ("decide", "function")
         found = list(self._names(("decide", "inputs"), declared.inputs, {*features, PREDICT_AT}, "feature"))
-        found += self._words(("decide", "inputs"), declared.inputs)
+        for index, told in input_faults(declared.inputs, features):
+            found += self.at(("decide", "inputs", index), *told)
         for text, hint in decision_faults(declared, features):
             found += self.at(("decide", "params"), text, hint)
         label = self.system.label.columns
@@ -403,12 +377,3 @@ def _arguments(
     if wants:
         hint = f"it is given {', '.join(arguments)}"
         yield Problem(file, function.line, f"{name} wants the argument {', '.join(wants)}", hint)
-
-
-def _sample(feature: Feature) -> float | bool:
-    """A value near one that the contract allows."""
-    if feature.dtype == "bool":
-        return True
-    low = 1.0 if feature.min is None else max(1.0, feature.min)
-    value = low if feature.max is None else min(low, feature.max)
-    return int(value) if feature.dtype == "int64" else value

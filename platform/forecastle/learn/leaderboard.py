@@ -73,8 +73,7 @@ def leaderboard(
     table["gates"] = table["forecaster"].map(told).fillna("")
     table["p_adjusted"] = np.nan
     table.loc[known, "p_adjusted"] = holm(_p_values((table["difference"] / error)[known].to_numpy(np.float64)))
-    first = [column for column in table if column not in BOARD_COLUMNS]
-    return table[[*first, *BOARD_COLUMNS]]
+    return table[[*(column for column in table if column not in BOARD_COLUMNS), *BOARD_COLUMNS]]
 
 
 def caveat(table: pd.DataFrame) -> str:

@@ -107,16 +107,12 @@ class Tracking:
         # Named by its class, for MLflow finds two classes that fit the text. The types are known: inferring them
         # would read every value of every model's rows.
         told = LocalArtifactDatasetSource(source)
-        columns = [
-            {"type": "double" if is_numeric_dtype(kind) else "string", "name": name, "required": False}
-            for name, kind in frame.dtypes.items()
-        ]
         dataset = Dataset(
             name=name,
             digest=digest[:36],
             source_type=told._get_source_type(),  # noqa: SLF001  what `from_pandas` does; there is no public name
             source=told.to_json(),
-            schema=json.dumps({"mlflow_colspec": columns}),
+            schema=json.dumps({"mlflow_colspec": _columns(frame)}),
             profile=json.dumps({"num_rows": len(frame), "num_elements": int(frame.size)}),
         )
         run_id, client = mlflow.active_run().info.run_id, self._client()
@@ -260,6 +256,12 @@ class Tracking:
             mlflow.set_tracking_uri(self.uri)
             mlflow.set_registry_uri(self.uri)
         return mlflow
+
+
+def _columns(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Columns of a data set as MLflow tells them."""
+    kinds = {name: "double" if is_numeric_dtype(kind) else "string" for name, kind in frame.dtypes.items()}
+    return [{"type": kind, "name": name, "required": False} for name, kind in kinds.items()]
 
 
 def _signature(feature_set: FeatureSet) -> ModelSignature:

@@ -109,11 +109,7 @@ def train_model(
     search = search_params(model, first, embargo=split.embargo, code=code)
     if search is not None:
         model = model.model_copy(update={"params": {**model.params, **search.params}})
-    test_raw, probability = np.full(len(frame), np.nan), np.full(len(frame), np.nan)
-    for block in parts.blocks:
-        learned = _learn(model, rows.take(block.train), split, code)
-        raw = learned.fitted.scores(rows.matrix[block.test])
-        test_raw[block.test], probability[block.test] = raw, learned.calibrator.apply(raw)
+    learned, test_raw, probability = _walk(model, rows, parts, split, code)
     last = parts.blocks[-1].test
     packed = with_means(learned.fitted.packed(), rows.matrix[parts.train])
     return TrainedModel(
@@ -135,6 +131,18 @@ class _Learned:
     reasons: tuple[str, ...]
     table: tuple[CandidateScore, ...]
     importances: pd.DataFrame
+
+
+def _walk(
+    model: Model, rows: Rows, parts: TimeSplit, split: Split, code: Code | None
+) -> tuple[_Learned, FloatArray, FloatArray]:
+    """The last block's model, and raw scores and probabilities (n,) of all blocks' rows, NaN elsewhere."""
+    test_raw, probability = np.full(len(rows.matrix), np.nan), np.full(len(rows.matrix), np.nan)
+    for block in parts.blocks:
+        learned = _learn(model, rows.take(block.train), split, code)
+        raw = learned.fitted.scores(rows.matrix[block.test])
+        test_raw[block.test], probability[block.test] = raw, learned.calibrator.apply(raw)
+    return learned, test_raw, probability
 
 
 def _learn(model: Model, rows: Rows, split: Split, code: Code | None) -> _Learned:

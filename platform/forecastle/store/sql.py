@@ -8,6 +8,7 @@ Settings: https://duckdb.org/docs/stable/operations_manual/securing_duckdb/overv
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -176,7 +177,7 @@ def column_list(names: Sequence[str], *, table: str = "") -> str:
     return ", ".join(prefix + quote_ident(name) for name in names)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=4)  # cleared at exit, for the engine complains of connections that outlive the interpreter
 def _engine(
     memory_limit: str,
     threads: int,
@@ -184,3 +185,6 @@ def _engine(
     process: int,  # noqa: ARG001  a fork needs its own
 ) -> duckdb.DuckDBPyConnection:
     return connect(memory_limit=memory_limit, threads=threads, temp_directory=temp_directory)
+
+
+atexit.register(_engine.cache_clear)

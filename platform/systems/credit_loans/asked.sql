@@ -1,5 +1,5 @@
--- Every loan that a customer with a past asked for, with what was known once it was approved: those to be scored, and those
--- before. First loans are no part of it: nobody is scored at one.
+-- Every loan that a customer with a past asked for, with what was known once it was approved: those to be scored, and
+-- those before. First loans are no part of it: nobody is scored at one.
 SELECT
   CAST(loans.systemloanid AS BIGINT) AS loan_id,
   loans.customer_id,

@@ -1,7 +1,7 @@
--- One row a loan, asked when it is approved: 1 where it is not paid back on time. The lender's own word on the scored loans is
--- taken as known two days after the longest term of 90 days, since the file does not say when. Of past loans it is whether
--- they were late. First loans are left out, since nobody is scored at one, and so are those approved since the first scored
--- one: only quickly repaid loans have another after them.
+-- One row a loan, asked when it is approved: 1 where it is not paid back on time. The lender's own word on the scored
+-- loans is taken as known two days after the longest term of 90 days, since the file does not say when. Of past loans
+-- it is whether they were late. First loans are left out, since nobody is scored at one, and so are those approved
+-- since the first scored one: only quickly repaid loans have another after them.
 WITH scored AS (
   SELECT MIN(loans.known_at) AS first_at
   FROM loans

@@ -1,5 +1,5 @@
--- Every past loan and whether it was late: not paid back a day after its term. That is known then and there, of late loans
--- and of others alike.
+-- Every past loan and whether it was late: not paid back a day after its term. That is known then and there, of late
+-- loans and of others alike.
 SELECT
   past_loans.systemloanid,
   past_loans.customer_id,

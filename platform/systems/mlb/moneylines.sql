@@ -1,5 +1,5 @@
--- Every line with a moneyline and the probabilities that it implies, margin included. Lines of the archive and of the live
--- stream are one series; a line that stands in both counts once. A line without a moneyline is a market that is
+-- Every line with a moneyline and the probabilities that it implies, margin included. Lines of the archive and of the
+-- live stream are one series; a line that stands in both counts once. A line without a moneyline is a market that is
 -- suspended: the one before holds.
 WITH entered AS (
   SELECT lines.game_id, lines.entered_ts, lines.seq, lines.ml_home, lines.ml_away, lines.total
