@@ -56,6 +56,7 @@ def test_floats_that_are_added_in_any_order_are_refused(rain: Path, edit: Edit, 
         "CAST(COUNT(readings.pressure) AS DOUBLE)",
         "AVG(CASE WHEN readings.pressure > 1000 THEN 1.0 ELSE 0.0 END)",
         "MEDIAN(readings.pressure)",
+        "SUM(COALESCE(CASE WHEN readings.pressure > 1000 THEN 2.0 END, 0.0))",
         "CAST(SUM(CAST(readings.pressure AS DECIMAL(18, 6))) AS DOUBLE)",
     ],
 )
@@ -74,6 +75,8 @@ def test_windows_need_whole_partitions(rain: Path, edit: Edit) -> None:
     assert (file, text) == ("weather.sql", "AVG(readings.pressure) depends on the order in which rows are read")
     edit("weather.sql", "AVG(readings.pressure)", "AVG(CAST(readings.pressure AS DECIMAL(18, 6)))")
     assert problems(rain) == []
+    edit("weather.sql", "AVG(CAST(readings.pressure AS DECIMAL(18, 6)))", "LAST(readings.pressure)")
+    assert problems(rain) == [], "a frame has an order, and its last row is no sum"
 
 
 SUMS = {"sum(x)": False, "sum(x ORDER BY x)": True, "sum(x::DECIMAL(18, 6))": True}

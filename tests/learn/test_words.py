@@ -36,7 +36,7 @@ MODELS = f"""\
         boosted: {{estimator: lightgbm.LGBMClassifier, params: {{n_estimators: 10, {PARAMS}}}}}
   everybody:
     estimator: sklearn.linear_model.LogisticRegression
-    features: [wind_mps, guess, sky]
+    features: [wind_mps, guess, sky, is_night]
     preprocess: standard
     one_hot: [sky]
 """
@@ -51,6 +51,7 @@ class Fleet:
     frame: pd.DataFrame
     alone: dict[str, Bundle]
     combined: Bundle
+    tracking: Tracking
 
 
 def skies(rows: int) -> pd.Series:
@@ -93,7 +94,7 @@ def fleet(mlflow, tmp_path_factory) -> Fleet:
     ]
     described, whole = combine(system, choice, given, frame)
     digest = record_model(described, whole, frame, **doors).bundle
-    return Fleet(system, frame, alone, load_bundle(bundles / digest, expected_hash=digest))
+    return Fleet(system, frame, alone, load_bundle(bundles / digest, expected_hash=digest), tracking)
 
 
 def test_a_word_is_its_place_among_the_allowed_ones(fleet: Fleet) -> None:
@@ -139,6 +140,17 @@ def test_one_request_gives_the_bits_of_the_batch(fleet: Fleet, name: str) -> Non
         answer = served_of(resolver.resolve(given, None, now_us=0), resolver, now_us=0)
         assert answer.values["sky"] == row["sky"]  # noqa: PD011  not of pandas
         assert scorer.score_row(answer.vector) == batch[place]
+
+
+def test_mlflow_takes_words_and_whole_numbers_as_pandas_holds_them(fleet: Fleet, mlflow) -> None:
+    """The ensemble's registered version gives the calibrated probabilities of the batch."""
+    mlflow.set_tracking_uri(fleet.tracking.uri)
+    mlflow.set_registry_uri(fleet.tracking.uri)
+    loaded = mlflow.pyfunc.load_model(f"models:/ferries/{fleet.combined.facts['model_version']}")
+    rows = fleet.frame.tail(40)
+    assert rows["is_night"].dtype == np.int64
+    found = loaded.predict(rows)
+    assert np.array_equal(found["probability"], score_rows(fleet.combined, rows).probability)
 
 
 def test_a_word_that_is_not_allowed_is_refused_by_name(fleet: Fleet) -> None:

@@ -336,6 +336,15 @@ def test_pages_of_other_origins_and_foreign_hosts_are_refused(settings):
         assert [client.predict(ASK, host=host, origin=f"http://{host}").status for host in good] == [200] * 3
 
 
+def test_a_browser_gets_the_card_as_a_page(shared):
+    """`/card`, and `/model` where HTML is asked for first; whoever takes anything gets the JSON."""
+    page = shared.ask("GET", "/card")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert b"# toy" in page.body
+    assert shared.ask("GET", "/model", accept="text/html,*/*;q=0.8").body == page.body
+    assert shared.ask("GET", "/model", accept="*/*").headers["content-type"] == "application/json"
+
+
 def test_the_model_page_is_the_bundle(shared):
     """Card, hashes and every feature's contract of the bundle in use."""
     page = shared.ask("GET", "/model").json

@@ -44,8 +44,8 @@ def order_problems(parsed: ParsedSql, system: System, *, file: str) -> Iterator[
     query = annotate_types(parsed.expression.copy(), schema=typed, dialect=DIALECT)
     for call in query.find_all(*_SUMS, *_MOMENTS, *_ORDERED):
         around = call.parent.parent if isinstance(call.parent, exp.Filter) else call.parent
-        framed = isinstance(around, exp.Window)
-        if call.find(exp.Order) or not _depends(call) or (framed and not in_parts):
+        steady = isinstance(around, exp.Window) and (isinstance(call, _ORDERED) or not in_parts)
+        if steady or call.find(exp.Order) or not _depends(call):
             continue
         said = f"{call.sql(DIALECT)} depends on the order in which rows are read"
         hint = f"write {call.sql_name()}(… ORDER BY …) with columns that tell its rows apart"
@@ -72,6 +72,8 @@ def _is_whole(value: exp.Expression) -> bool:
     if isinstance(value, exp.Case):
         branches = [branch.args["true"] for branch in value.args["ifs"]]
         return all(_is_whole(branch) for branch in (*branches, *filter(None, [value.args.get("default")])))
+    if isinstance(value, exp.Coalesce):
+        return all(_is_whole(part) for part in (value.this, *value.expressions))
     if isinstance(value, exp.Cast | exp.Paren | exp.Neg):
         return _is_whole(value.this)
     if isinstance(value, exp.Literal):

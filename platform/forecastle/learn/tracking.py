@@ -268,10 +268,16 @@ def _signature(feature_set: FeatureSet) -> ModelSignature:
     """Features of views by name and kind, and what comes back."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
+    from mlflow.types.schema import AnyType
 
-    features = [spec for spec in feature_set.features if spec.view is not None]
-    kinds = {"bool": "boolean", "string": "string"}
-    asked = [ColSpec(kinds.get(f.contract.dtype, "double"), f.name, required=not f.contract.nullable) for f in features]
+    kinds = {"float64": "double", "int64": "long", "bool": "boolean", "string": "string"}
+    asked = []
+    for spec in feature_set.features:
+        if spec.view is not None:
+            contract = spec.contract
+            # pandas holds whole numbers beside a null as floats, and MLflow would take either those or integers.
+            either = contract.nullable and contract.dtype in {"int64", "bool"}
+            asked.append(ColSpec(AnyType() if either else kinds[contract.dtype], spec.name, not contract.nullable))
     return ModelSignature(Schema(asked), Schema([ColSpec("double", name) for name in ("probability", "raw_score")]))
 
 
