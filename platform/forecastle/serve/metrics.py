@@ -65,6 +65,8 @@ class _Answers:
 
     def answered(self, route: str, status: int) -> None:
         self._answered.append((route, status))
+        if len(self._answered) >= GATHERED_LIMIT:
+            self.settle()
 
     def predicted(self, served: Served, *, now_us: int, seconds: float) -> None:
         age_seconds = None if served.oldest_us is None else (now_us - served.oldest_us) / MICROSECONDS
