@@ -23,6 +23,7 @@ from forecastle.learn.rollout import RolloutAct, RolloutRecord
 
 REFUSED_SHOWN: Final = 3
 
+
 def moment_option(at: str | None) -> datetime | None:
     """The instant that `--at` names.
 
