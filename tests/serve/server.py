@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 
 PLATFORM = Path(__file__).parents[2] / "platform"
 START_SECONDS = 60.0
+WAIT_SECONDS = 60.0
 RUN = """
 import sys
 from pathlib import Path
@@ -101,3 +102,11 @@ def _until_ready(server: Server, log: Path) -> None:
             pass
         time.sleep(0.05)
     raise AssertionError(f"the server was not ready in {START_SECONDS} s: {log.read_text()[-4000:]}")
+
+
+def until(holds: Callable[[], bool], what: str) -> None:
+    """Wait for what other processes do; fails with `what` after a minute."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)

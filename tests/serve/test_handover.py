@@ -5,29 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.serve.server import served
+from tests.serve.server import served, until
 from tests.serve.toy import GIVEN
-
-WAIT_SECONDS = 60.0
 
 
 def children(parent: int) -> set[int]:
     """Process ids of the workers: children that have children's sockets, told by the kernel."""
     listed = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
     return {pid for pid in map(int, listed) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()}
-
-
-def until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
 
 
 @pytest.mark.slow

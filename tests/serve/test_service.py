@@ -13,11 +13,12 @@ import pytest
 
 from forecastle.store.prediction_log import PredictionReader
 from tests.serve import toy
-from tests.serve.server import PLATFORM, served
+from tests.serve.server import PLATFORM, served, until
 from tests.serve.toy import GIVEN
 
 pytestmark = pytest.mark.e2e
 ASK = {"features": GIVEN}
+COUNTED = 'forecastle_requests_total{route="/predict",status="200"} 40.0'
 TOKEN = "0123456789abcdef0123456789abcdef"
 
 
@@ -82,12 +83,12 @@ def test_workers_share_log_metrics_and_promotions(home):
     """Two workers: one log without gaps, one metrics page that counts both, idempotent across them."""
     with served(home.root, workers=2) as server:
         receipts = [server.predict(ASK | {"request_id": f"r{i % 20}"})[1] for i in range(40)]
-        page = server.ask("GET", "/metrics")[1]
+        # A worker cannot see what another has gathered and not yet settled, for at most half a second.
+        until(lambda: COUNTED in server.ask("GET", "/metrics")[1], "all forty are counted")
     assert receipts[:20] == receipts[20:]
     logged = PredictionReader(home.prediction_log("toy")).since(0)
     assert [prediction.sequence for prediction in logged] == list(range(1, len(logged) + 1))
     assert len(logged) == 20
-    assert 'forecastle_requests_total{route="/predict",status="200"} 40.0' in page
 
 
 def test_the_token_is_asked_for_and_not_logged(home, tmp_path):

@@ -10,8 +10,8 @@ import pytest
 
 from forecastle.serve.workers import LONGEST_WAIT_SECONDS, how_ended, wait_before_start
 from forecastle.serve.workers_state import workers_told, write_state
-from tests.serve.server import served
-from tests.serve.test_handover import children, until
+from tests.serve.server import served, until
+from tests.serve.test_handover import children
 
 
 def test_waits_double_up_to_the_longest():
