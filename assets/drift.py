@@ -4,10 +4,14 @@ Belongs here: the drift asset, its picture and its check.
 Does not belong here: the tests (`forecastle.measure.drift`), alerts (`sensors.py`).
 """
 
+from datetime import datetime
+
 import dagster as dg
+import pandas as pd
 
 from assets.champion import required_champion
 from assets.describe import attributes, key, told_plainly, version_metadata
+from forecastle.contract.errors import StoreError
 from forecastle.contract.load import LoadedSystem
 from forecastle.contract.system import Drift
 from forecastle.draw.drift import drift_diagram
@@ -16,6 +20,7 @@ from forecastle.draw.markdown import markdown_table
 from forecastle.measure.drift import Tolerance, drift_table
 from forecastle.measure.reference import Reference
 from forecastle.store.population import population
+from forecastle.store.warehouse import Warehouse
 from resources.platform import Platform
 
 
@@ -39,7 +44,7 @@ def build_drift(system: LoadedSystem) -> dg.AssetsDefinition:
         with told_plainly():
             bundle = required_champion(platform, system)
             warehouse = platform.warehouse()
-            rows = population(warehouse, system, now=platform.clock(), window=declared.drift.window)
+            rows = newest_weeks(warehouse, system, now=platform.clock())
             references = {name: Reference.from_json(data) for name, data in bundle.reference.items()}
             tolerance, alpha = tolerance_of(declared.drift), declared.drift.alpha_of_look
             drift = drift_table(references, rows, tolerance=tolerance, alpha=alpha)
@@ -65,3 +70,19 @@ def tolerance_of(declared: Drift) -> Tolerance:
     return Tolerance(
         psi=declared.psi_tolerance, null_rate=declared.null_rate_tolerance, tail_rate=declared.tail_rate_tolerance
     )
+
+
+def newest_weeks(warehouse: Warehouse, system: LoadedSystem, *, now: datetime) -> pd.DataFrame:
+    """Answerable entities of the declared window.
+
+    Raises:
+        StoreError: there are none, as where recorded data end long before `now`.
+    """
+    window = system.declaration.drift.window
+    rows = population(warehouse, system, now=now, window=window)
+    if len(rows) == 0:
+        raise StoreError(
+            f"{system.name}: no entity has features of the last {window.days} days at {now:%Y-%m-%d %H:%M} UTC; "
+            "look at the freshness of the sources, or replay recorded data with FORECASTLE_NOW"
+        )
+    return rows

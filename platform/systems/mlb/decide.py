@@ -41,13 +41,9 @@ def bet(
         stake_share_max: cap on the stake, as a share of the bankroll.
     """
     if starts_at_seconds is not None:
-        left = (starts_at_seconds - predict_at.timestamp()) / 60.0
-        if left < cutoff_minutes:
-            when = f"starts in {left:.1f} minutes" if left > 0 else f"started {-left:.1f} minutes ago"
-            return {
-                "action": "closed",
-                "reasons": [f"the game {when}; the cut-off is {cutoff_minutes:g} minutes before"],
-            }
+        left_minutes = (starts_at_seconds - predict_at.timestamp()) / 60.0
+        if left_minutes < cutoff_minutes:
+            return _closed(left_minutes, cutoff_minutes=cutoff_minutes)
     if starts_at_seconds is None or ml_home is None or ml_away is None:
         return _pass("there is no line", value_score=None, juice=None)
     odds_home, odds_away = _decimal(ml_home), _decimal(ml_away)
@@ -70,6 +66,11 @@ def bet(
         "odds": odds,
         "stake_share": stake,
     }
+
+
+def _closed(left_minutes: float, *, cutoff_minutes: float) -> dict[str, Any]:
+    when = f"starts in {left_minutes:.1f} minutes" if left_minutes > 0 else f"started {-left_minutes:.1f} minutes ago"
+    return {"action": "closed", "reasons": [f"the game {when}; the cut-off is {cutoff_minutes:g} minutes before"]}
 
 
 def _decimal(moneyline: float) -> float:
