@@ -16,6 +16,7 @@ import dagster as dg
 
 SETTINGS = Path(__file__).with_name("dagster.yaml")
 LOCK = "in_use.lock"
+MAKING = "making.lock"
 
 
 def prepare_instance(folder: Path) -> Path:
@@ -24,6 +25,20 @@ def prepare_instance(folder: Path) -> Path:
     if not (folder / SETTINGS.name).exists():
         shutil.copyfile(SETTINGS, folder / SETTINGS.name)
     return folder
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[dg.DagsterInstance]:
+    """The instance of a prepared folder, its storage made by one process only.
+
+    Dagster stamps a new SQLite storage without a lock: two first openings at once leave two stamps, and nothing can
+    open it again.
+    """
+    with (folder / MAKING).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        instance = dg.DagsterInstance.from_config(str(folder))
+    with instance:
+        yield instance
 
 
 @contextmanager

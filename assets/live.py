@@ -23,7 +23,15 @@ from forecastle.draw.images import markdown_image
 from forecastle.draw.markdown import markdown_table
 from forecastle.learn.build import cluster_column
 from forecastle.learn.calibration import calibration_of, write_report
-from forecastle.learn.live import calibration_rows, caller_conflicts, coverage, live_scores, live_sentence
+from forecastle.learn.live import (
+    CalibrationRows,
+    calibration_rows,
+    caller_conflicts,
+    coverage,
+    live_scores,
+    live_sentence,
+)
+from forecastle.measure.calibration_report import CalibrationReport
 from forecastle.measure.drift import DriftTable, Tolerance, drift_table
 from forecastle.measure.reference import reference
 from forecastle.store.outcomes import publish_outcomes
@@ -31,6 +39,8 @@ from forecastle.store.population import one_row_each
 from forecastle.store.told import told_outcomes
 from forecastle.store.warehouse import Warehouse
 from resources.platform import Platform
+
+CALLERS_AGREE = "Callers tell the outcomes that sources do."
 
 
 def build_outcomes(system: LoadedSystem) -> dg.AssetsDefinition:
@@ -50,11 +60,7 @@ def build_outcomes(system: LoadedSystem) -> dg.AssetsDefinition:
                 *(key(system, "source", name) for name in system.reads(declared.label.sql)),
             ],
         ),
-        check_specs=[
-            dg.AssetCheckSpec(
-                "callers_agree", asset=asset_key, description="Callers tell the outcomes that sources do."
-            )
-        ],
+        check_specs=[dg.AssetCheckSpec("callers_agree", asset=asset_key, description=CALLERS_AGREE)],
     )
     def outcomes_asset(platform: Platform) -> dg.MaterializeResult:
         now = platform.clock()
@@ -66,8 +72,7 @@ def build_outcomes(system: LoadedSystem) -> dg.AssetsDefinition:
         metadata = {
             **version_metadata(version),
             "maturity": live_sentence(rows, matures=declared.label.matures),
-            "status": dg.MetadataValue.json({k: int(v) for k, v in rows["status"].value_counts().items()}),
-            "told_by": dg.MetadataValue.json({k: int(v) for k, v in rows["told_by"].value_counts().items()}),
+            **{column: dg.MetadataValue.json(_counts(rows[column])) for column in ("status", "told_by")},
             "conflicts": len(conflicts),
             **_coverage(rows, now=now),
         }
@@ -146,22 +151,17 @@ def build_live_calibration(system: LoadedSystem) -> dg.AssetsDefinition:
             version = platform.warehouse().resolve(f"{system.name}/outcomes/all")
             rows = platform.warehouse().frame(version)
             found = calibration_rows(rows)
-            report = None
-            metadata: dict[str, Any] = {"rows": found.sentence, "dagster/row_count": 0}
-            if found.rows is not None:
-                report = calibration_of(system, found.rows, excluded_rows=found.excluded_rows)
-                page = write_report(
-                    report,
-                    platform.layout.reports / system.name / "live_calibration",
-                    title=f"{system.name} / live",
-                    facts={"rows": found.sentence, "known until": version.facts["known_until"]},
-                )
-                metadata |= {"dagster/row_count": report.n, "report": dg.MetadataValue.path(str(page))}
+            report, page = _live_report(platform, system, found, known_until=version.facts["known_until"])
             by_day = renew_days(context, platform, system, "live_calibration", rows)
         checks = {row.day: day_gap(asset_key, row) for row in by_day.made.itertuples()}
         tell_days(context, system, asset_key, by_day.told(), checks)
         check = miscalibration_result(system, asset_key, report, sentence=found.sentence, needs_evidence=True)
-        metadata |= {**report_metadata(report), **by_day.metadata("gap", "Mean outcome less mean probability by day")}
+        metadata = {
+            "rows": found.sentence,
+            **page,
+            **report_metadata(report),
+            **by_day.metadata("gap", "Mean outcome less mean probability by day"),
+        }
         return dg.MaterializeResult(metadata=metadata, check_results=[check, by_day.check_of_run(checks)])
 
     return live_calibration_asset
@@ -267,6 +267,26 @@ def recent_probabilities(
         return "entities' served predictions", one_row_each(mine, ["about"])["probability"]
     batch = warehouse.frame(f"{system.name}/batch_predictions/all", ["probability"])
     return "batch predictions", batch["probability"]
+
+
+def _live_report(
+    platform: Platform, system: LoadedSystem, found: CalibrationRows, *, known_until: str
+) -> tuple[CalibrationReport | None, dict[str, Any]]:
+    """The report on final outcomes, and where its page stands; neither while they are too few."""
+    if found.rows is None:
+        return None, {"dagster/row_count": 0}
+    report = calibration_of(system, found.rows, excluded_rows=found.excluded_rows)
+    page = write_report(
+        report,
+        platform.layout.reports / system.name / "live_calibration",
+        title=f"{system.name} / live",
+        facts={"rows": found.sentence, "known until": known_until},
+    )
+    return report, {"dagster/row_count": report.n, "report": dg.MetadataValue.path(str(page))}
+
+
+def _counts(values: "pd.Series[str]") -> dict[str, int]:
+    return {str(value): int(rows) for value, rows in values.value_counts().items()}
 
 
 def _coverage(rows: pd.DataFrame, *, now: datetime) -> dict[str, Any]:

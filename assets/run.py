@@ -24,7 +24,7 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 from dagster._core.execution.api import execute_run_iterator
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
-from assets.instance import in_use, mend, prepare_instance
+from assets.instance import in_use, mend, opened, prepare_instance
 from forecastle.contract.errors import ForecastleError, StoreError
 
 BLOCKED = "dagster._core.errors.DagsterAssetCheckFailedError: "
@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
     say(event="planned", assets=[node.name for node in job.nodes])
     home = Path(os.environ.get("FORECASTLE_HOME", ".forecastle")).resolve()
     folder = prepare_instance(Path(os.environ.get("DAGSTER_HOME") or home / "dagster"))
-    with dg.DagsterInstance.from_config(str(folder)) as instance:
+    with opened(folder) as instance:
         mend(instance, folder)
         with in_use(folder):
             return 0 if run(job, instance, tags=tags) else 1

@@ -12,14 +12,13 @@ import os
 import sys
 from pathlib import Path
 
-import dagster as dg
 import uvicorn
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster_webserver.app import create_app_from_workspace_process_context
 
 from assets.guard import Guard
-from assets.instance import in_use, mend, prepare_instance
+from assets.instance import in_use, mend, opened, prepare_instance
 
 
 def main(port: int, workspace: Path) -> None:
@@ -27,15 +26,11 @@ def main(port: int, workspace: Path) -> None:
     hosts = frozenset(f"{name}:{port}" for name in ("127.0.0.1", "localhost"))
     target = WorkspaceFileTarget([str(workspace)])
     folder = prepare_instance(Path(os.environ["DAGSTER_HOME"]))
-    with dg.DagsterInstance.from_config(str(folder)) as instance:
+    with opened(folder) as instance:
         mend(instance, folder)
-    with (
-        in_use(folder),
-        dg.DagsterInstance.from_config(str(folder)) as instance,
-        WorkspaceProcessContext(instance, workspace_load_target=target) as context,
-    ):
-        app = create_app_from_workspace_process_context(context)
-        uvicorn.run(Guard(app, hosts=hosts), host="127.0.0.1", port=port, log_level="warning")
+        with in_use(folder), WorkspaceProcessContext(instance, workspace_load_target=target) as context:
+            app = create_app_from_workspace_process_context(context)
+            uvicorn.run(Guard(app, hosts=hosts), host="127.0.0.1", port=port, log_level="warning")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import dagster as dg
 import pytest
 
 from assets import run
-from assets.instance import SETTINGS, fail_dead_runs, in_use, mend, prepare_instance
+from assets.instance import SETTINGS, fail_dead_runs, in_use, mend, opened, prepare_instance
 from tests.assets.conftest import Made
 from tests.assets.world import NAME, World
 
@@ -106,3 +109,18 @@ def test_nothing_is_mended_while_somebody_uses_the_instance(tmp_path: Path) -> N
         with in_use(tmp_path), in_use(tmp_path):
             assert mend(instance, tmp_path) == []
         assert mend(instance, tmp_path) == [run_id]
+
+
+def test_first_openings_at_once_make_one_storage(tmp_path: Path) -> None:
+    """Four threads with a file lock each, as four processes: one stamp in each storage, and it opens again."""
+    folder = prepare_instance(tmp_path / "dagster")
+
+    def beats() -> int:
+        with opened(folder) as instance:
+            return len(instance.get_daemon_heartbeats())
+
+    with ThreadPoolExecutor(4) as pool:
+        assert [f.result() for f in [pool.submit(beats) for _ in range(4)]] == [0, 0, 0, 0]
+    for path in (folder / "history" / "runs.db", folder / "schedules" / "schedules.db"):
+        with closing(sqlite3.connect(path)) as storage:
+            assert storage.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from dagster import DagsterInstance
 
 from forecastle.cli.health import daemon, freshness, ready
 from forecastle.contract.load import LoadedSystem, load_system
@@ -74,9 +75,22 @@ def test_data_is_judged_by_its_newest_row(tmp_path: Path) -> None:
 
 def test_a_daemon_that_never_was_is_dead(tmp_path: Path) -> None:
     """Dagster's own check of an instance without heartbeats."""
+    with DagsterInstance.from_config(str(tmp_path)):
+        pass
     found = daemon(os.environ | {"DAGSTER_HOME": str(tmp_path)}, heartbeat=timedelta(minutes=2))
     assert (found.part, found.is_well) == ("daemon", False)
     assert "no heartbeat for 0:02:00" in found.reason
+
+
+def test_a_look_makes_no_storage(tmp_path: Path) -> None:
+    """Before the first start the folder stays empty; a storage that is half made is not asked either."""
+    for _ in range(2):
+        found = daemon(os.environ | {"DAGSTER_HOME": str(tmp_path)}, heartbeat=timedelta(minutes=2))
+        assert not found.is_well
+        assert f"never started in {tmp_path}" in found.reason
+        assert {path.name for path in tmp_path.iterdir()} <= {"schedules"}
+        (tmp_path / "schedules").mkdir(exist_ok=True)
+        (tmp_path / "schedules" / "schedules.db").touch()
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ def test_a_dead_daemon_is_told_and_serving_goes_on(tmp_path: Path) -> None:
     home = Home(home_with_champion(tmp_path).root)
     systems = {"FORECASTLE_SYSTEMS": str(declared(tmp_path / "mine"))}
     home.dagster.mkdir(parents=True, exist_ok=True)
+    before_start = forecastle(home.root, "health", "toy", **systems)
     environment = os.environ | {"DAGSTER_HOME": str(home.dagster), "DAGSTER_DISABLE_TELEMETRY": "1"}
     command = [sys.executable, "-m", "dagster._daemon", "run", "--empty-workspace"]
     with served(home.root) as server, (tmp_path / "daemon.log").open("wb") as log:
@@ -62,6 +63,7 @@ def test_a_dead_daemon_is_told_and_serving_goes_on(tmp_path: Path) -> None:
         finally:
             daemon.kill()
             daemon.wait()
+    assert "Dagster was never started" in " ".join(before_start.stdout.split())
     assert "✓ daemon" in alive.stdout
     assert dead.returncode == 1
     assert "✗ daemon" in dead.stdout

@@ -7,14 +7,19 @@ Heartbeats: https://docs.dagster.io/deployment/execution/dagster-daemon
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Final
+
+import yaml
 
 from forecastle.cli.surroundings import Surroundings
 from forecastle.contract.errors import ForecastleError, StoreError
@@ -56,7 +61,15 @@ def findings(system: LoadedSystem, around: Surroundings, *, service: str, heartb
 
 
 def daemon(environment: Mapping[str, str], *, heartbeat: timedelta) -> Finding:
-    """Ask Dagster for its daemons' heartbeats, in a child: the library does not know Dagster."""
+    """Ask Dagster for its daemons' heartbeats, in a child: the library does not know Dagster.
+
+    Where Dagster was never started it is not asked: it would make its storage, and a server starting at that moment
+    would make it too.
+    """
+    folder = Path(environment["DAGSTER_HOME"])
+    if not _is_made(folder):
+        told = f"Dagster was never started in {folder}; start it with forecastle up or dagster dev"
+        return Finding("daemon", is_well=False, reason=told)
     tolerance = {"DAGSTER_DAEMON_HEARTBEAT_TOLERANCE": str(int(heartbeat.total_seconds()))}
     try:
         done = subprocess.run(
@@ -102,6 +115,19 @@ def _span(text: str) -> timedelta:
     if span < timedelta(seconds=1):
         raise ForecastleError(f"--heartbeat is {text!r}; write a time of a second or more, such as 2m")
     return span
+
+
+def _is_made(folder: Path) -> bool:
+    """Is Dagster's storage whole? Of its own SQLite files the schedules' come last; another storage asks its server."""
+    settings = folder / "dagster.yaml"
+    declared = yaml.safe_load(settings.read_text()) if settings.exists() else None
+    if declared and any(name.endswith("storage") for name in declared):
+        return True
+    try:
+        with closing(sqlite3.connect(f"file:{folder / 'schedules' / 'schedules.db'}?mode=ro", uri=True)) as connection:
+            return bool(connection.execute("SELECT count(*) FROM alembic_version").fetchone()[0])
+    except sqlite3.Error:
+        return False
 
 
 def _age(warehouse: Warehouse, table: TableName, *, fail: timedelta, now: datetime) -> Finding:

@@ -55,14 +55,29 @@ _PORTS = {"service": SERVICE_PORT, "dagster": DAGSTER_PORT, "mlflow": MLFLOW_POR
 
 def _stages(
     system: str, around: Surroundings, ports: dict[str, int], urls: Addresses
-) -> tuple[list[Server], list[Server]]:
-    """Servers that stand alone, then those that ask the code server when they start."""
-    python, children = sys.executable, {"FORECASTLE_UI_URL": urls.dagster, **around.of_children()}
-    code = str(ports["code-server"])
-    workspace = _workspace(around, code)
+) -> tuple[tuple[Server, ...], ...]:
+    """Servers that stand alone, then the web server, which makes Dagster's storage, then the daemon, which opens it."""
+    children = {"FORECASTLE_UI_URL": urls.dagster, **around.of_children()}
+    workspace = _workspace(around, str(ports["code-server"]))
+    python = sys.executable
+    dagster = Server(
+        "dagster",
+        (python, "-m", "assets.webserver", str(ports["dagster"]), str(workspace)),
+        children,
+        url=f"{urls.dagster}/server_info",
+    )
+    daemon = Server("daemon", (python, "-m", "dagster._daemon", "run", "--workspace", str(workspace)), children)
+    return _alone(system, around, ports, urls, children=children), (dagster,), (daemon,)
+
+
+def _alone(
+    system: str, around: Surroundings, ports: dict[str, int], urls: Addresses, *, children: dict[str, str]
+) -> tuple[Server, ...]:
+    """Code server, prediction service and MLflow UI."""
+    python, code = sys.executable, str(ports["code-server"])
     definitions = ("--python-file", str(ROOT / "assets" / "definitions.py"), "--working-directory", str(ROOT))
     artifacts = ("--artifacts-destination", (around.home.mlflow / "artifacts").as_uri())
-    alone = [
+    return (
         Server(
             "code-server",
             (python, "-m", "dagster", "code-server", "start", *definitions, "--host", "127.0.0.1", "--port", code),
@@ -84,17 +99,7 @@ def _stages(
             children,
             url=f"{urls.mlflow}/health",
         ),
-    ]
-    followers = [
-        Server(
-            "dagster",
-            (python, "-m", "assets.webserver", str(ports["dagster"]), str(workspace)),
-            children,
-            url=f"{urls.dagster}/server_info",
-        ),
-        Server("daemon", (python, "-m", "dagster._daemon", "run", "--workspace", str(workspace)), children),
-    ]
-    return alone, followers
+    )
 
 
 def _answers(system: str, around: Surroundings) -> str:

@@ -1,7 +1,7 @@
 """Feature SQL whose values depend on the order in which an engine happens to read rows.
 
-Belongs here: aggregates that add floats, or keep the first of several rows, without an ORDER BY of their own.
-Does not belong here: functions that depend on when they run, unknown names (`sql.py`).
+Belongs here: aggregates that add floats or keep some of several rows, places in a window, LIMIT: without an ORDER BY.
+Does not belong here: functions that depend on when they run, unknown names (`sql.py`); ties of a declared order.
 Floats added in another order give other last digits, so the same rows would not make the same table again, and an
 online value not the batch's: Goldberg (1991), https://doi.org/10.1145/103162.103163
 """
@@ -25,13 +25,26 @@ _SQL_TYPES: Final = {
 _SUMS: Final = (exp.Sum, exp.Avg)
 _MOMENTS: Final = (
     exp.Stddev, exp.StddevPop, exp.StddevSamp, exp.Variance, exp.VariancePop, exp.Corr, exp.CovarPop, exp.CovarSamp,
+    exp.Skewness, exp.Kurtosis, exp.RegrSlope, exp.RegrIntercept, exp.RegrR2, exp.RegrSxx, exp.RegrSyy, exp.RegrSxy,
+    exp.RegrAvgx, exp.RegrAvgy,
 )  # fmt: skip
-_ORDERED: Final = (exp.First, exp.Last, exp.ArrayAgg, exp.GroupConcat)
+_KEPT: Final = (exp.First, exp.Last, exp.AnyValue, exp.ArrayAgg, exp.GroupConcat)
+_PLACES: Final = (exp.RowNumber, exp.Ntile, exp.Lag, exp.Lead, exp.FirstValue, exp.LastValue, exp.NthValue)
+_SKETCHES: Final = (exp.ApproxQuantile, exp.ApproxTopK)
+# Functions of DuckDB that the parser knows by name only.
+_NAMES: Final = {
+    "mean": _SUMS,
+    **dict.fromkeys(("fsum", "kahan_sum", "sumkahan", "favg", "product", "geomean", "geometric_mean"), _MOMENTS),
+    **dict.fromkeys(("sem", "kurtosis_pop", "weighted_avg", "wavg"), _MOMENTS),
+    **dict.fromkeys(("arbitrary", "json_group_array", "json_group_object"), _KEPT),
+    "reservoir_quantile": _SKETCHES,
+}
 _FLOATS: Final = frozenset({exp.DataType.Type.DOUBLE, exp.DataType.Type.FLOAT})
+_APART: Final = "with columns that tell its rows apart"
 
 
 def order_problems(parsed: ParsedSql, system: System, *, file: str) -> Iterator[Problem]:
-    """Aggregates of a view's or label's `file` that another order of rows would change.
+    """What another order of rows would change in a view's or label's `file`.
 
     Frames of a window are added up by a tree over its partition: in one way as long as the whole of it is read. A view
     that is made by day, or follows a stream with a bounded history, reads a part.
@@ -42,16 +55,12 @@ def order_problems(parsed: ParsedSql, system: System, *, file: str) -> Iterator[
         for name, source in system.sources.items()
     }
     query = annotate_types(parsed.expression.copy(), schema=typed, dialect=DIALECT)
-    for call in query.find_all(*_SUMS, *_MOMENTS, *_ORDERED):
-        around = call.parent.parent if isinstance(call.parent, exp.Filter) else call.parent
-        steady = isinstance(around, exp.Window) and (isinstance(call, _ORDERED) or not in_parts)
-        if steady or call.find(exp.Order) or not _depends(call):
-            continue
-        said = f"{call.sql(DIALECT)} depends on the order in which rows are read"
-        hint = f"write {call.sql_name()}(… ORDER BY …) with columns that tell its rows apart"
-        if isinstance(call, _SUMS):
-            hint += ", or add up CAST(… AS DECIMAL(18, 6)), which is exact"
-        yield Problem(parsed.file, line_of(call), said, hint)
+    for call in query.find_all(*_SUMS, *_MOMENTS, *_KEPT, *_PLACES, *_SKETCHES, exp.Anonymous):
+        hint = _way_out(call, in_parts=in_parts)
+        if hint:
+            said = f"{call.sql(DIALECT)} depends on the order in which rows are read"
+            yield Problem(parsed.file, line_of(call), said, hint)
+    yield from _some_rows(query, parsed.file)
 
 
 def _reads_parts(view: FeatureView, system: System) -> bool:
@@ -59,12 +68,58 @@ def _reads_parts(view: FeatureView, system: System) -> bool:
     return view.partition is not None or (stream is not None and stream.history is not None)
 
 
-def _depends(call: exp.Expression) -> bool:
-    return not isinstance(call, _SUMS) or (_is_float(call.this) and not _is_whole(call.this))
+def _way_out(call: exp.Expression, *, in_parts: bool) -> str:
+    """What to write instead of a call that depends on the order of rows; empty for one that does not."""
+    kinds = _NAMES.get(call.name.lower(), ()) if isinstance(call, exp.Anonymous) else (type(call),)
+    window, name = _window(call), call.name.upper() if isinstance(call, exp.Anonymous) else call.sql_name()
+    if not kinds or call.find(exp.Order) or (window is not None and _is_ordered(window, kinds, in_parts=in_parts)):
+        return ""
+    if kinds[0] in _SKETCHES:
+        return "write QUANTILE_CONT(…), or count values: both are the same in any order"
+    if kinds[0] in _PLACES or (window is not None and kinds[0] in _KEPT):
+        return f"write {name}(…) OVER (… ORDER BY …) {_APART}"
+    if kinds[0] in _SUMS and not _is_float_sum(call):
+        return ""
+    also = ", or add up CAST(… AS DECIMAL(18, 6)), which is exact" if kinds[0] in _SUMS else ""
+    also = ", or MIN(…), which is the same in any order" if isinstance(call, exp.AnyValue) else also
+    return f"write {name}(… ORDER BY …) {_APART}{also}"
 
 
-def _is_float(value: exp.Expression) -> bool:
-    return value.type is not None and value.type.this in _FLOATS
+def _window(call: exp.Expression) -> exp.Window | None:
+    around = call.parent
+    while isinstance(around, exp.Filter | exp.IgnoreNulls | exp.RespectNulls):
+        around = around.parent
+    return around if isinstance(around, exp.Window) else None
+
+
+def _is_ordered(window: exp.Window, kinds: tuple[type[exp.Expression], ...], *, in_parts: bool) -> bool:
+    """Does the window itself say in which order this kind of call reads its rows?"""
+    if kinds[0] in _SUMS or kinds[0] in _MOMENTS:
+        return not in_parts
+    select = window.find_ancestor(exp.Select)
+    named = select.args.get("windows") or [] if select else []
+    bases = [base for base in named if base.name == window.alias and window.alias]
+    return any(one.args.get("order") is not None for one in (window, *bases))
+
+
+def _some_rows(query: exp.Query, file: str) -> Iterator[Problem]:
+    """SELECTs that keep the first rows that come, whichever those are."""
+    for select in query.find_all(exp.Query):
+        distinct = select.args.get("distinct")
+        taken = {
+            "DISTINCT ON": isinstance(distinct, exp.Distinct) and distinct.args.get("on") is not None,
+            "LIMIT": select.args.get("limit") is not None,
+            "OFFSET": select.args.get("offset") is not None,
+        }
+        kept = next((word for word, is_there in taken.items() if is_there), None)
+        if kept and select.args.get("order") is None:
+            said = f"{kept} without ORDER BY depends on the order in which rows are read"
+            yield Problem(file, line_of(select), said, f"write ORDER BY … {_APART}")
+
+
+def _is_float_sum(call: exp.Expression) -> bool:
+    value = call.expressions[0] if isinstance(call, exp.Anonymous) else call.this
+    return value.type is not None and value.type.this in _FLOATS and not _is_whole(value)
 
 
 def _is_whole(value: exp.Expression) -> bool:

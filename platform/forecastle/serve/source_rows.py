@@ -7,13 +7,13 @@ Does not belong here: lineage itself (`contract/sql.py`), the rest of a trace (`
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from forecastle.contract.feature_set import ViewSpec
 from forecastle.contract.load import LoadedSystem
-from forecastle.learn.bundle import Bundle
 from forecastle.store.delta_log import TableVersion
 from forecastle.store.sql import column_list, instant, quote_ident
 from forecastle.store.warehouse import Warehouse
@@ -23,7 +23,9 @@ SHOWN_ROWS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class SourceRows:
-    """Rows of one source that one view could have read for one entity; the newest are shown, all are counted.
+    """Rows of one source that one view could have read for one entity; all are counted, the newest are shown.
+
+    Newest is the latest event, and of one event the latest knowledge: an old event restated today is not news.
 
     `by_entity` is False where the source reaches the entity only through another source: then rows are only counted by
     what was known, and none is shown as the entity's own.
@@ -55,18 +57,18 @@ class SourceRows:
 def source_rows(
     warehouse: Warehouse,
     system: LoadedSystem,
-    bundle: Bundle,
+    views: Iterable[ViewSpec],
     *,
     entity: Mapping[str, Any] | None,
     features: Mapping[str, Mapping[str, Any]],
 ) -> tuple[SourceRows, ...]:
-    """Source rows behind every view feature that came from the online store.
+    """Source rows behind every feature of these views (as the model knew them) that came from the online store.
 
     Rows are read from the source version that the view's own table was made from, cut at the knowledge time that the
     answer's feature carried. Nothing for features that the request gave itself.
     """
     found: list[SourceRows] = []
-    for view in bundle.feature_set.views:
+    for view in views:
         known = next((features[n]["known_at"] for n in view.features if features.get(n, {}).get("known_at")), None)
         declared = system.declaration.feature_views.get(view.name)
         if known is None or declared is None or not entity:
@@ -123,7 +125,7 @@ def _rows(
         if by_entity:
             shown = connection.execute(
                 f"SELECT {column_list(list(version.columns))} FROM ({relation}) WHERE {condition}"
-                f" ORDER BY known_at DESC, event_at DESC LIMIT {SHOWN_ROWS}",
+                f" ORDER BY event_at DESC, known_at DESC LIMIT {SHOWN_ROWS}",
                 values,
             )
             names = list(version.columns)

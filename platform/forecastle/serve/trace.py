@@ -104,7 +104,9 @@ def trace_prediction(
         run=tracking.describe(bundle.facts["mlflow_run_id"]),
         features=features,
         lineage=_lineage(system, bundle),
-        sources=source_rows(warehouse, system, bundle, entity=json.loads(prediction.entity_json), features=features),
+        sources=source_rows(
+            warehouse, system, bundle.feature_set.views, entity=json.loads(prediction.entity_json), features=features
+        ),
         recomputed=replay(bundle, json.loads(prediction.vector_json)),
     )
 
