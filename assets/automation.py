@@ -20,8 +20,8 @@ from assets.describe import key
 from assets.matrix import partitioned_keys
 from assets.source_marks import is_new, source_marks
 from forecastle.contract.load import LoadedSystem
-from forecastle.learn.retrain_budget import Attempt, may_train, wait_after
-from forecastle.learn.rollout import RolloutRecord
+from forecastle.promote.retrain_budget import Attempt, may_train, wait_after
+from forecastle.promote.rollout import RolloutRecord
 from resources.platform import Alerts, Platform
 
 MAX_RUNTIME_SECONDS = 3600

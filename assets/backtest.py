@@ -15,10 +15,10 @@ import pandas as pd
 from assets.describe import attributes, key, told_plainly, version_metadata
 from assets.models import read_training_set
 from assets.reports import miscalibration_result, miscalibration_spec, report_metadata
+from assets.shown import shown_picture, shown_table
 from forecastle.contract.errors import LearnError
 from forecastle.contract.load import LoadedSystem
 from forecastle.draw.images import markdown_image
-from forecastle.draw.markdown import markdown_table
 from forecastle.learn.backtest import Backtest, Cut, cut_scores, plan_cuts, run_backtest
 from forecastle.learn.backtest_report import (
     BacktestReport,
@@ -172,7 +172,7 @@ def _cuts(backtest: Backtest) -> dict[str, Any]:
         "cuts_computed": backtest.computed,
         "cuts_kept": backtest.kept,
         "cuts_skipped": len(backtest.skipped),
-        "skipped": dg.MetadataValue.md(markdown_table(backtest.skipped, max_rows=SHOWN_SKIPPED)),
+        "skipped": shown_table(backtest.skipped, max_rows=SHOWN_SKIPPED),
     }
 
 
@@ -181,11 +181,9 @@ def _pictures(report: BacktestReport | None) -> dict[str, Any]:
         return {}
     return {
         **report_metadata(report.calibration),
-        "history": dg.MetadataValue.md(
-            markdown_image(history_picture(report), label="Brier score by cut, minus the baseline")
-        ),
-        "cuts": dg.MetadataValue.md(markdown_table(report.scores)),
-        "scores": dg.MetadataValue.md(markdown_table(report.evaluation.scores)),
+        "history": shown_picture(history_picture(report), label="Brier score by cut, minus the baseline"),
+        "cuts": shown_table(report.scores),
+        "scores": shown_table(report.evaluation.scores),
         **_profit(report.bets),
     }
 
@@ -196,6 +194,6 @@ def _profit(bets: SettledBets | None) -> dict[str, Any]:
     picture = markdown_image(profit_picture(bets), label="Bankroll and drawdown of the backtest's bets")
     return {
         "profit": dg.MetadataValue.md(f"{bets.sentence}\n\n{picture}"),
-        "profit_by_cut": dg.MetadataValue.md(markdown_table(bets.by_cut())),
+        "profit_by_cut": shown_table(bets.by_cut()),
         **bets.metrics(),
     }

@@ -1,7 +1,7 @@
 """The champion as assets need it: its promotion and its verified bundle.
 
 Belongs here: loading it, and the failure of a step that cannot do without one.
-Does not belong here: promoting (`promotion.py`), the registry (`forecastle.learn.registry`).
+Does not belong here: promoting (`promotion.py`), the registry (`forecastle.promote.registry`).
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import dagster as dg
 
 from forecastle.contract.load import LoadedSystem
-from forecastle.learn.approval import awaiting
 from forecastle.learn.bundle import Bundle, load_bundle
+from forecastle.promote.approval import awaiting
 from resources.platform import Platform
 
 

@@ -14,17 +14,16 @@ from assets.describe import attributes, key, told_plainly, version_metadata
 from assets.evaluation import evaluate, reported
 from assets.gates import evidence_for
 from assets.matrix import failed_models, groups_of, not_of_newest
+from assets.shown import shown_picture, shown_reasons, shown_table
 from forecastle.contract.load import LoadedSystem
 from forecastle.contract.matrix_check import ENSEMBLE_NAME
-from forecastle.draw.images import markdown_image
 from forecastle.draw.leaderboard import leaderboard_diagram
-from forecastle.draw.markdown import markdown_table
 from forecastle.learn.choose import Choice, choose
 from forecastle.learn.combine import asks_for_ensemble
 from forecastle.learn.evaluate import Evaluation
-from forecastle.learn.gates import Decision, decide
-from forecastle.learn.leaderboard import caveat, leaderboard
-from forecastle.learn.promote import Candidate
+from forecastle.promote.gates import Decision, decide
+from forecastle.promote.leaderboard import caveat, leaderboard
+from forecastle.promote.promote import Candidate
 from forecastle.store.delta_log import TableVersion
 from resources.platform import Platform
 
@@ -56,10 +55,10 @@ def build_comparison(system: LoadedSystem) -> dg.AssetsDefinition:
             context.log_event(event)
         metadata = {
             **version_metadata(version),
-            "table": dg.MetadataValue.md(markdown_table(table)),
-            "leaderboard": dg.MetadataValue.md(markdown_image(leaderboard_diagram(table), label="Leaderboard")),
+            "table": shown_table(table),
+            "leaderboard": shown_picture(leaderboard_diagram(table), label="Leaderboard"),
             "chosen": [member.model for member in choice.members],
-            "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in (*choice.reasons, caveat(table)))),
+            "reasons": shown_reasons((*choice.reasons, caveat(table))),
         }
         return dg.MaterializeResult(metadata=metadata)
 
@@ -162,7 +161,7 @@ def told_of_models(
         told = {
             "of_newest_training": True,
             "gates": "passed" if decision.promote else "refused",
-            "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in decision.reasons)),
+            "reasons": shown_reasons(decision.reasons),
         }
         if name in groups:
             yield dg.AssetObservation(groups[name].key("evaluation"), partition=name, metadata=told)

@@ -1,7 +1,7 @@
 """Daily partitions: which days a system has, which of them a run is asked for, and telling Dagster what each became.
 
 Belongs here: what `batch_predictions`, `live_performance` and `live_calibration` share as assets of a UTC day.
-Does not belong here: what stands in a day (`forecastle.learn.live_days`, `predictions.py`).
+Does not belong here: what stands in a day (`forecastle.promote.live_days`, `predictions.py`).
 https://docs.dagster.io/guides/build/partitions-and-backfills
 """
 

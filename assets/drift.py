@@ -11,12 +11,11 @@ import pandas as pd
 
 from assets.champion import required_champion
 from assets.describe import attributes, key, told_plainly, version_metadata
+from assets.shown import shown_picture, shown_table
 from forecastle.contract.errors import StoreError
 from forecastle.contract.load import LoadedSystem
 from forecastle.contract.system import Drift
 from forecastle.draw.drift import drift_diagram
-from forecastle.draw.images import markdown_image
-from forecastle.draw.markdown import markdown_table
 from forecastle.measure.drift import Tolerance, drift_table
 from forecastle.measure.reference import Reference
 from forecastle.store.population import population
@@ -57,8 +56,8 @@ def build_drift(system: LoadedSystem) -> dg.AssetsDefinition:
         table = drift.features[["feature", "psi", "ks", "median_ratio", "q_value", "alarm", "reason"]]
         metadata = {
             **version_metadata(version),
-            "picture": dg.MetadataValue.md(markdown_image(drift_diagram(drift), label="Drift")),
-            "table": dg.MetadataValue.md(markdown_table(table)),
+            "picture": shown_picture(drift_diagram(drift), label="Drift"),
+            "table": shown_table(table),
         }
         return dg.MaterializeResult(metadata=metadata, check_results=[check])
 

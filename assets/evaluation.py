@@ -14,16 +14,16 @@ import pandas as pd
 from assets.champion import champion_bundle
 from assets.describe import attributes, key, told_plainly, version_metadata
 from assets.reports import brief_report_metadata, miscalibration_result, miscalibration_spec, report_metadata
+from assets.shown import shown_table
 from forecastle import __version__
 from forecastle.contract.load import LoadedSystem
-from forecastle.draw.markdown import markdown_table
 from forecastle.learn.build import BuiltModel, cluster_column, evaluate_test
 from forecastle.learn.bundle import Bundle, canonical_json
 from forecastle.learn.calibration import brief_calibration_of, calibration_of, write_report
 from forecastle.learn.evaluate import Evaluation, comparisons_text, kept_evaluation, table_of
-from forecastle.learn.leaderboard import against_baseline
 from forecastle.learn.score import score_rows
 from forecastle.measure.calibration_report import CalibrationReport
+from forecastle.promote.leaderboard import against_baseline
 from forecastle.store.delta_log import TableVersion
 from resources.platform import Platform
 
@@ -70,8 +70,8 @@ def evaluated(
     numbers = {name: value for name, value in evaluation.metrics().items() if "." in name and abs(value) < float("inf")}
     return {
         **version_metadata(version),
-        "scores": dg.MetadataValue.md(markdown_table(evaluation.scores)),
-        "comparisons": dg.MetadataValue.md(markdown_table(table_of(evaluation.comparisons))),
+        "scores": shown_table(evaluation.scores),
+        "comparisons": shown_table(table_of(evaluation.comparisons)),
         **numbers,
     }
 

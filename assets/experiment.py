@@ -1,16 +1,16 @@
 """`experiment`: the A/B read-out of the running trial.
 
 Belongs here: the asset and the check that the split is the declared one.
-Does not belong here: what is compared (`forecastle.learn.experiment`), what follows from it (`rollout.py`).
+Does not belong here: what is compared (`forecastle.promote.experiment`), what follows from it (`rollout.py`).
 """
 
 import dagster as dg
 
 from assets.describe import attributes, key, told_plainly, version_metadata
+from assets.shown import shown_reasons, shown_table
 from forecastle.contract.load import LoadedSystem
-from forecastle.draw.markdown import markdown_table
-from forecastle.learn.experiment import ExperimentReadout, experiment_read_out
-from forecastle.learn.rollout import RolloutRecord
+from forecastle.promote.experiment import ExperimentReadout, experiment_read_out
+from forecastle.promote.rollout import RolloutRecord
 from forecastle.serve.champion import CHALLENGER, CHAMPION
 from resources.platform import Platform
 
@@ -42,21 +42,13 @@ def build_experiment(system: LoadedSystem) -> dg.AssetsDefinition:
                 check = dg.AssetCheckResult(asset_key=asset_key, check_name=SPLIT_CHECK, passed=True, description=said)
                 return dg.MaterializeResult(metadata={"reasons": said}, check_results=[check])
             version = platform.warehouse().publish(f"{system.name}/experiment/all", found.table)
-        mismatch = found.ratio is not None and found.ratio.is_mismatch
-        check = dg.AssetCheckResult(
-            asset_key=asset_key,
-            check_name=SPLIT_CHECK,
-            passed=not mismatch,
-            severity=dg.AssetCheckSeverity.ERROR,
-            description=found.reasons[-1] if found.ratio is None else found.ratio.reasons[-1],
-        )
         metadata = {
             **version_metadata(version),
-            "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in found.reasons)),
-            "table": dg.MetadataValue.md(markdown_table(found.table)),
+            "reasons": shown_reasons(found.reasons),
+            "table": shown_table(found.table),
             "not_final": found.waiting,
         }
-        return dg.MaterializeResult(metadata=metadata, check_results=[check])
+        return dg.MaterializeResult(metadata=metadata, check_results=[_split_check(found, asset_key)])
 
     return experiment_asset
 
@@ -73,4 +65,15 @@ def read_experiment(platform: Platform, system: LoadedSystem) -> ExperimentReado
         shares={CHAMPION: 1 - trial.share, CHALLENGER: trial.share},
         keys=list(declared.entity_of_label().keys),
         metric=declared.rollout.metric,
+    )
+
+
+def _split_check(found: ExperimentReadout, asset_key: dg.AssetKey) -> dg.AssetCheckResult:
+    """Whether the arms have the declared shares; nothing is said against a split of too few entities."""
+    return dg.AssetCheckResult(
+        asset_key=asset_key,
+        check_name=SPLIT_CHECK,
+        passed=found.ratio is None or not found.ratio.is_mismatch,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=found.reasons[-1] if found.ratio is None else found.ratio.reasons[-1],
     )

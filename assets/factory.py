@@ -6,7 +6,7 @@ Does not belong here: what each of them is (one file a kind), policies (`describ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
@@ -51,45 +51,10 @@ from forecastle.learn.combine import asks_for_ensemble
 
 def build_system(system: LoadedSystem) -> dg.Definitions:
     """Every asset, check, job, schedule and sensor of one system."""
-    declared = system.declaration
-    views = declared.feature_views
-    job, ingest = build_job(system), build_ingest_job(system)
+    ingest = build_ingest_job(system)
     return dg.Definitions(
-        assets=[
-            *(build_source(system, name) for name in declared.sources),
-            *(build_features(system, name) for name in views),
-            *(build_online(system, name) for name, view in views.items() if view.online),
-            build_parity(system),
-            build_training_set(system),
-            *(
-                build(system, name)
-                for name, model in declared.models.items()
-                if model.group is None
-                for build in (build_model_asset, build_evaluation, build_calibration)
-            ),
-            *(asset for group in groups_of(system) for asset in build_group(group)),
-            build_comparison(system),
-            *([build_ensemble(system)] if asks_for_ensemble(system) else []),
-            build_promotion(system),
-            build_bento_asset(system),
-            build_drift(system),
-            build_batch_predictions(system),
-            build_predictions(system),
-            build_shadow(system),
-            build_backtest(system),
-            build_backtest_cut(system),
-            build_outcomes(system),
-            build_rollout(system),
-            build_live_performance(system),
-            build_live_calibration(system),
-            build_drift_of_predictions(system),
-            build_retrain_decision(system),
-            build_experiment(system),
-            *(build_report(system, name) for name in declared.reports),
-            build_data_quality(system),
-            build_alerts(system),
-        ],
-        jobs=[job, ingest],
+        assets=[*_rows(system), *_candidates(system), *_answers(system), *_watchers(system)],
+        jobs=[build_job(system), ingest],
         schedules=[build_schedule(system, ingest)],
         sensors=[
             build_alerts_sensor(system),
@@ -104,3 +69,51 @@ def build_system(system: LoadedSystem) -> dg.Definitions:
 def shared_sensors(systems: Sequence[LoadedSystem]) -> list[dg.SensorDefinition]:
     """Sensors that look after all systems at once."""
     return [build_conditions_sensor(), build_run_failures(systems), build_delivery()]
+
+
+def _rows(system: LoadedSystem) -> Iterator[dg.AssetsDefinition]:
+    """From outside to what a model learns from and serving reads."""
+    views = system.declaration.feature_views
+    yield from (build_source(system, name) for name in system.declaration.sources)
+    yield from (build_features(system, name) for name in views)
+    yield from (build_online(system, name) for name, view in views.items() if view.online)
+    yield build_parity(system)
+    yield build_training_set(system)
+
+
+def _candidates(system: LoadedSystem) -> Iterator[dg.AssetsDefinition]:
+    """Every model, trained and judged, and the one that could be promoted."""
+    single = [name for name, model in system.declaration.models.items() if model.group is None]
+    for build in (build_model_asset, build_evaluation, build_calibration):
+        yield from (build(system, name) for name in single)
+    for group in groups_of(system):
+        yield from build_group(group)
+    yield build_comparison(system)
+    if asks_for_ensemble(system):
+        yield build_ensemble(system)
+    yield build_backtest(system)
+    yield build_backtest_cut(system)
+
+
+def _answers(system: LoadedSystem) -> Iterator[dg.AssetsDefinition]:
+    """From the promoted model to what it answered and what came of it."""
+    yield build_promotion(system)
+    yield build_bento_asset(system)
+    yield build_batch_predictions(system)
+    yield build_predictions(system)
+    yield build_outcomes(system)
+    yield build_shadow(system)
+    yield build_rollout(system)
+    yield build_experiment(system)
+    yield from (build_report(system, name) for name in system.declaration.reports)
+
+
+def _watchers(system: LoadedSystem) -> Iterator[dg.AssetsDefinition]:
+    """What sees that rows, answers or outcomes are not as they were."""
+    yield build_data_quality(system)
+    yield build_drift(system)
+    yield build_drift_of_predictions(system)
+    yield build_live_performance(system)
+    yield build_live_calibration(system)
+    yield build_retrain_decision(system)
+    yield build_alerts(system)

@@ -29,7 +29,6 @@ def build_features(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
     """The table of one feature view; rows that break the contract are never published."""
     view = system.declaration.feature_views[name]
     asset_key = key(system, "features", name)
-    keys: dict[str, str] = dict(system.declaration.entity[view.entity].keys)
 
     @dg.asset(
         **attributes(
@@ -40,11 +39,7 @@ def build_features(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
             kinds={"sql", "duckdb"},
             deps=[key(system, "source", source) for source in system.reads(view.sql)],
             freshness=view.freshness,
-            metadata={
-                **column_schema(view.features, {**keys, "event_at": "timestamp", "known_at": "timestamp"}),
-                **column_lineage(system, system.lineage(view.sql)),
-                "sql": dg.MetadataValue.md(f"```sql\n{system.sql[view.sql]}\n```"),
-            },
+            metadata=_columns(system, view),
         ),
         **partitions(view),
         check_specs=[
@@ -59,13 +54,23 @@ def build_features(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
             warehouse = platform.warehouse()
             version = _publish(warehouse, system, name, days_of(context))
             if view.reduced:
-                keep_reduced(warehouse, version, keys=tuple(keys))
+                keep_reduced(warehouse, version, keys=tuple(system.declaration.entity[view.entity].keys))
             units = units_result(platform, system, name, version, asset_key)
         fresh = event_time_freshness(warehouse, version, view.freshness, asset_key, now=platform.clock())
         metadata = {**version_metadata(version), **preview(engine, warehouse, version)}
         return dg.MaterializeResult(metadata=metadata, check_results=[fresh, units])
 
     return features_asset
+
+
+def _columns(system: LoadedSystem, view: FeatureView) -> dict[str, Any]:
+    """Which columns a row has, which source columns each is made of, and the SQL that makes it."""
+    row = {**system.declaration.entity[view.entity].keys, "event_at": "timestamp", "known_at": "timestamp"}
+    return {
+        **column_schema(view.features, row),
+        **column_lineage(system, system.lineage(view.sql)),
+        "sql": dg.MetadataValue.md(f"```sql\n{system.sql[view.sql]}\n```"),
+    }
 
 
 def partitions(view: FeatureView) -> dict[str, Any]:

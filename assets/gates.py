@@ -1,7 +1,7 @@
 """Evidence for the gates of a candidate: what Dagster's checks found, how long one answer takes, its test rows.
 
 Belongs here: asking the instance for the newest parity and leakage checks, and whether they are of what stands now.
-Does not belong here: measuring rows (`forecastle.learn.gate_evidence`), verdicts (`forecastle.learn.gates`).
+Does not belong here: measuring rows (`forecastle.promote.gate_evidence`), verdicts (`forecastle.promote.gates`).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from assets.describe import key
 from forecastle.contract.load import LoadedSystem
 from forecastle.learn.build import cluster_column
 from forecastle.learn.bundle import Bundle, load_bundle
-from forecastle.learn.gate_evidence import Checked, GateEvidence, Latency, gate_evidence, measure_latency
-from forecastle.learn.promote import Candidate
 from forecastle.learn.scorer import load_scorer
+from forecastle.promote.gate_evidence import Checked, GateEvidence, Latency, gate_evidence, measure_latency
+from forecastle.promote.promote import Candidate
 from resources.platform import Platform
 
 TABLES = "tables"

@@ -1,7 +1,7 @@
 """`outcomes`, `live_performance`, `live_calibration`, `drift/predictions`: what was answered, and what came of it.
 
 Belongs here: the four kinds that read served predictions, their pictures and checks.
-Does not belong here: joins (`forecastle.store.outcomes`), numbers (`forecastle.learn.live`, `forecastle.measure`).
+Does not belong here: joins (`forecastle.store.outcomes`), numbers (`forecastle.promote.live`, `forecastle.measure`).
 """
 
 from datetime import datetime, timedelta
@@ -15,15 +15,17 @@ from assets.daily import daily, tell_days
 from assets.describe import attributes, key, told_plainly, version_metadata
 from assets.live_days import day_gap, day_spec, outcomes_came, renew_days
 from assets.reports import miscalibration_result, miscalibration_spec, report_metadata
+from assets.shown import shown_picture, shown_table
 from forecastle.contract.errors import StoreError
 from forecastle.contract.load import LoadedSystem
 from forecastle.draw.drift import drift_diagram
 from forecastle.draw.history import score_history
-from forecastle.draw.images import markdown_image
-from forecastle.draw.markdown import markdown_table
 from forecastle.learn.build import cluster_column
 from forecastle.learn.calibration import calibration_of, write_report
-from forecastle.learn.live import (
+from forecastle.measure.calibration_report import CalibrationReport
+from forecastle.measure.drift import DriftTable, Tolerance, drift_table
+from forecastle.measure.reference import reference
+from forecastle.promote.live import (
     CalibrationRows,
     calibration_rows,
     caller_conflicts,
@@ -31,9 +33,6 @@ from forecastle.learn.live import (
     live_scores,
     live_sentence,
 )
-from forecastle.measure.calibration_report import CalibrationReport
-from forecastle.measure.drift import DriftTable, Tolerance, drift_table
-from forecastle.measure.reference import reference
 from forecastle.store.outcomes import publish_outcomes
 from forecastle.store.population import one_row_each
 from forecastle.store.told import told_outcomes
@@ -118,8 +117,8 @@ def build_live_performance(system: LoadedSystem) -> dg.AssetsDefinition:
         metadata = {
             **version_metadata(version),
             "maturity": live_sentence(rows, matures=declared.label.matures),
-            "scores": dg.MetadataValue.md(markdown_table(table[table["slice"] == "all"].drop(columns="slice"))),
-            "slices": dg.MetadataValue.md(markdown_table(table[table["slice"] != "all"], max_rows=60)),
+            "scores": shown_table(table[table["slice"] == "all"].drop(columns="slice")),
+            "slices": shown_table(table[table["slice"] != "all"], max_rows=60),
             **by_day.metadata("brier", "Brier score by day"),
         }
         return dg.MaterializeResult(metadata=metadata, check_results=[by_day.check_of_run(checks)])
@@ -198,8 +197,8 @@ def build_drift_of_predictions(system: LoadedSystem) -> dg.AssetsDefinition:
         metadata = {
             **version_metadata(version),
             "compared": compared,
-            "picture": dg.MetadataValue.md(markdown_image(drift_diagram(drift), label="Drift of predictions")),
-            "table": dg.MetadataValue.md(markdown_table(drift.tests)),
+            "picture": shown_picture(drift_diagram(drift), label="Drift of predictions"),
+            "table": shown_table(drift.tests),
         }
         return dg.MaterializeResult(metadata=metadata, check_results=[check])
 
@@ -297,6 +296,6 @@ def _coverage(rows: pd.DataFrame, *, now: datetime) -> dict[str, Any]:
         table, value="share_known", period="week", title="Outcomes known, by week of the prediction", subtitle=""
     )
     return {
-        "coverage": dg.MetadataValue.md(markdown_table(table)),
-        "picture": dg.MetadataValue.md(markdown_image(picture, label="Share of outcomes known")),
+        "coverage": shown_table(table),
+        "picture": shown_picture(picture, label="Share of outcomes known"),
     }

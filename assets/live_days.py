@@ -1,7 +1,7 @@
 """Days of `live_performance` and `live_calibration`: the table by day, what each day says, its check.
 
 Belongs here: which days a step makes anew, metadata and checks of one day.
-Does not belong here: numbers (`forecastle.learn.live_days`), all days together (`live.py`), partitions (`daily.py`).
+Does not belong here: numbers (`forecastle.promote.live_days`), all days together (`live.py`), partitions (`daily.py`).
 """
 
 import warnings
@@ -14,12 +14,11 @@ import dagster as dg
 import pandas as pd
 
 from assets.daily import days_of, days_of_run, partitions_of
+from assets.shown import shown_picture, shown_table
 from forecastle.contract.load import LoadedSystem
 from forecastle.draw.history import score_history
-from forecastle.draw.images import markdown_image
-from forecastle.draw.markdown import markdown_table
 from forecastle.learn.build import cluster_column
-from forecastle.learn.live_days import (
+from forecastle.promote.live_days import (
     DAY_ALPHA,
     calibration_of_days,
     changed_days,
@@ -49,11 +48,11 @@ class ByDay:
         """The newest named day's own numbers, a picture and the newest days."""
         found = self.told()[max(self.named)] if self.named else {}
         newest = self.whole.tail(SHOWN_DAYS).iloc[::-1].drop(columns="digest")
-        found |= {"days": dg.MetadataValue.md(markdown_table(newest))}
+        found |= {"days": shown_table(newest)}
         if self.whole[value].notna().any():
             bands = {"low": "low", "high": "high"} if {"low", "high"} <= set(self.whole) else {}
             picture = score_history(self.whole, value=value, period="day", title=label, **bands)
-            found["picture"] = dg.MetadataValue.md(markdown_image(picture, label=label))
+            found["picture"] = shown_picture(picture, label=label)
         return found
 
     def check_of_run(self, checks: Mapping[date, dg.AssetCheckResult]) -> dg.AssetCheckResult:

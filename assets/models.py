@@ -12,10 +12,10 @@ import dagster as dg
 import pandas as pd
 
 from assets.describe import attributes, key, told_plainly
+from assets.shown import shown_table
 from forecastle.contract.load import LoadedSystem
 from forecastle.draw.images import markdown_image
 from forecastle.draw.importance import importance_bars
-from forecastle.draw.markdown import markdown_table
 from forecastle.learn.build import BuiltModel, TrainingSetIdentity, build_model, model_rows, test_rows
 from forecastle.learn.bundle import CARD_PAGE, load_bundle
 from forecastle.learn.choose import held_out_rows
@@ -143,7 +143,7 @@ def brief_metadata(platform: Platform, system: LoadedSystem, built: BuiltModel) 
         "held_out_log_loss": trained.rounds.log_loss,
         "rows_trained": len(trained.split.train),
         "rows_purged": trained.split.purged,
-        "importance": dg.MetadataValue.md(markdown_table(trained.importances.head(10))),
+        "importance": shown_table(trained.importances.head(10)),
         "card": dg.MetadataValue.md(built.card.markdown),
         "card_page": dg.MetadataValue.path(str(page)),
     }

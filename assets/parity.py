@@ -11,9 +11,9 @@ import dagster as dg
 
 from assets.describe import attributes, key, told_plainly
 from assets.gates import TABLES, feature_tables
+from assets.shown import shown_table
 from forecastle.contract.feature_set import FeatureSet
 from forecastle.contract.load import LoadedSystem
-from forecastle.draw.markdown import markdown_table
 from forecastle.learn.bundle import load_bundle
 from forecastle.store.events import EventQueue
 from forecastle.store.home import Home
@@ -61,7 +61,7 @@ def build_parity(system: LoadedSystem) -> dg.AssetsDefinition:
             metadata={"compared": whole.compared, "behind": whole.behind, "ahead": whole.ahead,
                       "differences": len(whole.differences), TABLES: tables},
         )  # fmt: skip
-        shown = dg.MetadataValue.md(markdown_table(whole.differences.astype("str"), max_rows=SHOWN))
+        shown = shown_table(whole.differences.astype("str"), max_rows=SHOWN)
         return dg.MaterializeResult(metadata={**told, "differences": shown}, check_results=[check])
 
     return parity_asset

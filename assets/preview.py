@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import dagster as dg
 from dagster_duckdb import DuckDBResource
 
-from forecastle.draw.markdown import markdown_table
+from assets.shown import shown_table
 from forecastle.store.warehouse import TableVersion, Warehouse
 
 ROWS = 5
@@ -26,4 +25,4 @@ def preview(engine: DuckDBResource, warehouse: Warehouse, version: TableVersion)
         rows = connection.sql(
             f'SELECT {columns} FROM ({warehouse.relation(version)}) ORDER BY "{newest}" DESC LIMIT {ROWS}'
         ).to_arrow_table()
-    return {"newest_rows": dg.MetadataValue.md(markdown_table(rows.to_pandas()))}
+    return {"newest_rows": shown_table(rows.to_pandas())}

@@ -16,13 +16,13 @@ from assets.comparison import candidate as chosen_candidate
 from assets.comparison import trained_keys
 from assets.describe import attributes, key, told_plainly
 from assets.gates import evidence_for
+from assets.shown import shown_reasons, shown_table
 from forecastle.contract.load import LoadedSystem
-from forecastle.draw.markdown import markdown_table
-from forecastle.learn.approval import approval_deadline, approve
 from forecastle.learn.evaluate import Evaluation
-from forecastle.learn.gates import Decision, decide
-from forecastle.learn.promote import Candidate, settle
-from forecastle.learn.registry import Promotion
+from forecastle.promote.approval import approval_deadline, approve
+from forecastle.promote.gates import Decision, decide
+from forecastle.promote.promote import Candidate, settle
+from forecastle.promote.registry import Promotion
 from forecastle.serve.packaging import build_bento
 from resources.platform import Platform
 
@@ -91,8 +91,8 @@ def judged(
     metadata = {
         "promoted": settled is not None,
         "awaits_approval": waits,
-        "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in decision.reasons)),
-        "evidence": dg.MetadataValue.md(markdown_table(pd.DataFrame(decision.evidence).drop(columns="reason"))),
+        "reasons": shown_reasons(decision.reasons),
+        "evidence": shown_table(pd.DataFrame(decision.evidence).drop(columns="reason")),
         "candidate": candidate.bundle,
     }
     return dg.MaterializeResult(metadata=metadata | _champion(champion), check_results=[check])

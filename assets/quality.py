@@ -9,9 +9,8 @@ import dagster as dg
 import pandas as pd
 
 from assets.describe import attributes, key, told_plainly, version_metadata
+from assets.shown import shown_picture, shown_table
 from forecastle.contract.load import LoadedSystem
-from forecastle.draw.images import markdown_image
-from forecastle.draw.markdown import markdown_table
 from forecastle.draw.quality import quality_history
 from forecastle.measure.quality import QualityLimits, judge_quality, quality_bands
 from forecastle.store.quality import PROFILE_COLUMNS, daily_profile, profiled_tables
@@ -56,8 +55,8 @@ def build_data_quality(system: LoadedSystem) -> dg.AssetsDefinition:
             **version_metadata(version),
             "alarms": len(alarms),
             "days": f"{len(bands):,} days of series with their bands stand in data_quality.by_day",
-            "picture": dg.MetadataValue.md(markdown_image(quality_history(profile, judged), label="Data quality")),
-            "table": dg.MetadataValue.md(markdown_table(_most_unusual(judged), max_rows=SHOWN)),
+            "picture": shown_picture(quality_history(profile, judged), label="Data quality"),
+            "table": shown_table(_most_unusual(judged), max_rows=SHOWN),
         }
         checks = [quality_check(judged, measure, asset_key) for measure in _CHECKS]
         return dg.MaterializeResult(metadata=metadata, check_results=checks)

@@ -10,9 +10,8 @@ from typing import Any
 
 import dagster as dg
 
+from assets.shown import shown_picture, shown_table
 from forecastle.contract.load import LoadedSystem
-from forecastle.draw.images import markdown_image
-from forecastle.draw.markdown import markdown_table
 from forecastle.draw.report import reliability_picture
 from forecastle.measure.calibration_report import CalibrationReport
 
@@ -60,12 +59,12 @@ def report_metadata(report: CalibrationReport | None) -> dict[str, Any]:
     if report is None:
         return {}
     picture = reliability_picture(report)
-    return {**_numbers(report), "reliability": dg.MetadataValue.md(markdown_image(picture, label="Reliability"))}
+    return {**_numbers(report), "reliability": shown_picture(picture, label="Reliability")}
 
 
 def brief_report_metadata(report: CalibrationReport) -> dict[str, Any]:
     """The same with the reliability diagram as a table, for one model of many: a picture takes a third of a second."""
-    return {**_numbers(report), "reliability": dg.MetadataValue.md(markdown_table(report.curves.reliability))}
+    return {**_numbers(report), "reliability": shown_table(report.curves.reliability)}
 
 
 def _numbers(report: CalibrationReport) -> dict[str, Any]:

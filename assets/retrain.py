@@ -1,7 +1,7 @@
 """`retrain_decision`: whether a new model is due, and why.
 
 Belongs here: gathering what the decision rests on, its table, its metadata.
-Does not belong here: the decision (`forecastle.learn.retrain`), starting a training (`automation.py`).
+Does not belong here: the decision (`forecastle.promote.retrain`), starting a training (`automation.py`).
 """
 
 from datetime import UTC, datetime
@@ -11,12 +11,12 @@ import pandas as pd
 
 from assets.champion import champion_bundle
 from assets.describe import attributes, key, told_plainly, version_metadata
+from assets.shown import shown_reasons, shown_table
 from forecastle.contract.load import LoadedSystem
-from forecastle.draw.markdown import markdown_table
-from forecastle.learn.approval import awaiting
 from forecastle.learn.bundle import Bundle
-from forecastle.learn.retrain import Observed, decide_retraining, live_degradation
 from forecastle.measure.monitoring import RiskMonitor
+from forecastle.promote.approval import awaiting
+from forecastle.promote.retrain import Observed, decide_retraining, live_degradation
 from forecastle.store.new_labels import count_new_labels
 from resources.platform import Platform
 
@@ -53,8 +53,8 @@ def build_retrain_decision(system: LoadedSystem) -> dg.AssetsDefinition:
         metadata = {
             **version_metadata(version),
             DECISION: found.decision,
-            REASONS: dg.MetadataValue.md("\n".join(f"- {reason}" for reason in found.reasons)),
-            "causes": dg.MetadataValue.md(markdown_table(found.table())),
+            REASONS: shown_reasons(found.reasons),
+            "causes": shown_table(found.table()),
         }
         return dg.MaterializeResult(metadata=metadata)
 

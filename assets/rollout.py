@@ -1,7 +1,7 @@
 """`shadow` and `rollout`: what another bundle would have answered, and what a bundle under trial may do next.
 
 Belongs here: which bundle is compared, the step of a running trial, done and recorded.
-Does not belong here: computing again (`forecastle.serve.replay`), what follows from it (`forecastle.learn.rollout`).
+Does not belong here: computing again (`forecastle.serve.replay`), what follows from it (`forecastle.promote.rollout`).
 """
 
 import math
@@ -10,13 +10,14 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.describe import attributes, key, told_plainly, version_metadata
+from assets.shown import shown_reasons
 from forecastle.contract.errors import LearnError
 from forecastle.contract.load import LoadedSystem
-from forecastle.learn.approval import approval_deadline
-from forecastle.learn.gates import Decision
-from forecastle.learn.promote import Candidate, settle
-from forecastle.learn.registry import Promotion
-from forecastle.learn.rollout import (
+from forecastle.promote.approval import approval_deadline
+from forecastle.promote.gates import Decision
+from forecastle.promote.promote import Candidate, settle
+from forecastle.promote.registry import Promotion
+from forecastle.promote.rollout import (
     Evidence,
     RolloutAct,
     RolloutRecord,
@@ -24,7 +25,7 @@ from forecastle.learn.rollout import (
     advance,
     publish_challenger,
 )
-from forecastle.learn.rollout_evidence import judged_answers, rollout_evidence
+from forecastle.promote.rollout_evidence import judged_answers, rollout_evidence
 from forecastle.serve.challenger import SHADOW
 from forecastle.serve.champion import Champion, load_champion
 from forecastle.serve.receipt import microseconds
@@ -94,7 +95,7 @@ def build_rollout(system: LoadedSystem) -> dg.AssetsDefinition:
             asset_key=asset_key, check_name="rollout", passed=step.action != "stop",
             severity=dg.AssetCheckSeverity.WARN, description=step.reasons[0],
         )  # fmt: skip
-        reasons = dg.MetadataValue.md("\n".join(f"- {reason}" for reason in step.reasons))
+        reasons = shown_reasons(step.reasons)
         return dg.MaterializeResult(metadata={"step": step.action, "reasons": reasons, **stands}, check_results=[check])
 
     return rollout_asset

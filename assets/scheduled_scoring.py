@@ -1,7 +1,7 @@
 """Scoring schedules from the registry: the live version scores at its cron's ticks, replaced versions are archived.
 
 Belongs here: the sensor that looks every five minutes; no restart is needed for a version that was promoted meanwhile.
-Does not belong here: which ticks are due (`forecastle.learn.schedules`), scoring (`predictions.py`).
+Does not belong here: which ticks are due (`forecastle.promote.schedules`), scoring (`predictions.py`).
 """
 
 import json
@@ -12,7 +12,7 @@ import dagster as dg
 
 from assets.describe import key
 from forecastle.contract.load import LoadedSystem
-from forecastle.learn.schedules import DueTick, ScoringSchedule, due_tick, scoring_schedules
+from forecastle.promote.schedules import DueTick, ScoringSchedule, due_tick, scoring_schedules
 from resources.platform import Platform
 
 LOOK_SECONDS = 300

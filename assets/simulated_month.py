@@ -20,7 +20,7 @@ import numpy as np
 from assets.simulated import Automation, Ran
 from forecastle.contract.errors import ForecastleError
 from forecastle.contract.load import LoadedSystem
-from forecastle.learn.registry import Promotion
+from forecastle.promote.registry import Promotion
 from forecastle.serve.in_process import InProcessService
 from forecastle.serve.settings import Settings
 from forecastle.store.alerts import Alert

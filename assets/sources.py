@@ -16,10 +16,10 @@ from pydantic import Field
 from assets.describe import attributes, column_schema, key, told_plainly, version_metadata
 from assets.freshness import FRESHNESS_CHECK, event_time_freshness
 from assets.preview import preview
+from assets.shown import shown_table
 from assets.source_marks import MARK, mark_of
 from forecastle.contract.load import LoadedSystem
 from forecastle.contract.source import KnownFrom, Source
-from forecastle.draw.markdown import markdown_table
 from forecastle.store.arrivals import ArrivalError, Arrived, questions
 from forecastle.store.clocks import ClockReport, compare_clocks, has_clocks
 from forecastle.store.quarantine import QuarantineError
@@ -134,9 +134,9 @@ def _contract(
     if quarantined:
         lines = warehouse.frame(f"{system.name}/quarantine/{name}")
         counts = lines.groupby(["column", "rule"]).size().rename("values").reset_index()
-        metadata["by_rule"] = dg.MetadataValue.md(markdown_table(counts))
+        metadata["by_rule"] = shown_table(counts)
         shown = lines.assign(row_json=lines["row_json"].str.slice(0, SHOWN_CHARACTERS))
-        metadata["first_rows"] = dg.MetadataValue.md(markdown_table(shown, max_rows=SHOWN_QUARANTINE))
+        metadata["first_rows"] = shown_table(shown, max_rows=SHOWN_QUARANTINE)
     kept = f"{quarantined:,} of {rows:,} rows ({share:.2%}) break the contract and stand in quarantine"
     refused = share > limit
     return dg.AssetCheckResult(

@@ -10,10 +10,9 @@ import dagster as dg
 
 from assets.describe import attributes, key, told_plainly, version_metadata
 from assets.matrix import groups_of
+from assets.shown import shown_picture, shown_table
 from forecastle.contract.load import LoadedSystem
 from forecastle.contract.report import kind_and_name
-from forecastle.draw.images import markdown_image
-from forecastle.draw.markdown import markdown_table
 from forecastle.learn.report import MadeReport, make_report
 from resources.platform import Platform
 
@@ -66,9 +65,9 @@ def _stored(system: LoadedSystem, table: str) -> str:
 
 
 def _shown(name: str, report: MadeReport) -> dict[str, Any]:
-    shown: dict[str, Any] = {"table": dg.MetadataValue.md(markdown_table(report.table, max_rows=SHOWN))}
+    shown: dict[str, Any] = {"table": shown_table(report.table, max_rows=SHOWN)}
     if report.figure is not None:
-        shown["picture"] = dg.MetadataValue.md(markdown_image(report.figure, label=name))
+        shown["picture"] = shown_picture(report.figure, label=name)
     return shown
 
 

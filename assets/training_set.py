@@ -5,6 +5,7 @@ Does not belong here: the join (`forecastle.store.training_set`).
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 
@@ -22,7 +23,6 @@ def build_training_set(system: LoadedSystem) -> dg.AssetsDefinition:
     """The training set of a system: every label row once, every feature as it was known at predict_at."""
     declared = system.declaration
     asset_key = key(system, "training_set")
-    row = {**declared.entity_of_label().keys, "predict_at": "timestamp", "outcome": "int64", "known_at": "timestamp"}
 
     @dg.asset(
         **attributes(
@@ -34,10 +34,7 @@ def build_training_set(system: LoadedSystem) -> dg.AssetsDefinition:
                 *(key(system, "features", name) for name in declared.feature_views),
                 *(key(system, "source", name) for name in system.reads(declared.label.sql)),
             ],
-            metadata={
-                **column_schema({**declared.label.columns, **declared.features()}, row),
-                **column_lineage(system, feature_lineage(system)),
-            },
+            metadata=_columns(system),
         ),
         check_specs=[dg.AssetCheckSpec("leakage", asset=asset_key, blocking=True, description=LEAKAGE)],
     )
@@ -59,3 +56,11 @@ def build_training_set(system: LoadedSystem) -> dg.AssetsDefinition:
         yield dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(snapshot))
 
     return training_set_asset
+
+
+def _columns(system: LoadedSystem) -> dict[str, Any]:
+    """Which columns a row has, and which source columns each feature is made of."""
+    declared = system.declaration
+    row = {**declared.entity_of_label().keys, "predict_at": "timestamp", "outcome": "int64", "known_at": "timestamp"}
+    schema = column_schema({**declared.label.columns, **declared.features()}, row)
+    return schema | column_lineage(system, feature_lineage(system))

@@ -11,8 +11,8 @@ import dagster as dg
 
 from forecastle.contract.clock import Clock, clock_from, system_clock
 from forecastle.contract.load import LoadedSystem
-from forecastle.learn.registry import Registry
 from forecastle.learn.tracking import Tracking
+from forecastle.promote.registry import Registry
 from forecastle.store.alert_outbox import AlertOutbox
 from forecastle.store.alert_targets import AlertTargets, read_targets
 from forecastle.store.alerts import AlertLog

@@ -14,9 +14,9 @@ import pytest
 
 from assets.promotion import build_promotion
 from forecastle.contract.load import LoadedSystem
-from forecastle.learn.approval import awaiting
-from forecastle.learn.gates import Decision, GateResult
-from forecastle.learn.promote import Candidate, settle
+from forecastle.promote.approval import awaiting
+from forecastle.promote.gates import Decision, GateResult
+from forecastle.promote.promote import Candidate, settle
 from forecastle.store.home import Home
 from resources.platform import Platform
 from tests.learn import ferries

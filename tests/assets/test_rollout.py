@@ -15,9 +15,9 @@ import pytest
 
 from assets.rollout import build_rollout, build_shadow
 from forecastle.contract.system import Canary, Phase, Promote, Rollout
-from forecastle.learn.approval import awaiting
-from forecastle.learn.registry import Registry
-from forecastle.learn.rollout import RolloutRecord, publish_challenger
+from forecastle.promote.approval import awaiting
+from forecastle.promote.registry import Registry
+from forecastle.promote.rollout import RolloutRecord, publish_challenger
 from forecastle.store.prediction_log import Prediction
 from forecastle.store.warehouse import Warehouse
 from tests.serve import toy

@@ -16,7 +16,7 @@ import pytest
 from assets.alerts import alerts_metadata, close_mended_runs, failures_of, row_ages
 from assets.automation import DECISION, REASON, retried
 from forecastle.contract.source import Freshness
-from forecastle.learn.retrain import RETRAIN_COLUMNS
+from forecastle.promote.retrain import RETRAIN_COLUMNS
 from forecastle.store.alerts import Alert
 from forecastle.store.online import OnlineView
 from resources.platform import Alerts, Platform

@@ -11,7 +11,7 @@ import pytest
 
 from assets.scheduled_scoring import build_scoring_sensor, has_scoring
 from forecastle.contract.system import Score
-from forecastle.learn.registry import Promotion, Registry
+from forecastle.promote.registry import Promotion, Registry
 from resources.platform import Platform
 from tests.assets.world import NAME, small_system
 

@@ -10,8 +10,8 @@ import dagster as dg
 import pytest
 
 from assets.rollout import build_shadow, candidate_of, recent_answers
-from forecastle.learn.registry import Registry
-from forecastle.learn.rollout import RolloutRecord
+from forecastle.promote.registry import Registry
+from forecastle.promote.rollout import RolloutRecord
 from forecastle.serve.settings import Settings
 from forecastle.store.home import Home
 from forecastle.store.prediction_log import PredictionReader

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from forecastle.contract.clock import replay_clock
-from forecastle.learn.registry import Registry
-from forecastle.learn.rollback import rollback_reason
-from forecastle.learn.rollout import RolloutRecord
+from forecastle.promote.registry import Registry
+from forecastle.promote.rollback import rollback_reason
+from forecastle.promote.rollout import RolloutRecord
 from forecastle.store.home import Home
 from tests.cli.conftest import Forecastle
 

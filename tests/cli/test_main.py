@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from forecastle.contract.clock import replay_clock
-from forecastle.learn.registry import Registry
+from forecastle.promote.registry import Registry
 from forecastle.store.alerts import Alert, AlertLog
 from tests.cli.conftest import ROOT, Forecastle
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from forecastle.cli import operated
 from forecastle.contract.errors import ForecastleError, LearnError
 from forecastle.contract.system import Rollout
-from forecastle.learn.registry import Registry, publish_pointer
+from forecastle.promote.registry import Registry, publish_pointer
 from forecastle.serve.settings import Settings
 from forecastle.store.home import Home
 from forecastle.store.prediction_log import PredictionReader

@@ -19,7 +19,7 @@ import pandas as pd
 
 from assets.factory import build_system
 from forecastle.contract.load import LoadedSystem, load_system
-from forecastle.learn.promote import Candidate, rollback, settle
+from forecastle.promote.promote import Candidate, rollback, settle
 from forecastle.serve.settings import Settings
 from forecastle.store.home import Home
 from resources.environment import resources_from

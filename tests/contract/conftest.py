@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from forecastle.contract.errors import ContractError
+from forecastle.contract.load import load_system
+
 SYSTEM_YAML = """\
 system: rain
 description: Will it rain at a station tomorrow?
@@ -163,3 +166,10 @@ def edit(rain: Path) -> Callable[[str, str, str], int]:
         return text[: text.index(old)].count("\n") + 1
 
     return replace
+
+
+def told(folder: Path) -> list[tuple[str, str, str]]:
+    """Place, fault and hint of every problem of a system that does not load."""
+    with pytest.raises(ContractError) as caught:
+        load_system(folder)
+    return [(f"{Path(p.file).name}:{p.line}", p.text, p.hint) for p in caught.value.problems]

@@ -9,14 +9,9 @@ import pytest
 
 from forecastle.contract.errors import ContractError
 from forecastle.contract.load import load_system
+from tests.contract.conftest import told
 
 Edit = Callable[[str, str, str], int]
-
-
-def told(folder: Path) -> list[tuple[str, str, str]]:
-    with pytest.raises(ContractError) as caught:
-        load_system(folder)
-    return [(f"{Path(p.file).name}:{p.line}", p.text, p.hint) for p in caught.value.problems]
 
 
 CASES: dict[str, tuple[str, str, str, str]] = {

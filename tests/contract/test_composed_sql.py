@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecastle.contract.composed_sql import compose
-from forecastle.contract.errors import ContractError
 from forecastle.contract.load import load_system
+from tests.contract.conftest import told
 
 Edit = Callable[[str, str, str], int]
 
@@ -35,13 +35,6 @@ def divided(rain: Path, edit: Edit) -> Path:
     edit("weather.sql", text[start:end], "")
     (rain / "shaped.sql").write_text(SHAPED)
     return rain
-
-
-def told(folder: Path) -> list[tuple[str, str, str]]:
-    """Place, fault and hint of every problem."""
-    with pytest.raises(ContractError) as caught:
-        load_system(folder)
-    return [(f"{Path(p.file).name}:{p.line}", p.text, p.hint) for p in caught.value.problems]
 
 
 def test_what_is_read_stands_inside_and_lines_stay() -> None:

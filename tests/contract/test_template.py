@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from forecastle.contract.errors import ContractError
 from forecastle.contract.load import load_system
 from forecastle.contract.template import render, rendered_name, template_of
+from tests.contract.conftest import told
 
 Edit = Callable[[str, str, str], int]
 
@@ -42,13 +42,6 @@ def shared(rain: Path, edit: Edit) -> Path:
     edit("features.py", "chance * pressure_mean", "chance_near * pressure_mean_near")
     edit("system.yaml", "on_demand:\n", SECOND_VIEW)
     return rain
-
-
-def told(folder: Path) -> list[tuple[str, str, str]]:
-    """Place, fault and hint of every problem."""
-    with pytest.raises(ContractError) as caught:
-        load_system(folder)
-    return [(f"{Path(p.file).name}:{p.line}", p.text, p.hint) for p in caught.value.problems]
 
 
 def test_a_hole_is_filled_with_or_without_blanks() -> None:

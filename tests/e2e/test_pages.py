@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
@@ -44,6 +44,13 @@ def page(browser: Browser) -> Iterator[Page]:
     opened.close()
 
 
+def shown(page: Page, texts: Sequence[str], *, exact: bool = False) -> list[str]:
+    """Those of the texts that come to stand on the page."""
+    for text in texts:
+        page.get_by_text(text, exact=exact).first.wait_for(state="visible", timeout=WAIT_MS)
+    return [text for text in texts if page.get_by_text(text, exact=exact).first.is_visible()]
+
+
 def address(stack: Stack, name: str, path: str) -> str:
     """The address of a page of one server."""
     return f"http://127.0.0.1:{stack.port(name)}{path}"
@@ -54,15 +61,15 @@ def test_dagster_shows_the_graph(stack: Stack, page: Page) -> None:
     # Graph and list draw only what lies in the window, so the window has room for every asset.
     page.set_viewport_size({"width": 2000, "height": 2400})
     page.goto(address(stack, DAGSTER, f"/locations/{LOCATION}/asset-groups/{SYSTEM}"))
-    for name in ("quotes", "market_polls", "training_set", "lightgbm", "promotion", "bento", "batch_predictions"):
-        expect(page.get_by_text(name, exact=True).first).to_be_visible(timeout=WAIT_MS)
+    names = ["quotes", "market_polls", "training_set", "lightgbm", "promotion", "bento", "batch_predictions"]
+    assert shown(page, names, exact=True) == names
 
 
 def test_dagster_shows_the_reliability_picture(stack: Stack, page: Page) -> None:
     """The calibration asset says who owns it and how it did, and its picture opens behind [Show Markdown]."""
     page.goto(address(stack, DAGSTER, f"/assets/{SYSTEM}/calibration/lightgbm"))
-    for text in ("Does lightgbm mean what it says", "miscalibration", "Freshness policy"):
-        expect(page.get_by_text(text).first).to_be_visible(timeout=WAIT_MS)
+    texts = ["Does lightgbm mean what it says", "miscalibration", "Freshness policy"]
+    assert shown(page, texts) == texts
     page.get_by_text("[Show Markdown]").first.click()
     picture = page.locator("img[src^='data:image/png;base64,']").first
     expect(picture).to_be_visible(timeout=WAIT_MS)
@@ -73,9 +80,9 @@ def test_mlflow_shows_the_champions_run(stack: Stack, page: Page) -> None:
     """Metrics of the model and of the baseline, and the tag that names the training set."""
     run = re.search(r"MLflow run ([0-9a-f]{32})", stack.text)[1]
     page.goto(address(stack, MLFLOW, f"/#/experiments/1/runs/{run}"))
-    for text in ("model.brier", "baseline.brier", "learning_rate"):
-        expect(page.get_by_text(text, exact=True).first).to_be_visible(timeout=WAIT_MS)
-    expect(page.get_by_text(SYSTEM).first).to_be_visible()
+    names = ["model.brier", "baseline.brier", "learning_rate"]
+    assert shown(page, names, exact=True) == names
+    assert shown(page, [SYSTEM]) == [SYSTEM]
 
 
 def test_the_services_own_page_has_no_error(stack: Stack, page: Page) -> None:

@@ -15,8 +15,8 @@ import pytest
 from forecastle.contract.load import LoadedSystem
 from forecastle.learn.build import BuiltModel, build_model
 from forecastle.learn.bundle import Bundle, load_bundle
-from forecastle.learn.registry import Registry
 from forecastle.learn.tracking import Tracking
+from forecastle.promote.registry import Registry
 from tests.learn import ferries
 
 

@@ -12,9 +12,9 @@ import pytest
 from forecastle.contract.load import LoadedSystem, load_system
 from forecastle.learn.build import cluster_column, evaluate_test
 from forecastle.learn.evaluate import BASELINE, MODEL, Evaluation
-from forecastle.learn.gate_evidence import Checked, GateEvidence
-from forecastle.learn.gates import decide
 from forecastle.learn.train import TrainedModel, train_model
+from forecastle.promote.gate_evidence import Checked, GateEvidence
+from forecastle.promote.gates import decide
 from tests.systems.prediction_markets.conftest import FOLDER, train_on
 
 END = datetime(2026, 8, 21, 6, tzinfo=UTC)

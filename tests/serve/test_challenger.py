@@ -8,8 +8,8 @@ import json
 import pytest
 
 from forecastle.contract.system import Rollout
-from forecastle.learn.rollout import RolloutRecord, RolloutStep, publish_challenger
 from forecastle.measure.assignment import assignment_value
+from forecastle.promote.rollout import RolloutRecord, RolloutStep, publish_challenger
 from forecastle.serve.challenger import SHADOWS_LIMIT, Challenger, ChallengerWatch, Shadows
 from forecastle.serve.champion import load_champion
 from forecastle.serve.settings import Settings

@@ -196,6 +196,19 @@ def test_a_refused_source_leaves_its_broken_rows_in_quarantine(tmp_path: Path) -
     assert json.loads(line["row_json"])["id"] == "2"
 
 
+def test_a_quarantine_of_an_earlier_version_is_read_and_followed(tmp_path: Path) -> None:
+    """A home that is older than the column `row_json`: the old lines stay readable, the next run writes whole ones."""
+    warehouse = Warehouse(tmp_path / "warehouse", clock=lambda: START)
+    put(tmp_path, table(4, price=pa.array([0.5, 0.5, 7.0, 0.5])))
+    ingest(warehouse, "toy", "prices", source(), data=tmp_path)
+    line = warehouse.arrow("toy/quarantine/prices")
+    earlier = warehouse.publish("toy/quarantine/prices", line.drop_columns(["row_json"]))
+    assert warehouse.arrow("toy/quarantine/prices").to_pylist() == line.drop_columns(["row_json"]).to_pylist()
+    ingest(warehouse, "toy", "prices", source(), data=tmp_path)
+    assert warehouse.arrow("toy/quarantine/prices").to_pylist() == line.to_pylist()
+    assert "row_json" not in warehouse.arrow(earlier).column_names
+
+
 def test_of_equal_keys_the_first_known_stays(tmp_path: Path) -> None:
     """Rows equal in the key are one row, whichever file or order they came in."""
     columns = {**COLUMNS, "seen": {"dtype": "timestamp", "unit": "utc"}}

@@ -1,7 +1,7 @@
 """The history of a system on the terminal: which bundle answered, why that one, who said so; and approving one.
 
 Belongs here: what is printed of promotions, of what waits for approval and of what was under trial.
-Does not belong here: keeping them (`learn/registry.py`, `learn/rollout.py`), approving (`learn/approval.py`).
+Does not belong here: keeping them (`promote/registry.py`, `promote/rollout.py`), approving (`promote/approval.py`).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from rich.console import Console
 
 from forecastle.cli.surroundings import Surroundings
 from forecastle.contract.errors import ForecastleError
-from forecastle.learn.approval import approve, awaiting
-from forecastle.learn.registry import Promotion, RecordedDecision
-from forecastle.learn.rollback import is_rollback
-from forecastle.learn.rollout import RolloutAct, RolloutRecord
+from forecastle.promote.approval import approve, awaiting
+from forecastle.promote.registry import Promotion, RecordedDecision
+from forecastle.promote.rollback import is_rollback
+from forecastle.promote.rollout import RolloutAct, RolloutRecord
 
 REFUSED_SHOWN: Final = 3
 

@@ -1,7 +1,7 @@
 """Verbs of whoever operates a served system: rolling back, replaying answers.
 
 Belongs here: opening what a verb needs from the surroundings and printing what it did.
-Does not belong here: choosing the bundle (`learn/rollback.py`), computing again (`serve/replay.py`).
+Does not belong here: choosing the bundle (`promote/rollback.py`), computing again (`serve/replay.py`).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from forecastle.cli.surroundings import Surroundings
 from forecastle.contract.errors import ForecastleError
 from forecastle.contract.types import parse_duration
 from forecastle.learn.bundle import load_bundle
-from forecastle.learn.promote import Candidate, rollback, settle
-from forecastle.learn.registry import Promotion
-from forecastle.learn.rollback import PREFIX_LENGTH_MIN, rollback_reason, rollback_target
-from forecastle.learn.rollout import RolloutRecord, RolloutStep, publish_challenger
+from forecastle.promote.promote import Candidate, rollback, settle
+from forecastle.promote.registry import Promotion
+from forecastle.promote.rollback import PREFIX_LENGTH_MIN, rollback_reason, rollback_target
+from forecastle.promote.rollout import RolloutRecord, RolloutStep, publish_challenger
 from forecastle.serve.champion import load_champion
 from forecastle.serve.receipt import microseconds
 from forecastle.serve.replay import ShadowSummary, replay_prediction, shadow, summary

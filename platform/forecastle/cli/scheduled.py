@@ -1,7 +1,7 @@
 """What runs when: the retraining and the scoring schedules of a system on the terminal.
 
 Belongs here: what `forecastle schedules` prints.
-Does not belong here: which schedules there are (`learn/schedules.py`), running them (Dagster does).
+Does not belong here: which schedules there are (`promote/schedules.py`), running them (Dagster does).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from forecastle.cli.surroundings import Surroundings
-from forecastle.learn.schedules import schedule_table, scoring_schedules
+from forecastle.promote.schedules import schedule_table, scoring_schedules
 
 
 def print_schedules(name: str, around: Surroundings, *, console: Console) -> None:

@@ -19,8 +19,8 @@ from forecastle.store.home import Home
 # The rooms are imported where a verb asks for them: `forecastle serve` must not carry pandas and DuckDB about.
 if TYPE_CHECKING:
     from forecastle.contract.load import LoadedSystem
-    from forecastle.learn.registry import Registry
     from forecastle.learn.tracking import Tracking
+    from forecastle.promote.registry import Registry
     from forecastle.store.online import OnlineStore
     from forecastle.store.prediction_log import ReadableLog
     from forecastle.store.warehouse import Warehouse
@@ -106,7 +106,7 @@ class Surroundings:
 
     def registry(self) -> Registry:
         """Promotions."""
-        from forecastle.learn.registry import Registry
+        from forecastle.promote.registry import Registry
 
         return Registry(self.home.registry, clock=self.clock)
 

@@ -2,7 +2,7 @@
 
 Belongs here: the fields under `gates:`.
 Does not belong here: what they may not say together (`gates_check.py`), measuring and judging
-(`learn/gate_evidence.py`, `learn/gates.py`).
+(`promote/gate_evidence.py`, `promote/gates.py`).
 """
 
 from __future__ import annotations

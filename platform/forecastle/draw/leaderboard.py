@@ -1,7 +1,7 @@
 """The picture of a leaderboard: each model's Brier difference from the baseline with its interval, best first.
 
 Belongs here: how the table of `learn.leaderboard` looks.
-Does not belong here: scores, intervals, the choice (`learn/`).
+Does not belong here: scores, intervals, the choice (`learn/`, `promote/`).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""From training set to decision: split, fit, calibrate, registry, gates, card, bundle.
+"""From training set to bundle: split, fit, tune, calibrate, evaluate, backtest, ensemble, card.
 
 Belongs here: see the modules; this file holds no code, so that a served process imports only what it uses.
-Does not belong here: reading sources, HTTP, Dagster.
+Does not belong here: which bundle may answer (`promote`), reading sources, HTTP, Dagster.
 """

@@ -18,7 +18,7 @@ from forecastle.contract.load import LoadedSystem
 from forecastle.draw.images import png_bytes
 from forecastle.draw.report import calibration_page, calibration_pictures
 from forecastle.learn.build import cluster_column
-from forecastle.learn.live import cluster_labels
+from forecastle.learn.time_blocks import cluster_labels
 from forecastle.measure.calibration_report import CalibrationReport, ReportOptions, calibration_report
 
 # Below this many rows a segment's own numbers are noise; it is shown and not tested.

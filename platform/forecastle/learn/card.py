@@ -20,7 +20,7 @@ from forecastle.draw.calibration import reliability_diagram
 from forecastle.draw.card import Picture, Section, card_markdown, card_page
 from forecastle.learn.bundle import canonical_json
 from forecastle.learn.evaluate import BASELINE, MODEL, Evaluation, table_of
-from forecastle.learn.gate_evidence import group_differences
+from forecastle.learn.group_differences import group_differences
 from forecastle.learn.time_blocks import TimeBlocks, time_blocks
 from forecastle.learn.train import TrainedModel
 from forecastle.measure.curves import probability_histogram, reliability_curve

@@ -1,6 +1,6 @@
 """Rows in blocks of time, for resampling: rows of one cluster together, and clusters asked about the same time too.
 
-Belongs here: which unit a row belongs to, and how many neighbouring units are drawn as one.
+Belongs here: which cluster and which unit a row belongs to, and how many neighbouring units are drawn as one.
 Does not belong here: drawing them (`measure/bootstrap.py`).
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -49,3 +50,13 @@ def time_blocks(rows: pd.DataFrame, *, cluster: str, block: timedelta | None = N
     if block is not None and len(labels) > 1 and (span := first.iloc[-1] - first.iloc[0]) > timedelta(0):
         length = math.ceil(count * (block / span))
     return TimeBlocks(np.asarray(units, dtype=np.int64), max(1, min(length, count // 2)))
+
+
+def cluster_labels(rows: pd.DataFrame, cluster: str) -> pd.Series[Any]:
+    """Which rows settle together; a row without a label (a caller told it, no source knows it) stands alone."""
+    labels = rows[cluster]
+    missing = labels.isna()
+    if not missing.any():
+        return labels
+    codes = pd.Series(pd.factorize(labels, sort=True)[0], index=rows.index)
+    return codes.where(~missing, codes.max() + missing.cumsum())

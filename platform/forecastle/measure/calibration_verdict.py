@@ -1,7 +1,7 @@
 """One sentence on calibration that a person can act on, with its status and reasons.
 
 Belongs here: how findings (ranges, cumulative error, smooth error, tolerance) become a verdict.
-Does not belong here: the findings (`bands`, `cumulative`, `smooth`), gates that act on a verdict (`learn/`).
+Does not belong here: the findings (`bands`, `cumulative`, `smooth`), gates that act on a verdict (`promote/`).
 A p-value alone is never the alarm: it needs evidence and an effect above the tolerance.
 """
 

@@ -3,7 +3,7 @@
 Belongs here: paired score differences, the fixed-sample test of their mean and the joint read-out with
 reasons.
 Does not belong here: the sequences themselves (`confidence_sequence.py`), resampling (`bootstrap.py`), and
-the gates that turn a comparison into a promotion (`learn/`).
+the gates that turn a comparison into a promotion (`promote/`).
 """
 
 from __future__ import annotations

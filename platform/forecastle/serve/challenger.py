@@ -1,7 +1,7 @@
 """The bundle under trial: which entities it answers, and what it says in the shadow of the champion.
 
 Belongs here: following the challenger's pointer, sticky assignment, shadow predictions beside the answers.
-Does not belong here: who becomes challenger and when it stops (`learn/rollout.py`), the steps of a prediction.
+Does not belong here: who becomes challenger and when it stops (`promote/rollout.py`), the steps of a prediction.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The bundle that answers: loaded only after every check, swapped whole, kept when its successor fails.
 
 Belongs here: following the champion pointer, the checks before a swap, what health and metrics say about it.
-Does not belong here: promotion (`learn/registry.py`), bundle files (`learn/bundle.py`), requests.
+Does not belong here: promotion (`promote/registry.py`), bundle files (`learn/bundle.py`), requests.
 """
 
 from __future__ import annotations

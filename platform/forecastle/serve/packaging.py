@@ -1,7 +1,7 @@
 """Builds a Bento: the library, one bundle beside it, the serving requirements, and proof of all three.
 
 Belongs here: staging a build context shaped like `platform/`, the build, the check of what was built.
-Does not belong here: options of the build (`bentofile.yaml`), choosing the bundle (`learn/registry.py`).
+Does not belong here: options of the build (`bentofile.yaml`), choosing the bundle (`promote/registry.py`).
 https://docs.bentoml.com/en/latest/reference/bentoml/bento-build-options.html
 """
 

@@ -1,7 +1,7 @@
 """Replay: logged answers computed again, by the bundle that gave them or by one that did not.
 
 Belongs here: the same number from the log, and an offline shadow: what a candidate would have answered.
-Does not belong here: reading the log, outcomes (`learn/live.py`), drawing. Not served: it imports pandas.
+Does not belong here: reading the log, outcomes (`promote/live.py`), drawing. Not served: it imports pandas.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from typing import Any, Final
 from forecastle.contract.errors import StoreError
 from forecastle.contract.load import LoadedSystem
 from forecastle.learn.bundle import Bundle, load_bundle
-from forecastle.learn.registry import Promotion, Registry
 from forecastle.learn.tracking import Tracking
+from forecastle.promote.registry import Promotion, Registry
 from forecastle.serve.source_rows import SourceRows, source_rows
 from forecastle.store.delta_log import TableName, TableVersion
 from forecastle.store.home import Home

@@ -47,10 +47,14 @@ class GroupCommit(Generic[Record]):
         commit: Callable[[Sequence[Record]], list[Record]],
         *,
         name: str,
+        size: Callable[[Record], int] = lambda _: 1,
         pending_limit: int = PENDING_LIMIT,
     ) -> None:
-        """`commit` writes records by one transaction and gives them back as stored, or raises StoreError."""
-        self._commit, self._pending_limit = commit, pending_limit
+        """`commit` writes records by one transaction and gives them back as stored, or raises StoreError.
+
+        `size` says for how many a record counts towards `pending_limit`.
+        """
+        self._commit, self._size, self._pending_limit = commit, size, pending_limit
         self._queue: queue.SimpleQueue[Sequence[_Waiter[Record]] | None] = queue.SimpleQueue()
         self._gathered: dict[asyncio.AbstractEventLoop, list[_Waiter[Record]]] = {}
         self._count = threading.Lock()
@@ -79,7 +83,7 @@ class GroupCommit(Generic[Record]):
         loop = asyncio.get_running_loop()
         waiter = _Waiter(records, loop, loop.create_future())
         with self._count:
-            self._pending += len(records)
+            self._pending += sum(map(self._size, records))
         gathered = self._gathered.setdefault(loop, [])
         gathered.append(waiter)
         if len(gathered) == 1:
@@ -129,7 +133,7 @@ class GroupCommit(Generic[Record]):
                 logger.error("%s: %s", self._thread.name, error)  # noqa: TRY400  expected: no trace
             self._is_failing = True
         with self._count:
-            self._pending -= len(flat)
+            self._pending -= sum(map(self._size, flat))
         told: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[list[Record]], list[Record] | StoreError]]] = {}
         for waiter, outcome in zip(group, outcomes, strict=True):
             told.setdefault(waiter.loop, []).append((waiter.future, outcome))

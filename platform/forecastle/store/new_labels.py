@@ -1,7 +1,7 @@
 """New labels: how many outcomes became known since a model was trained.
 
 Belongs here: counting them over the newest sources.
-Does not belong here: whether they are enough (`learn/retrain.py`), publishing labels (`labels.py`).
+Does not belong here: whether they are enough (`promote/retrain.py`), publishing labels (`labels.py`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Outcomes: every logged prediction beside what happened, as far as it is known now.
 
 Belongs here: which outcome belongs to which prediction, what a prediction without one waits for, publishing.
-Does not belong here: scores (`learn/live.py`), the logs (`prediction_log.py`, `told.py`), label SQL (`labels.py`).
+Does not belong here: scores (`promote/live.py`), the logs (`prediction_log.py`, `told.py`), label SQL (`labels.py`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The prediction log: every answer given, on disk before it leaves, in one SQLite file per system.
 
 Belongs here: the record, what every log can do, the embedded log; a sequence number in commit order.
+Batches that need no row of their own for each answer stand in `batch_table.py` and are read as predictions all the same.
 Does not belong here: the receipt's shape (`serve/receipt.py`), outcomes, analysis, servers (`*_postgres.py`).
 SQLite in WAL mode (https://www.sqlite.org/wal.html), synchronous=FULL: a commit survives a loss of power.
 """
@@ -10,17 +11,28 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 
 from forecastle.contract.errors import CapacityError, StoreError
+from forecastle.store.batch_table import (
+    BATCHES,
+    SCHEMA,
+    batch_of,
+    batches_after,
+    has_batches,
+    newest_batches,
+    write_batch,
+)
 from forecastle.store.group_commit import GroupCommit
+from forecastle.store.prediction_batch import PredictionBatch, joined, row_of
 
 BUSY_TIMEOUT_SECONDS: Final = 5.0
 LOOK_SECONDS: Final = 0.001
@@ -30,6 +42,8 @@ LOG_LIMIT: Final = "FORECASTLE_LOG_LIMIT_BYTES"
 """Variable that limits the embedded log."""
 PAGE_BYTES: Final = 4_096
 ROWS_A_STATEMENT: Final = 64
+
+_T = TypeVar("_T")
 
 
 class Prediction(msgspec.Struct, frozen=True, gc=False):
@@ -61,6 +75,24 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     decision_json: str
     latency_ms: float
     sequence: int = 0
+
+
+def predictions_in(batch: PredictionBatch) -> list[Prediction]:
+    """Each row of a batch as the prediction that it is; sequences are 0 where the log has given none yet."""
+    ids, rows = batch.row_ids(), len(batch)
+    features, vectors = joined(batch.feature_pieces(), rows), batch.vector_texts()
+    lows, highs = batch.intervals or ([None] * rows, [None] * rows)
+    entities, decisions = batch.entities or ["null"] * rows, batch.decisions or ["null"] * rows
+    first = batch.last_sequence - rows + 1 if batch.last_sequence else 0
+    return [
+        Prediction(
+            ids[row], ids[row], "", batch.system, entities[row], batch.predicted_at_us, batch.raw_scores[row],
+            batch.probabilities[row], lows[row], highs[row], batch.model, batch.model_version, batch.bundle,
+            batch.feature_set, batch.variant, features[row], "[]", vectors[row], decisions[row], batch.latency_ms,
+            first + row if first else 0,
+        )
+        for row in range(rows)
+    ]  # fmt: skip
 
 
 class ReadableLog(Protocol):
@@ -108,8 +140,10 @@ class WritableLog(ReadableLog, Protocol):
     async def append(self, prediction: Prediction) -> Prediction:
         """Return once the prediction is on disk: it with its sequence, or the one its request id already has."""
 
-    async def append_many(self, predictions: Sequence[Prediction]) -> list[Prediction]:
-        """Return once all are on disk, by one transaction."""
+    async def append_many(
+        self, predictions: Sequence[Prediction], *, batch: PredictionBatch | None = None
+    ) -> list[Prediction]:
+        """Return once all are on disk, by one transaction: the predictions as `append` gives them."""
 
 
 _COLUMNS: Final = Prediction.__struct_fields__
@@ -163,20 +197,40 @@ class PredictionReader:
 
     def since(self, sequence: int, *, limit: int = 10_000) -> list[Prediction]:
         """Up to `limit` predictions with a higher sequence, in commit order: a cursor that skips none."""
-        return self._read("WHERE sequence > ? ORDER BY sequence LIMIT ?", (sequence, limit))
+        where = "WHERE sequence > ? ORDER BY sequence LIMIT ?"
+        found = self._merged(where, (sequence, limit), lambda asked: batches_after(asked, sequence, rows=limit))
+        return [one for one in found if one.sequence > sequence][:limit]
 
     def before(self, moment_us: int) -> int:
         """A cursor for `since`: no prediction made at or after the moment (µs since 1970 UTC) stands at or below it."""
-        first = self._fetch("SELECT min(sequence) FROM predictions WHERE predicted_at_us >= ?", (moment_us,))[0][0]
-        return int(first - 1 if first else self._fetch("SELECT coalesce(max(sequence), 0) FROM predictions", ())[0][0])
+        alone = "SELECT min(sequence), max(sequence) FROM predictions"
+        together = f"SELECT min(last_sequence - rows + 1), max(last_sequence) FROM {BATCHES}"
+        made = " WHERE predicted_at_us >= ?"
+
+        def ask(connection: sqlite3.Connection) -> int:
+            tables = (alone, together) if has_batches(connection) else (alone,)
+            first = [connection.execute(table + made, (moment_us,)).fetchone()[0] for table in tables]
+            last = [connection.execute(table).fetchone()[1] or 0 for table in tables]
+            return min([one - 1 for one in first if one is not None], default=max(last))
+
+        return self._asked(ask)
 
     def newest(self, limit: int) -> list[Prediction]:
         """The last `limit` predictions, in commit order."""
-        return self._read("ORDER BY sequence DESC LIMIT ?", (limit,))[::-1]
+        where = "ORDER BY sequence DESC LIMIT ?"
+        found = self._merged(where, (limit,), lambda asked: newest_batches(asked, rows=limit))
+        return found[max(0, len(found) - limit) :]
 
     def count(self) -> int:
         """How many predictions the log holds."""
-        return int(self._fetch("SELECT count(*) FROM predictions", ())[0][0])
+
+        def ask(connection: sqlite3.Connection) -> int:
+            (alone,) = connection.execute("SELECT count(*) FROM predictions").fetchone()
+            if not has_batches(connection):
+                return int(alone)
+            return int(alone + connection.execute(f"SELECT coalesce(sum(rows), 0) FROM {BATCHES}").fetchone()[0])
+
+        return self._asked(ask)
 
     def close(self) -> None:
         """Close this thread's connection."""
@@ -186,13 +240,33 @@ class PredictionReader:
             self._local.connection = None
 
     def _one(self, column: str, value: str) -> Prediction | None:
-        found = self._read(f"WHERE {column} = ?", (value,))
-        return found[0] if found else None
+        found = self._asked(lambda connection: _rows(connection, f"WHERE {column} = ?", (value,)))
+        if found or (place := row_of(value)) is None:
+            return found[0] if found else None
+        batch_id, row = place
+        batch = self._asked(lambda connection: batch_of(connection, batch_id) if has_batches(connection) else None)
+        return predictions_in(batch)[row] if batch is not None and row < len(batch) else None
 
-    def _read(self, where: str, values: Sequence[object]) -> list[Prediction]:
-        return [Prediction(*row) for row in self._fetch(f"SELECT {_LIST} FROM predictions {where}", values)]
+    def _merged(
+        self,
+        where: str,
+        values: Sequence[object],
+        batches: Callable[[sqlite3.Connection], list[PredictionBatch]],
+    ) -> list[Prediction]:
+        """Predictions of both tables as they stood at one moment, by sequence."""
 
-    def _fetch(self, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        def ask(connection: sqlite3.Connection) -> tuple[list[Prediction], list[PredictionBatch]]:
+            connection.execute("BEGIN")
+            try:
+                return _rows(connection, where, values), batches(connection) if has_batches(connection) else []
+            finally:
+                connection.execute("COMMIT")
+
+        alone, together = self._asked(ask)
+        return sorted([*alone, *chain.from_iterable(map(predictions_in, together))], key=attrgetter("sequence"))
+
+    def _asked(self, ask: Callable[[sqlite3.Connection], _T]) -> _T:
+        """What this thread's connection answers."""
         try:
             connection = getattr(self._local, "connection", None)
             if connection is None:
@@ -200,7 +274,7 @@ class PredictionReader:
                     raise StoreError(f"prediction log {self._path} is not there; no prediction was served yet")
                 connection = self._local.connection = _connect(self._path)
                 connection.execute("PRAGMA query_only=ON")
-            return list(connection.execute(sql, values))
+            return ask(connection)
         except sqlite3.Error as error:
             raise StoreError(f"prediction log {self._path} cannot be read: {error}") from error
 
@@ -225,13 +299,15 @@ class PredictionLog(PredictionReader):
             self._writer.execute("PRAGMA journal_mode=WAL")
             self._writer.execute("PRAGMA synchronous=FULL")
             self._writer.execute(f"PRAGMA max_page_count={max(1, disk_limit_bytes // PAGE_BYTES)}")
-            self._writer.execute(_SCHEMA)
-            self._writer.execute(_INDEX)
+            for statement in (_SCHEMA, _INDEX, *SCHEMA):
+                self._writer.execute(statement)
             self._writer.execute("PRAGMA busy_timeout=0")  # `_begin` waits
             path.chmod(0o600)
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"prediction log {path} cannot be opened: {error}") from error
-        self._group: GroupCommit[Prediction] = GroupCommit(self._commit, name="prediction-log")
+        self._group: GroupCommit[Prediction | PredictionBatch] = GroupCommit(
+            self._commit, name="prediction-log", size=_size
+        )
 
     @property
     def pending(self) -> int:
@@ -249,16 +325,19 @@ class PredictionLog(PredictionReader):
             CapacityError: the disk is full, or too many wait already; the answer must not leave.
             StoreError: it could not be written; the answer must not leave.
         """
-        return (await self._group.append((prediction,)))[0]
+        return (await self.append_many((prediction,)))[0]
 
-    async def append_many(self, predictions: Sequence[Prediction]) -> list[Prediction]:
+    async def append_many(
+        self, predictions: Sequence[Prediction], *, batch: PredictionBatch | None = None
+    ) -> list[Prediction]:
         """Return once all are on disk, by one transaction: each with its sequence, or the one its request id has.
 
         Raises:
             CapacityError: the disk is full, or too many wait already; no answer may leave.
             StoreError: none was written; no answer may leave.
         """
-        return await self._group.append(predictions)
+        stored = await self._group.append(predictions if batch is None else (*predictions, batch))
+        return [one for one in stored if isinstance(one, Prediction)]
 
     def close(self) -> None:
         """Write what waits, then close."""
@@ -266,9 +345,9 @@ class PredictionLog(PredictionReader):
         self._writer.close()
         super().close()
 
-    def _commit(self, predictions: Sequence[Prediction]) -> list[Prediction]:
+    def _commit(self, records: Sequence[Prediction | PredictionBatch]) -> list[Prediction | PredictionBatch]:
         try:
-            return self._written(predictions)
+            return self._written(records)
         except sqlite3.Error as error:
             with suppress(sqlite3.Error):
                 self._writer.execute("ROLLBACK")
@@ -279,18 +358,21 @@ class PredictionLog(PredictionReader):
                 ) from error
             raise StoreError(f"predictions cannot be written to {self._path}: {error}") from error
 
-    def _written(self, predictions: Sequence[Prediction]) -> list[Prediction]:
-        rows = [msgspec.structs.astuple(prediction)[:-1] for prediction in predictions]
-        if len(rows) <= ROWS_A_STATEMENT:
+    def _written(self, records: Sequence[Prediction | PredictionBatch]) -> list[Prediction | PredictionBatch]:
+        alone = [msgspec.structs.astuple(one)[:-1] for one in records if isinstance(one, Prediction)]
+        together = [one for one in records if isinstance(one, PredictionBatch)]
+        if not together and len(alone) <= ROWS_A_STATEMENT:
             try:
-                return self._inserted(rows)
+                return [*self._inserted(alone)]
             except sqlite3.OperationalError as error:
                 if not _is_busy(error):
                     raise
         self._begin()
-        parts = [self._inserted(rows[i : i + ROWS_A_STATEMENT]) for i in range(0, len(rows), ROWS_A_STATEMENT)]
+        parts = [self._inserted(alone[i : i + ROWS_A_STATEMENT]) for i in range(0, len(alone), ROWS_A_STATEMENT)]
+        batches = iter([write_batch(self._writer, batch) for batch in together])
         self._writer.execute("COMMIT")
-        return list(chain.from_iterable(parts))
+        stored = chain.from_iterable(parts)
+        return [next(stored) if isinstance(one, Prediction) else next(batches) for one in records]
 
     def _begin(self) -> None:
         """Begin a transaction once no other process writes.
@@ -322,8 +404,15 @@ class PredictionLog(PredictionReader):
         return [Prediction(*(*row, sequence)) for sequence, row in enumerate(rows, start=first)]
 
     def _stored(self, request_id: str) -> Prediction:
-        found = self._writer.execute(f"SELECT {_LIST} FROM predictions WHERE request_id = ?", (request_id,))
-        return Prediction(*found.fetchone())
+        return _rows(self._writer, "WHERE request_id = ?", (request_id,))[0]
+
+
+def _rows(connection: sqlite3.Connection, where: str, values: Sequence[object]) -> list[Prediction]:
+    return [Prediction(*row) for row in connection.execute(f"SELECT {_LIST} FROM predictions {where}", values)]
+
+
+def _size(record: Prediction | PredictionBatch) -> int:
+    return len(record) if isinstance(record, PredictionBatch) else 1
 
 
 def _is_busy(error: sqlite3.OperationalError) -> bool:

@@ -21,7 +21,8 @@ from psycopg.errors import DiskFull, UndefinedTable
 
 from forecastle.contract.errors import CapacityError, StoreError
 from forecastle.store.group_commit import GroupCommit
-from forecastle.store.prediction_log import Prediction
+from forecastle.store.prediction_batch import PredictionBatch
+from forecastle.store.prediction_log import Prediction, predictions_in
 
 CONNECT_TIMEOUT_SECONDS: Final = 2
 STATEMENT_TIMEOUT_SECONDS: Final = 5.0
@@ -218,9 +219,15 @@ class PostgresPredictionLog(PostgresPredictionReader):
         """
         return (await self._group.append((prediction,)))[0]
 
-    async def append_many(self, predictions: Sequence[Prediction]) -> list[Prediction]:
-        """Return once all are on the server's disk, by one transaction; raises like `append`."""
-        return await self._group.append(predictions)
+    async def append_many(
+        self, predictions: Sequence[Prediction], *, batch: PredictionBatch | None = None
+    ) -> list[Prediction]:
+        """Return once all are on the server's disk, by one transaction; raises like `append`.
+
+        Here a batch is a row a prediction, like everything else: other programs may read the table.
+        """
+        together = predictions_in(batch) if batch is not None else []
+        return (await self._group.append([*predictions, *together]))[: len(predictions)]
 
     def close(self) -> None:
         """Write what waits, then close."""

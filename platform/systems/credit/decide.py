@@ -1,7 +1,8 @@
 """The decision rule of credit: leave the limit, look at the account, or stop new purchases, with reason codes.
 
-Belongs here: arithmetic on one calibrated probability and named features; every number of the rule is a parameter.
-Does not belong here: anything that reads a clock, a file or another module: the rule travels in the bundle.
+Belongs here: three bands of the probability, and the scorecard that says why; its limits are parameters. It imports
+nothing of ours: a decision can be read again with the rule that its bundle carried.
+Does not belong here: what moved the model's number (`/explain`), the audit of groups (the gates).
 """
 
 from __future__ import annotations
@@ -33,27 +34,28 @@ def judge(
         late_share_6m: share of the newest six statements with two months of delay or more.
         utilisation: newest bill over the limit.
         paid_share_3m: paid over billed in three months; None where nothing was billed.
-        refer_min: smallest probability that a person looks at.
-        decline_min: smallest probability that is declined.
+        refer_min, decline_min: smallest probabilities that a person looks at, and that are declined.
         utilisation_max: above this share of the limit the bill itself is a reason.
         paid_share_min: below this share of the bills the payments are a reason.
         codes_max: most codes that are told.
     """
+    missing = pay_status is None or utilisation is None
+    action = "decline" if probability >= decline_min else "refer" if probability >= refer_min or missing else "accept"
     beyond = {
         "R1 the newest statement is late": float(max(pay_status or 0, 0)),
         "R2 statements of the last six months were late": 2.0 * (late_share_6m or 0.0),
         "R3 the bill is near the limit": _over(utilisation, utilisation_max),
         "R4 payments are small beside the bills": _over(paid_share_min, paid_share_3m) / max(paid_share_min, 1e-9),
     }
-    missing = pay_status is None or utilisation is None
-    action = "decline" if probability >= decline_min else "refer" if probability >= refer_min or missing else "accept"
-    if action == "accept":
-        return {"action": action, "reasons": []}
-    codes = sorted((code for code, much in beyond.items() if much > 0.0), key=lambda code: (-beyond[code], code))
-    if missing:
-        codes.insert(0, "R8 the newest statement is not known")
+    return {"action": action, "reasons": [] if action == "accept" else _codes(beyond, missing=missing)[:codes_max]}
+
+
+def _codes(beyond: dict[str, float], *, missing: bool) -> list[str]:
+    """Lines of the scorecard that the client is beyond, the furthest first."""
+    told = ["R8 the newest statement is not known"] if missing else []
+    told += sorted((code for code, much in beyond.items() if much > 0.0), key=lambda code: (-beyond[code], code))
     # The model adds up what no single line of the scorecard is beyond.
-    return {"action": action, "reasons": codes[:codes_max] or ["R9 several small signs together"]}
+    return told or ["R9 several small signs together"]
 
 
 def _over(value: float | None, limit: float | None) -> float:

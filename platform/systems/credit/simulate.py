@@ -25,17 +25,20 @@ EDUCATION = {1: 0.35, 2: 0.46, 3: 0.16, 4: 0.03}
 LIMITS_NTD = (20_000, 50_000, 80_000, 120_000, 200_000, 300_000, 500_000)
 
 
-def world(folder: Path, *, seed: int, now: datetime, clients: int = 1_000, months: int = 11) -> tuple[Path, Path]:
-    """Write a card book of the `months` whose statements are known at `now`.
+def world(
+    folder: Path, *, seed: int, now: datetime, until: datetime | None = None, clients: int = 1_000, months: int = 11
+) -> tuple[Path, Path]:
+    """Write a card book of the `months` whose statements are known at `now`, and of those known since at `until`.
 
-    The same arguments give the same bytes.
+    The same arguments give the same bytes, a later `until` the same rows and those known since.
 
     Args:
         folder: made when it is not there; files of these names are replaced.
         seed: of every random choice.
-        now: with a zone; nothing known later is written.
+        now: with a zone; the months lead up to it.
+        until: nothing known later is written; `now` when not given.
         clients: how many have a card.
-        months: statements of each.
+        months: statements of each that are known at `now`.
 
     Returns:
         The paths of `taiwan_clients.parquet` and `taiwan_monthly.parquet`.
@@ -53,17 +56,20 @@ def world(folder: Path, *, seed: int, now: datetime, clients: int = 1_000, month
     weakness = np.clip(random.beta(LATE_A, LATE_B, clients) * (1.6 - 0.25 * np.log10(limit / 10_000)), 0.001, 0.9)
     paths = folder / "taiwan_clients.parquet", folder / "taiwan_monthly.parquet"
     pq.write_table(_clients(random, limit), paths[0], compression="zstd")
-    pq.write_table(_statements(random, limit, weakness, _months(now, months)), paths[1], compression="zstd")
+    told = _months(now, until or now, months)
+    pq.write_table(_statements(random, limit, weakness, told), paths[1], compression="zstd")
     return paths
 
 
-def _months(now: datetime, count: int) -> list[date]:
-    """First days of the newest months whose statement is known at `now`, oldest first."""
-    day = (now - timedelta(days=STATEMENT_DAYS)).date().replace(day=1)
-    found = [day]
+def _months(now: datetime, until: datetime, count: int) -> list[date]:
+    """First days of the newest months whose statement is known at `now` and those known by `until`, oldest first."""
+    newest, last = ((at - timedelta(days=STATEMENT_DAYS)).date().replace(day=1) for at in (now, until))
+    found = [newest]
     while len(found) < count:
-        found.append((found[-1] - timedelta(days=1)).replace(day=1))
-    return found[::-1]
+        found.insert(0, (found[0] - timedelta(days=1)).replace(day=1))
+    while found[-1] < last:
+        found.append((found[-1] + timedelta(days=31)).replace(day=1))
+    return found
 
 
 def _clients(random: np.random.Generator, limit: np.ndarray) -> pa.Table:

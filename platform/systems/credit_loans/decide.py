@@ -1,7 +1,8 @@
 """The decision rule of credit_loans: pay out, ask a person, or decline, with what is expected of the loan and why.
 
-Belongs here: arithmetic on one calibrated probability and named features; every number of the rule is a parameter.
-Does not belong here: anything that reads a clock, a file or another module: the rule travels in the bundle.
+Belongs here: interest that is earned against what a late loan loses, and reasons for the person who is asked. What
+a late loan loses is a parameter, since the files do not say; nothing of ours is imported: a bundle holds its rule.
+Does not belong here: habits of past loans (the views), other terms that could be offered.
 """
 
 from __future__ import annotations
@@ -28,12 +29,11 @@ def judge(
         probability: of not being paid back on time, calibrated.
         amount_ngn: lent.
         interest_ratio: interest and fees over the amount.
-        late_share_365d: share of the loans paid back within a year that were late; None where there are none.
-        newest_days_late: delay of the newest of them; None where there is none.
+        late_share_365d: share of late ones of the loans paid back within a year; None where there are none.
+        newest_days_late: delay of the newest of them.
         loss_ratio: share of the amount that a loan which is not paid back on time loses in the end.
         refer_min: smallest probability that a person looks at.
-        days_late_max: a longer delay of the newest loan is a reason.
-        late_share_max: a larger share of late loans is a reason.
+        days_late_max, late_share_max: a longer delay of the newest loan, a larger share of late ones is a reason.
         codes_max: most reason codes that are told.
     """
     if amount_ngn is None or interest_ratio is None:
@@ -46,8 +46,7 @@ def judge(
         "R3 no loan was paid back within a year": late_share_365d is None,
         "R4 interest is small beside the risk": interest_ratio * (1.0 - probability) < loss_ratio * probability,
     }
-    codes = [] if action == "accept" else [code for code, holds in told.items() if holds]
-    if action != "accept" and not codes:
-        # The model adds up what no single line is beyond.
-        codes = ["R9 several small signs together"]
-    return {"action": action, "expected_ngn": round(expected, 2), "reasons": codes[:codes_max]}
+    # The model adds up what no single line is beyond.
+    codes = [code for code, holds in told.items() if holds] or ["R9 several small signs together"]
+    reasons = [] if action == "accept" else codes[:codes_max]
+    return {"action": action, "expected_ngn": round(expected, 2), "reasons": reasons}

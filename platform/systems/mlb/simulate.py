@@ -53,16 +53,17 @@ class Game:
     runs: tuple[int, int]
 
 
-def world(folder: Path, *, seed: int, now: datetime, days: int = 140) -> Path:
-    """Write games of the `days` before `now` and the day after, their lines until `now`, and results known by then.
+def world(folder: Path, *, seed: int, now: datetime, until: datetime | None = None, days: int = 140) -> Path:
+    """Write games from `days` before `now` to the day after `until`, their lines, and results known by `until`.
 
-    The same arguments give the same bytes. Of the year before there are results only, so that form has a past.
+    The same arguments give the same bytes, a later `until` the same rows and those known since. Of the year before there are results only, so that form has a past.
 
     Args:
         folder: made when it is not there; files of these names are replaced.
         seed: of every random choice.
-        now: with a zone; nothing known later is written.
-        days: length of the season so far.
+        now: with a zone; the season so far leads up to it.
+        until: nothing known later is written; `now` when not given.
+        days: length of the season at `now`.
 
     Returns:
         The folder.
@@ -73,18 +74,42 @@ def world(folder: Path, *, seed: int, now: datetime, days: int = 140) -> Path:
     if now.tzinfo is None or days < 30:
         raise ValueError(f"got now={now.isoformat()}, days={days}; now needs a zone, days at least 30")
     now = now.astimezone(UTC)
-    random = np.random.default_rng(seed)
-    opening = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days)
-    calendar = [opening + timedelta(days=day) for day in range(-BURN_IN_DAYS, days + 3)]
-    games = [game for day in calendar for game in _day(random, day)]
-    listed = [game for game in games if game.day >= opening and game.starts_at - LISTED_AHEAD <= now]
-    finished = [game for game in games if game.day + REPORTED_AFTER <= now]
+    until = (until or now).astimezone(UTC)
+    games, lines = _season(seed, now, until, days)
+    listed = {game.game_id for game in games if game.starts_at - LISTED_AHEAD <= until}
+    opening = _midnight(now) - timedelta(days=days)
+    known = [game for game in games if game.day >= opening and game.game_id in listed]
+    finished = [game for game in games if game.day + REPORTED_AFTER <= until]
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "games_2016.parquet", [_listing(game) for game in listed], GAMES)
-    _write(folder / "lines_2016.parquet", [row for game in listed for row in _lines(random, game, now)], LINES_SCHEMA)
+    _write(folder / "games_2016.parquet", [_listing(game) for game in known], GAMES)
+    _write(folder / "lines_2016.parquet", [row for row in lines if row["game_id"] in listed], LINES_SCHEMA)
     _write(folder / "team_games_2015_2016.parquet", [row for game in finished for row in _team_rows(game)], TEAM_GAMES)
     _write(folder / "game_logs_2014_2016.parquet", [_log(game) for game in finished], LOGS)
     return folder
+
+
+def _season(seed: int, now: datetime, until: datetime, days: int) -> tuple[list[Game], list[dict[str, Any]]]:
+    """Games from the year before the season to after `until`, and the lines of the season's until then.
+
+    Days after those drawn for `now` have a generator each, so that a season that goes on has the same past.
+    """
+    random, opening = np.random.default_rng(seed), _midnight(now) - timedelta(days=days)
+    calendar = [opening + timedelta(days=day) for day in range(-BURN_IN_DAYS, days + 3)]
+    games = [game for day in calendar for game in _day(random, day)]
+    season = [game for game in games if game.day >= opening]
+    # Those listed at `now` before the others: what comes later must not move what was drawn for them.
+    season.sort(key=lambda game: game.starts_at - LISTED_AHEAD > now)
+    lines = [row for game in season for row in _lines(random, game, until)]
+    for number in range(days + 3, days + 3 + (until - now).days + 1):
+        random = np.random.default_rng([seed, number])
+        later = _day(random, opening + timedelta(days=number))
+        games += later
+        lines += [row for game in later for row in _lines(random, game, until)]
+    return games, lines
+
+
+def _midnight(at: datetime) -> datetime:
+    return at.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _day(random: np.random.Generator, day: datetime) -> list[Game]:
@@ -129,8 +154,8 @@ def _game(
     )
 
 
-def _lines(random: np.random.Generator, game: Game, now: datetime) -> list[dict[str, Any]]:
-    """Moneylines from two days before the start until it, or until `now`."""
+def _lines(random: np.random.Generator, game: Game, until: datetime) -> list[dict[str, Any]]:
+    """Moneylines from two days before the start until it, or until `until`."""
     minutes = np.sort(np.concatenate([[2_400.0], random.uniform(0, 2_000, LINES)]))[::-1]
     minutes[1] = minutes[2] + 8.0
     error = random.normal(0, OPENING_ERROR) * np.linspace(1.0, 0.3, minutes.size) + random.normal(0, 0.01, minutes.size)
@@ -138,7 +163,7 @@ def _lines(random: np.random.Generator, game: Game, now: datetime) -> list[dict[
     rows = []
     for seq, (before, off) in enumerate(zip(minutes, error, strict=True)):
         at = game.starts_at - timedelta(seconds=round(60 * before))
-        if at > now:
+        if at > until:
             break
         fair = 1 / (1 + np.exp(-(game.logit + off)))
         home, away = _moneyline(fair + MARGIN / 2), _moneyline(1 - fair + MARGIN / 2)

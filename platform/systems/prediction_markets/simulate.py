@@ -1,6 +1,6 @@
 """A seeded world of prediction markets in the files of the real sources, with the true probabilities.
 
-Belongs here: the random world of markets, prices, polls and trades, and what of it is known by `now`.
+Belongs here: the random world of markets, prices, polls and trades, what of it is known by `now`, and how it goes on.
 Does not belong here: features, labels, reading the files again. `truth.parquet` is for tests, no source.
 
 Every market follows a Brownian motion W with one step a day and resolves yes when W at its close is above
@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from scipy.special import expit, logit, ndtr
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
     from pathlib import Path
 
@@ -48,10 +49,17 @@ REDATED_SHARE = 0.06
 LISTED_SHARE = 0.93
 SNAPSHOT_EVERY_DAYS = 14
 
+# Markets that open after `now` are drawn four weeks at a time, so that a world that goes on further has the same past.
+BLOCK_DAYS = 28
+TRADES_OF_A_BLOCK = 1_000_000_000
+
 A_MONDAY = 4  # 5 January 1970, in days since the first
 SECONDS_PER_DAY = 86_400
 MICROSECONDS_PER_SECOND = 1_000_000
 UTC_INSTANT = pa.timestamp("us", tz="UTC")
+
+# The column that tells when a row became known, where it is another.
+KNOWN = {"snapshots": "freeze_datetime", "polls_races": "created_at"}
 
 Columns = dict[str, Any]
 
@@ -85,21 +93,25 @@ class Market(NamedTuple):
         return np.asarray(ndtr(self.path[:-1] / np.sqrt(np.arange(self.days, 0, -1))))
 
 
-def world(folder: Path, *, seed: int, now: datetime, markets: int = 2_000, days: int = 360) -> Path:
-    """Write a world whose prices are recorded since about `days` ago, as far as it is known at `now`.
+def world(
+    folder: Path, *, seed: int, now: datetime, until: datetime | None = None, markets: int = 2_000, days: int = 360
+) -> Path:
+    """Write a world whose prices are recorded since about `days` before `now`, as far as it is known at `until`.
 
-    The same arguments give the same bytes. Markets open at the same rate all the time, so that the recorded past looks
-    like the present: on its first day there are old and new ones too, their earlier prices lost. It is a Monday, for
-    labels are asked on Mondays and the first finds a week of prices. About one market in six is still open at `now`.
-    Every source of
-    the system gets its file; `truth.parquet` has mid, day and true_probability, the probability of yes given
-    everything that had happened when the day (UTC) began.
+    The same arguments give the same bytes, a later `until` the same rows and those known since. Markets open at the
+    same rate all the time, so that the recorded past looks like the present: on its first day there are old and new
+    ones too, their earlier prices lost. It is a Monday, for labels are asked on Mondays and the first finds a week of
+    prices. About one market in six is still open at `now`. Every source of the system gets its file; `truth.parquet`
+    has mid, day and true_probability, the probability of yes given everything
+    that had happened when the day (UTC) began.
 
     Args:
         folder: made when it is not there; files of these names are replaced.
         seed: of every random choice.
-        now: with a zone; nothing known later is written.
-        markets: how many markets are open at some time since then.
+        now: with a zone; the recorded past leads up to it.
+        until: nothing known later is written; `now` when not given. From two days after `now` on, markets open
+            at the same rate as before.
+        markets: how many markets are open at some time from the first day to `now`.
         days: length of the history.
 
     Returns:
@@ -108,49 +120,89 @@ def world(folder: Path, *, seed: int, now: datetime, markets: int = 2_000, days:
     Raises:
         ValueError: `now` has no zone, there is no market, or the history is shorter than 30 days.
     """
+    until = until or now
     if now.tzinfo is None or markets < 1 or days < 30:
         given = f"now={now.isoformat()}, markets={markets}, days={days}"
         raise ValueError(f"got {given}; now needs a zone, markets at least 1, days at least 30")
     random = np.random.default_rng(seed)
-    cut = int(now.timestamp()) * MICROSECONDS_PER_SECOND
-    today = int(now.timestamp()) // SECONDS_PER_DAY
+    today, last = (int(at.timestamp()) // SECONDS_PER_DAY for at in (now, until))
     first_day = today - days
     first_day -= (first_day - A_MONDAY) % 7
     lives = [_market(random, mid, first_day=first_day, last_day=today - 6) for mid in range(markets)]
+    # The first to close are corrected, so that it is known long before `now`.
+    parts = [_told(random, lives, corrected=CORRECTED_RESOLUTIONS)]
+    daily = markets / (days + (SHORTEST_DAYS + LONGEST_DAYS) / 2)
+    for number, random_, block in _later(seed, today + 2, last, first_mid=markets, daily=daily):
+        lives += block
+        parts.append(_told(random_, block, corrected=0, first_trade=number * TRADES_OF_A_BLOCK))
+    cut = int(until.timestamp()) * MICROSECONDS_PER_SECOND
     folder.mkdir(parents=True, exist_ok=True)
-    for name, columns in _known(random, lives, int(_instants(first_day)), cut).items():
+    for name, columns in _known(parts, lives, int(_instants(first_day)), cut).items():
         _write(folder / f"{name}.parquet", columns)
     truth = folder / "truth.parquet"
-    _write(truth, _truth(lives, today))
+    _write(truth, _truth(lives, last))
     return truth
+
+
+def _later(
+    seed: int, begin: int, last: int, *, first_mid: int, daily: float
+) -> Iterator[tuple[int, np.random.Generator, list[Market]]]:
+    """Markets that open from day `begin` on, block by block until the one that holds `last`."""
+    size = max(1, round(daily * BLOCK_DAYS))
+    for number, opens in enumerate(range(begin, last + 1, BLOCK_DAYS), start=1):
+        random = np.random.default_rng([seed, number])
+        mids = range(first_mid + (number - 1) * size, first_mid + number * size)
+        yield number, random, [_opening(random, mid, opens + int(random.integers(BLOCK_DAYS))) for mid in mids]
 
 
 def _market(random: np.random.Generator, mid: int, *, first_day: int, last_day: int) -> Market:
     """A market that opens by `last_day` and closes after `first_day`."""
+    platform, lasts = _drawn(random)
+    return _life(random, mid, platform, int(random.integers(first_day - lasts, last_day)) + 1, lasts)
+
+
+def _opening(random: np.random.Generator, mid: int, opens: int) -> Market:
+    """A market that opens on that day."""
+    platform, lasts = _drawn(random)
+    return _life(random, mid, platform, opens, lasts)
+
+
+def _drawn(random: np.random.Generator) -> tuple[str, int]:
+    """Platform, and days from opening to close."""
     platform = str(random.choice(list(PLATFORM_SHARE), p=list(PLATFORM_SHARE.values())))
-    lasts = int(random.integers(SHORTEST_DAYS, LONGEST_DAYS + 1))
-    opens = int(random.integers(first_day - lasts, last_day)) + 1
+    return platform, int(random.integers(SHORTEST_DAYS, LONGEST_DAYS + 1))
+
+
+def _life(random: np.random.Generator, mid: int, platform: str, opens: int, lasts: int) -> Market:
     start = random.normal(-0.45, 0.7) * np.sqrt(lasts)
     path = start + np.concatenate([[0.0], np.cumsum(random.normal(size=lasts))])
     return Market(mid, platform, opens, path, int(_instants(opens + lasts + random.uniform(0.1, 3.0))))
 
 
-def _known(random: np.random.Generator, lives: list[Market], since: int, cut: int) -> dict[str, Columns]:
-    """Every source file's columns, with the rows known at `cut` in the order in which they became known."""
+def _told(
+    random: np.random.Generator, lives: list[Market], *, corrected: int, first_trade: int = 0
+) -> dict[str, Columns]:
+    """What is ever told of some markets, by source file; `markets` is made of all of them."""
     quotes = _joined([_quotes(random, life) for life in lives])
-    quotes = _where(quotes, quotes["known_at"] >= since)
-    snapshots = _until(_snapshots(random, lives), "freeze_datetime", cut)
+    snapshots = _snapshots(random, lives)
     polled = [life for life in lives if random.random() < POLLED_SHARE] or lives[:1]
     traded = [life for life in lives if life.platform == TRADED_PLATFORM] or lives[:1]
     return {
-        "quotes": _until(quotes, "known_at", cut),
-        "resolutions": _until(_resolutions(random, lives), "known_at", cut),
+        "quotes": quotes,
+        "resolutions": _resolutions(random, lives, corrected),
         "snapshots": snapshots,
-        "markets": _markets(lives, set(snapshots["mid"].tolist()), cut),
-        "market_races": _until(_races(polled), "known_at", cut),
-        "polls_races": _until(_joined([_polls(random, life) for life in polled]), "created_at", cut),
-        "trades": _until(_trades(random, traded), "known_at", cut),
+        "market_races": _races(polled),
+        "polls_races": _joined([_polls(random, life) for life in polled]),
+        "trades": _trades(random, traded, first_trade),
     }
+
+
+def _known(parts: list[dict[str, Columns]], lives: list[Market], since: int, cut: int) -> dict[str, Columns]:
+    """Every source file's columns, with the rows known at `cut` in the order in which they became known."""
+    told = {name: _joined([part[name] for part in parts]) for name in parts[0]}
+    told["quotes"] = _where(told["quotes"], told["quotes"]["known_at"] >= since)
+    known = {name: _until(columns, KNOWN.get(name, "known_at"), cut) for name, columns in told.items()}
+    return {**known, "markets": _markets(lives, set(known["snapshots"]["mid"].tolist()), cut)}
 
 
 def _quotes(random: np.random.Generator, life: Market) -> Columns:
@@ -187,14 +239,13 @@ def _lasting(random: np.random.Generator, size: int) -> np.ndarray:
     return series
 
 
-def _resolutions(random: np.random.Generator, lives: list[Market]) -> Columns:
-    """The outcome of every market; a few first stated wrongly, some stated again with another date."""
-    # The first to close, so that the corrections are known long before `now`.
+def _resolutions(random: np.random.Generator, lives: list[Market], corrected: int) -> Columns:
+    """The outcome of every market; a few early ones first stated wrongly, some stated again with another date."""
     early = [life.mid for life in sorted(lives, key=lambda life: life.resolved_at)[: len(lives) // 3 + 1]]
-    corrected = set(random.choice(early, size=min(CORRECTED_RESOLUTIONS, len(early)), replace=False).tolist())
+    wrong_first = set(random.choice(early, size=min(corrected, len(early)), replace=False).tolist())
     rows = []
     for life in lives:
-        wrong = life.mid in corrected
+        wrong = life.mid in wrong_first
         rows.append((life.mid, life.closes, 1.0 - life.outcome if wrong else life.outcome, life.resolved_at))
         again_at = life.resolved_at + int(_instants(random.uniform(1, 5)))
         if wrong:
@@ -266,9 +317,9 @@ def _polls(random: np.random.Generator, life: Market) -> Columns:
     }
 
 
-def _trades(random: np.random.Generator, lives: list[Market]) -> Columns:
+def _trades(random: np.random.Generator, lives: list[Market], first: int) -> Columns:
     trades = _joined([_trades_of(random, life) for life in lives])
-    return {"trade_id": np.arange(trades["mid"].size, dtype=np.int64), **trades}
+    return {"trade_id": first + np.arange(trades["mid"].size, dtype=np.int64), **trades}
 
 
 def _trades_of(random: np.random.Generator, life: Market) -> Columns:
