@@ -18,8 +18,8 @@ from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGra
 
 from assets.automation import BY_DECISION, LOOKED_AT, is_due
 from assets.describe import attributes, key
+from assets.failures import reason
 from assets.freshness import FRESHNESS_CHECK, judged, state_of
-from assets.run import reason
 from forecastle.contract.errors import StoreError
 from forecastle.contract.load import LoadedSystem
 from forecastle.contract.source import Freshness

@@ -63,16 +63,6 @@ def build_features(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
     return features_asset
 
 
-def _columns(system: LoadedSystem, view: FeatureView) -> dict[str, Any]:
-    """Which columns a row has, which source columns each is made of, and the SQL that makes it."""
-    row = {**system.declaration.entity[view.entity].keys, "event_at": "timestamp", "known_at": "timestamp"}
-    return {
-        **column_schema(view.features, row),
-        **column_lineage(system, system.lineage(view.sql)),
-        "sql": dg.MetadataValue.md(f"```sql\n{system.sql[view.sql]}\n```"),
-    }
-
-
 def partitions(view: FeatureView) -> dict[str, Any]:
     """Arguments of `dg.asset` for a view that is made day by day; a backfill of a range is one run.
 
@@ -93,12 +83,6 @@ def days_of(context: dg.AssetExecutionContext) -> dg.TimeWindow | None:
     if context.has_partition_key or context.has_partition_key_range:
         return context.partition_time_window
     return None
-
-
-def _publish(warehouse: Warehouse, system: LoadedSystem, name: str, days: dg.TimeWindow | None) -> TableVersion:
-    if days is None:
-        return publish_view(warehouse, system, name)
-    return publish_days(warehouse, system, name, start=days.start, end=days.end)
 
 
 def build_online(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
@@ -124,3 +108,19 @@ def build_online(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
         return dg.MaterializeResult(metadata={**pushed.metadata(), "newest_row_age_seconds": age})
 
     return online_asset
+
+
+def _columns(system: LoadedSystem, view: FeatureView) -> dict[str, Any]:
+    """Which columns a row has, which source columns each is made of, and the SQL that makes it."""
+    row = {**system.declaration.entity[view.entity].keys, "event_at": "timestamp", "known_at": "timestamp"}
+    return {
+        **column_schema(view.features, row),
+        **column_lineage(system, system.lineage(view.sql)),
+        "sql": dg.MetadataValue.md(f"```sql\n{system.sql[view.sql]}\n```"),
+    }
+
+
+def _publish(warehouse: Warehouse, system: LoadedSystem, name: str, days: dg.TimeWindow | None) -> TableVersion:
+    if days is None:
+        return publish_view(warehouse, system, name)
+    return publish_days(warehouse, system, name, start=days.start, end=days.end)

@@ -24,10 +24,9 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 from dagster._core.execution.api import execute_run_iterator
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
+from assets.failures import reason
 from assets.instance import in_use, mend, opened, prepare_instance
 from forecastle.contract.errors import ForecastleError, StoreError
-
-BLOCKED = "dagster._core.errors.DagsterAssetCheckFailedError: "
 
 
 def main(arguments: list[str]) -> int:
@@ -109,18 +108,6 @@ def tell(event: dg.DagsterEvent) -> None:
                 severity=check.severity.value,
                 message=check.description or "",
             )
-
-
-def reason(event: dg.DagsterEvent) -> str:
-    """What a failed step says of itself: the refusal's sentence, else the error's own."""
-    data = event.step_failure_data
-    if data.user_failure_data and data.user_failure_data.description:
-        return data.user_failure_data.description
-    error: Any = data.error
-    while error is not None and error.cause is not None:
-        error = error.cause
-    # A blocking check that failed is told plainly by the rest of its sentence.
-    return error.message.strip().removeprefix(BLOCKED) if error else "no reason was given"
 
 
 def say(**line: Any) -> None:

@@ -26,7 +26,7 @@ from dagster._core.test_utils import freeze_time
 
 from assets.automation import REASON
 from assets.factory import build_system, shared_sensors
-from assets.run import reason
+from assets.failures import reason
 from forecastle.contract.load import LoadedSystem
 from resources.environment import resources_from
 from resources.platform import Alerts, Platform

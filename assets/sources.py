@@ -80,11 +80,10 @@ def build_source(system: LoadedSystem, name: str) -> dg.AssetsDefinition:
             contract = _contract(warehouse, system, name, ingested.read.quarantined, rows=ingested.read.rows_read)
             clocks = compare_clocks(warehouse, system.name, source, ingested.source, now=now)
         fresh = event_time_freshness(warehouse, ingested.source, source.freshness, asset_key, now=now)
-        told = [_clocks(clocks, asset_key)] if has_clocks(source) else []
-        results = [contract, fresh, *told, *(_arrived(found, asset_key) for found in ingested.arrived)]
-        rows = preview(engine, warehouse, ingested.source)
-        metadata = {**version_metadata(ingested.source), **ingested.read.facts(), **rows, MARK: mark}
-        yield dg.MaterializeResult(metadata=metadata, check_results=results)
+        results = [contract, fresh, *(_arrived(found, asset_key) for found in ingested.arrived)]
+        results += [_clocks(clocks, asset_key)] if has_clocks(source) else []
+        shown = {**ingested.read.facts(), **preview(engine, warehouse, ingested.source), MARK: mark}
+        yield dg.MaterializeResult(metadata=version_metadata(ingested.source) | shown, check_results=results)
 
     return source_asset
 

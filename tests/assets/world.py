@@ -17,7 +17,7 @@ from typing import Any
 import dagster as dg
 
 from assets.factory import build_system
-from assets.run import reason
+from assets.failures import reason
 from forecastle.contract.load import LoadedSystem, load_system
 from forecastle.store.delta_log import TableVersion
 from resources.environment import resources_from

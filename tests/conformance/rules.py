@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 
 from assets.champion import champion_bundle
+from assets.failures import reason
 from assets.parity import compare_online, compare_served, fed_views
-from assets.run import reason
 from forecastle.contract.column import Feature
 from forecastle.contract.table import violations
 from forecastle.learn.golden import golden_faults

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from forecastle.contract.errors import ContractError
 from forecastle.contract.load import load_system
 from tests.contract.conftest import told
 

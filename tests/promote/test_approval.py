@@ -8,7 +8,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.promote.test_promote import sibling
 
 from forecastle.contract.errors import ConflictError, ForecastleError, LearnError
 from forecastle.contract.system import Promote
@@ -18,6 +17,7 @@ from forecastle.promote.promote import Candidate, settle
 from forecastle.promote.registry import Promotion
 from tests.learn import ferries
 from tests.learn.conftest import Built, Doors
+from tests.promote.test_promote import sibling
 
 MANUAL = Promote(approval="manual", expires=timedelta(days=7))
 YES = Decision(promote=True, reasons=("all is well",), gates=(GateResult("rows", True, "all is well"),))

@@ -15,7 +15,8 @@ import pytest
 from msgspec.structs import replace
 
 from forecastle.contract.errors import StoreError
-from forecastle.store.prediction_log import LOOK_SECONDS, Prediction, PredictionLog, PredictionReader
+from forecastle.store.prediction_log import Prediction, PredictionLog, PredictionReader
+from forecastle.store.sqlite_turns import LOOK_SECONDS
 
 PLATFORM = Path(__file__).parents[2] / "platform"
 
@@ -139,7 +140,7 @@ def test_an_append_takes_its_turn_after_another_writer(log):
 
 def test_another_writer_that_never_ends_is_told(log, monkeypatch):
     """After the last look the caller hears that the file is taken, and nothing is logged; later appends go on."""
-    monkeypatch.setattr("forecastle.store.prediction_log.BUSY_LOOKS", 3)
+    monkeypatch.setattr("forecastle.store.sqlite_turns.BUSY_LOOKS", 3)
     with closing(sqlite3.connect(log._path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreError, match="locked"):

@@ -73,38 +73,60 @@ def write_batch(connection: sqlite3.Connection, batch: PredictionBatch) -> Predi
     return msgspec.structs.replace(batch, last_sequence=last)
 
 
-def has_batches(connection: sqlite3.Connection) -> bool:
-    """Whether the log has the table; one that no service has opened since batches have a table of their own has not."""
-    found = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (BATCHES,))
-    return found.fetchone() is not None
-
-
 def batch_of(connection: sqlite3.Connection, batch_id: str) -> PredictionBatch | None:
     """The batch of that id, or None."""
+    if not _is_there(connection):
+        return None
     row = connection.execute(f"SELECT {_LIST} FROM {BATCHES} WHERE batch_id = ?", (batch_id,)).fetchone()
     return _batch(row) if row else None
 
 
 def batches_after(connection: sqlite3.Connection, sequence: int, *, rows: int) -> list[PredictionBatch]:
     """Batches with a row above a sequence, in commit order, as many as it takes to have that many such rows."""
-    found: list[PredictionBatch] = []
+    if not _is_there(connection):
+        return []
     cursor = connection.execute(
         f"SELECT {_LIST} FROM {BATCHES} WHERE last_sequence > ? ORDER BY last_sequence", (sequence,)
     )
-    while rows > 0 and (row := cursor.fetchone()):
-        found.append(_batch(row))
-        rows -= min(len(found[-1]), found[-1].last_sequence - sequence)
-    cursor.close()
-    return found
+    return _until(cursor, rows, after=sequence)
 
 
 def newest_batches(connection: sqlite3.Connection, *, rows: int) -> list[PredictionBatch]:
     """The newest batches that together have so many rows, the newest first."""
+    if not _is_there(connection):
+        return []
+    return _until(connection.execute(f"SELECT {_LIST} FROM {BATCHES} ORDER BY last_sequence DESC"), rows, after=0)
+
+
+def sequences(connection: sqlite3.Connection, *, made_since_us: int | None = None) -> tuple[int | None, int | None]:
+    """First and last sequence of the batches, all or those made since a moment; None where there is none."""
+    if not _is_there(connection):
+        return None, None
+    chosen, values = ("", ()) if made_since_us is None else (" WHERE predicted_at_us >= ?", (made_since_us,))
+    columns = "min(last_sequence - rows + 1), max(last_sequence)"
+    first, last = connection.execute(f"SELECT {columns} FROM {BATCHES}{chosen}", values).fetchone()
+    return first, last
+
+
+def rows_in(connection: sqlite3.Connection) -> int:
+    """How many predictions the batches hold."""
+    if not _is_there(connection):
+        return 0
+    return int(connection.execute(f"SELECT coalesce(sum(rows), 0) FROM {BATCHES}").fetchone()[0])
+
+
+def _is_there(connection: sqlite3.Connection) -> bool:
+    """Whether the log has the table; one that no service has opened since batches have one of their own has not."""
+    found = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (BATCHES,))
+    return found.fetchone() is not None
+
+
+def _until(cursor: sqlite3.Cursor, rows: int, *, after: int) -> list[PredictionBatch]:
+    """Batches until so many of their rows have a sequence above `after`."""
     found: list[PredictionBatch] = []
-    cursor = connection.execute(f"SELECT {_LIST} FROM {BATCHES} ORDER BY last_sequence DESC")
     while rows > 0 and (row := cursor.fetchone()):
         found.append(_batch(row))
-        rows -= len(found[-1])
+        rows -= min(len(found[-1]), found[-1].last_sequence - after)
     cursor.close()
     return found
 

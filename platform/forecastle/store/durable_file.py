@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from forecastle.contract.errors import ForecastleError, StoreError
+from forecastle.store.sqlite_turns import BUSY_TIMEOUT_SECONDS, NO_WAITING, in_turn
 
-BUSY_TIMEOUT_SECONDS: Final = 5.0
 DISK_LIMIT_BYTES: Final = 16 << 30
 DISK_LIMIT_BYTES_MIN: Final = 1 << 20
 QUEUE_LIMIT: Final = "FORECASTLE_QUEUE_LIMIT_BYTES"
@@ -64,6 +64,7 @@ class DurableFile:
                 self._connection.execute(statement)
             (page_bytes,) = self._connection.execute("PRAGMA page_size").fetchone()
             self._connection.execute(f"PRAGMA max_page_count={max(1, disk_limit_bytes // page_bytes)}")
+            self._connection.execute(NO_WAITING)
             path.chmod(0o600)
         except (OSError, sqlite3.Error) as error:
             raise StoreError(
@@ -78,7 +79,7 @@ class DurableFile:
             StoreError: it could not be written.
         """
         with self._lock, self._told("written"):
-            self._connection.execute("BEGIN IMMEDIATE")
+            in_turn(lambda: self._connection.execute("BEGIN IMMEDIATE"))
             try:
                 yield self._connection
                 self._connection.execute("COMMIT")
@@ -94,7 +95,7 @@ class DurableFile:
             StoreError: the file cannot be read.
         """
         with self._lock, self._told("read"):
-            return list(self._connection.execute(sql, values))
+            return in_turn(lambda: list(self._connection.execute(sql, values)))
 
     def close(self) -> None:
         """Close the file."""

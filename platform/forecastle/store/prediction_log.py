@@ -1,7 +1,7 @@
 """The prediction log: every answer given, on disk before it leaves, in one SQLite file per system.
 
 Belongs here: the record, what every log can do, the embedded log; a sequence number in commit order.
-Batches that need no row of their own for each answer stand in `batch_table.py` and are read as predictions all the same.
+Batches whose answers need no row each stand in `batch_table.py`; they are read as predictions like the others.
 Does not belong here: the receipt's shape (`serve/receipt.py`), outcomes, analysis, servers (`*_postgres.py`).
 SQLite in WAL mode (https://www.sqlite.org/wal.html), synchronous=FULL: a commit survives a loss of power.
 """
@@ -10,33 +10,22 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
 from forecastle.contract.errors import CapacityError, StoreError
-from forecastle.store.batch_table import (
-    BATCHES,
-    SCHEMA,
-    batch_of,
-    batches_after,
-    has_batches,
-    newest_batches,
-    write_batch,
-)
+from forecastle.store import batch_table
 from forecastle.store.group_commit import GroupCommit
 from forecastle.store.prediction_batch import PredictionBatch, joined, row_of
+from forecastle.store.sqlite_turns import BUSY_TIMEOUT_SECONDS, NO_WAITING, in_turn, is_busy
 
-BUSY_TIMEOUT_SECONDS: Final = 5.0
-LOOK_SECONDS: Final = 0.001
-BUSY_LOOKS: Final = int(BUSY_TIMEOUT_SECONDS / LOOK_SECONDS)
 DISK_LIMIT_BYTES: Final = 64 << 30
 LOG_LIMIT: Final = "FORECASTLE_LOG_LIMIT_BYTES"
 """Variable that limits the embedded log."""
@@ -198,7 +187,107 @@ class PredictionReader:
     def since(self, sequence: int, *, limit: int = 10_000) -> list[Prediction]:
         """Up to `limit` predictions with a higher sequence, in commit order: a cursor that skips none."""
         where = "WHERE sequence > ? ORDER BY sequence LIMIT ?"
-        found = self._merged(where, (sequence, limit), lambda asked: batches_after(asked, sequence, rows=limit))
+        found = self._merged(
+            where, (sequence, limit), lambda asked: batch_table.batches_after(asked, sequence, rows=limit)
+        )
+        return [one for one in found if one.sequence > sequence][:limit]
+
+    def before(self, moment_us: int) -> int:
+        """A cursor for `since`: no prediction made at or after the moment (µs since 1970 UTC) stands at or below it."""
+        alone = "SELECT min(sequence), max(sequence) FROM predictions"
+
+        def ask(connection: sqlite3.Connection) -> int:
+            since = connection.execute(f"{alone} WHERE predicted_at_us >= ?", (moment_us,)).fetchone()
+            first = [since[0], batch_table.sequences(connection, made_since_us=moment_us)[0]]
+            last = [connection.execute(alone).fetchone()[1], batch_table.sequences(connection)[1]]
+            return min([one - 1 for one in first if one is not None], default=max(one or 0 for one in last))
+
+        return self._asked(ask)
+
+    def newest(self, limit: int) -> list[Prediction]:
+        """The last `limit` predictions, in commit order."""
+
+    def count(self) -> int:
+        """How many predictions the log holds."""
+
+    def close(self) -> None:
+        """Release files and connections."""
+
+
+class WritableLog(ReadableLog, Protocol):
+    """What serving needs of a prediction log; all implementations pass the same tests."""
+
+    @property
+    def pending(self) -> int:
+        """Predictions handed over and not yet on disk."""
+
+    async def answered(self, request_id: str) -> Prediction | None:
+        """`by_request` without keeping the event loop waiting."""
+
+    async def append(self, prediction: Prediction) -> Prediction:
+        """Return once the prediction is on disk: it with its sequence, or the one its request id already has."""
+
+    async def append_many(
+        self, predictions: Sequence[Prediction], *, batch: PredictionBatch | None = None
+    ) -> list[Prediction]:
+        """Return once all are on disk, by one transaction: the predictions as `append` gives them."""
+
+
+_COLUMNS: Final = Prediction.__struct_fields__
+_LIST: Final = ", ".join(_COLUMNS)
+_ROW: Final = f"({', '.join('?' * (len(_COLUMNS) - 1))})"
+_REQUEST_ID: Final = _COLUMNS.index("request_id")
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS predictions (
+  sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+  prediction_id TEXT NOT NULL UNIQUE, request_id TEXT NOT NULL UNIQUE, request_sha256 TEXT NOT NULL,
+  system TEXT NOT NULL, entity_json TEXT NOT NULL, predicted_at_us INTEGER NOT NULL,
+  raw_score REAL NOT NULL, probability REAL NOT NULL, interval_low REAL, interval_high REAL,
+  model TEXT NOT NULL, model_version TEXT NOT NULL, bundle TEXT NOT NULL, feature_set TEXT NOT NULL,
+  variant TEXT NOT NULL, features_json TEXT NOT NULL, degraded_json TEXT NOT NULL, vector_json TEXT NOT NULL,
+  decision_json TEXT NOT NULL, latency_ms REAL NOT NULL
+) STRICT
+"""
+_INDEX: Final = "CREATE INDEX IF NOT EXISTS predictions_at ON predictions (predicted_at_us)"
+
+_FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC})
+
+
+class PredictionReader:
+    """Reads a log that exists; writes nothing. Each thread has its own connection."""
+
+    def __init__(self, path: Path) -> None:
+        """Open nothing yet; `path` is the log's SQLite file."""
+        self._path = path
+        self._local = threading.local()
+
+    @property
+    def origin(self) -> str:
+        """The embedded file."""
+        return "file"
+
+    def exists(self) -> bool:
+        """Whether the file is there."""
+        return self._path.is_file()
+
+    def get(self, prediction_id: str) -> Prediction | None:
+        """The prediction of that id, or None.
+
+        Raises:
+            StoreError: the log is not there or cannot be read.
+        """
+        return self._one("prediction_id", prediction_id)
+
+    def by_request(self, request_id: str) -> Prediction | None:
+        """The prediction that answered that request id, or None."""
+        return self._one("request_id", request_id)
+
+    def since(self, sequence: int, *, limit: int = 10_000) -> list[Prediction]:
+        """Up to `limit` predictions with a higher sequence, in commit order: a cursor that skips none."""
+        where = "WHERE sequence > ? ORDER BY sequence LIMIT ?"
+        found = self._merged(
+            where, (sequence, limit), lambda asked: batch_table.batches_after(asked, sequence, rows=limit)
+        )
         return [one for one in found if one.sequence > sequence][:limit]
 
     def before(self, moment_us: int) -> int:
@@ -218,7 +307,7 @@ class PredictionReader:
     def newest(self, limit: int) -> list[Prediction]:
         """The last `limit` predictions, in commit order."""
         where = "ORDER BY sequence DESC LIMIT ?"
-        found = self._merged(where, (limit,), lambda asked: newest_batches(asked, rows=limit))
+        found = self._merged(where, (limit,), lambda connection: batch_table.newest_batches(connection, rows=limit))
         return found[max(0, len(found) - limit) :]
 
     def count(self) -> int:
@@ -226,9 +315,7 @@ class PredictionReader:
 
         def ask(connection: sqlite3.Connection) -> int:
             (alone,) = connection.execute("SELECT count(*) FROM predictions").fetchone()
-            if not has_batches(connection):
-                return int(alone)
-            return int(alone + connection.execute(f"SELECT coalesce(sum(rows), 0) FROM {BATCHES}").fetchone()[0])
+            return int(alone) + batch_table.rows_in(connection)
 
         return self._asked(ask)
 
@@ -244,7 +331,9 @@ class PredictionReader:
         if found or (place := row_of(value)) is None:
             return found[0] if found else None
         batch_id, row = place
-        batch = self._asked(lambda connection: batch_of(connection, batch_id) if has_batches(connection) else None)
+        batch = self._asked(
+            lambda connection: batch_table.batch_of(connection, batch_id) if has_batches(connection) else None
+        )
         return predictions_in(batch)[row] if batch is not None and row < len(batch) else None
 
     def _merged(
@@ -258,7 +347,7 @@ class PredictionReader:
         def ask(connection: sqlite3.Connection) -> tuple[list[Prediction], list[PredictionBatch]]:
             connection.execute("BEGIN")
             try:
-                return _rows(connection, where, values), batches(connection) if has_batches(connection) else []
+                return _rows(connection, where, values), batches(connection)
             finally:
                 connection.execute("COMMIT")
 
@@ -299,9 +388,9 @@ class PredictionLog(PredictionReader):
             self._writer.execute("PRAGMA journal_mode=WAL")
             self._writer.execute("PRAGMA synchronous=FULL")
             self._writer.execute(f"PRAGMA max_page_count={max(1, disk_limit_bytes // PAGE_BYTES)}")
-            for statement in (_SCHEMA, _INDEX, *SCHEMA):
+            for statement in (_SCHEMA, _INDEX, *batch_table.SCHEMA):
                 self._writer.execute(statement)
-            self._writer.execute("PRAGMA busy_timeout=0")  # `_begin` waits
+            self._writer.execute(NO_WAITING)
             path.chmod(0o600)
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"prediction log {path} cannot be opened: {error}") from error
@@ -365,31 +454,14 @@ class PredictionLog(PredictionReader):
             try:
                 return [*self._inserted(alone)]
             except sqlite3.OperationalError as error:
-                if not _is_busy(error):
+                if not is_busy(error):
                     raise
-        self._begin()
+        in_turn(lambda: self._writer.execute("BEGIN IMMEDIATE"))
         parts = [self._inserted(alone[i : i + ROWS_A_STATEMENT]) for i in range(0, len(alone), ROWS_A_STATEMENT)]
-        batches = iter([write_batch(self._writer, batch) for batch in together])
+        batches = iter([batch_table.write_batch(self._writer, batch) for batch in together])
         self._writer.execute("COMMIT")
         stored = chain.from_iterable(parts)
         return [next(stored) if isinstance(one, Prediction) else next(batches) for one in records]
-
-    def _begin(self) -> None:
-        """Begin a transaction once no other process writes.
-
-        SQLite's own waiting looks ever more rarely, at last ten times a second: beside a worker that writes all the
-        time it may find the file taken for longer than a request may wait.
-        """
-        for _ in range(BUSY_LOOKS - 1):
-            try:
-                self._writer.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                if not _is_busy(error):
-                    raise
-                time.sleep(LOOK_SECONDS)
-            else:
-                return
-        self._writer.execute("BEGIN IMMEDIATE")
 
     def _inserted(self, rows: Sequence[tuple[Any, ...]]) -> list[Prediction]:
         """Insert by one statement, which is a transaction of its own where none was begun.
@@ -413,11 +485,6 @@ def _rows(connection: sqlite3.Connection, where: str, values: Sequence[object]) 
 
 def _size(record: Prediction | PredictionBatch) -> int:
     return len(record) if isinstance(record, PredictionBatch) else 1
-
-
-def _is_busy(error: sqlite3.OperationalError) -> bool:
-    """Whether another process has the file; extended codes say in their upper bytes why."""
-    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
 @cache

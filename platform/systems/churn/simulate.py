@@ -1,6 +1,6 @@
 """A seeded order book of an online shop in the file of the real source.
 
-Belongs here: the random world of customers and orders, and what of it is known by `now`.
+Belongs here: the random world of customers and orders, what of it is known by `now`, and how it goes on.
 Does not belong here: features, labels, reading the file again.
 
 Customers order at a rate of their own (gamma) while they live and leave for good after an order with a probability of
@@ -26,6 +26,8 @@ BUSIEST_DAY_OF_YEAR = 300
 MEAN_GAP_DAYS = 45.0
 RATE_SHAPE = 0.9
 LEAVES_A, LEAVES_B = 0.9, 4.0
+# Orders after `now` are drawn four weeks at a time, so that a book that goes on further has the same past.
+BLOCK_DAYS = 28
 # The shop is older than its book: customers of this long before it are there from its first day.
 BEFORE_DAYS = 400
 CANCEL_SHARE = 0.12
@@ -39,17 +41,20 @@ SATURDAY = 2  # 3 January 1970, in days since the first; the shop rests then
 Columns = dict[str, np.ndarray]
 
 
-def world(folder: Path, *, seed: int, now: datetime, customers: int = 4_000, days: int = 600) -> Path:
-    """Write an order book that begins `days` before `now` and ends with what is known at `now`.
+def world(
+    folder: Path, *, seed: int, now: datetime, until: datetime | None = None, customers: int = 4_000, days: int = 600
+) -> Path:
+    """Write an order book that begins `days` before `now` and ends with what is known at `until`.
 
-    The same arguments give the same bytes. Customers come at an even rate, since long before the book begins.
+    The same arguments give the same bytes, a later `until` the same rows and those known since. Customers come at an even rate, since long before the book begins.
 
     Args:
         folder: made when it is not there; a file of this name is replaced.
         seed: of every random choice.
-        now: with a zone; nothing known later is written.
-        customers: how many ever come, some of them gone before the book begins.
-        days: length of the history.
+        now: with a zone; the history leads up to it.
+        until: nothing known later is written; `now` when not given.
+        customers: how many come until `now`, some of them gone before the book begins.
+        days: length of the history at `now`.
 
     Returns:
         The path of `online_retail_orders.parquet`.
@@ -61,10 +66,17 @@ def world(folder: Path, *, seed: int, now: datetime, customers: int = 4_000, day
         given = f"now={now.isoformat()}, customers={customers}, days={days}"
         raise ValueError(f"got {given}; now needs a zone, customers at least 1, days at least 400")
     random = np.random.default_rng(seed)
-    cut = int(now.timestamp())
-    first_day = cut // SECONDS_PER_DAY - days
-    ordered = _orders(random, customers=customers, first_day=first_day, days=days)
-    booked = _until(_with_cancels(random, _priced(random, ordered)), cut)
+    until = until or now
+    begin, last = (int(at.timestamp()) // SECONDS_PER_DAY for at in (now, until))
+    ordered, people = _orders(random, customers=customers, first_day=begin - days, days=days)
+    parts = [_with_cancels(random, _priced(random, ordered))]
+    if until > now:
+        daily = customers / (BEFORE_DAYS + days)
+        country = dict(zip(parts[0]["customer_id"].tolist(), parts[0]["country"].tolist(), strict=True))
+        for random_, later in _later(seed, people, begin + 1, last, daily=daily):
+            parts.append(_with_cancels(random_, _of_country(_priced(random_, later), country)))
+    booked = _joined(parts)
+    booked = _until(booked, int(until.timestamp()))
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "online_retail_orders.parquet"
     pq.write_table(_table(booked), path, compression="zstd")

@@ -56,7 +56,8 @@ class Game:
 def world(folder: Path, *, seed: int, now: datetime, until: datetime | None = None, days: int = 140) -> Path:
     """Write games from `days` before `now` to the day after `until`, their lines, and results known by `until`.
 
-    The same arguments give the same bytes, a later `until` the same rows and those known since. Of the year before there are results only, so that form has a past.
+    The same arguments give the same bytes, a later `until` the same rows and those known since. Of the year before
+    there are results only, so that form has a past.
 
     Args:
         folder: made when it is not there; files of these names are replaced.
