@@ -20,12 +20,12 @@ from assets.automation import BY_DECISION, LOOKED_AT, is_due
 from assets.describe import attributes, key
 from assets.failures import reason
 from assets.freshness import FRESHNESS_CHECK, judged, state_of
+from forecastle.alert.alerts import Alert, AlertLog
+from forecastle.alert.delivery import deliver
 from forecastle.contract.errors import StoreError
 from forecastle.contract.load import LoadedSystem
 from forecastle.contract.source import Freshness
 from forecastle.draw.markdown import markdown_table
-from forecastle.store.alert_delivery import deliver
-from forecastle.store.alerts import Alert, AlertLog
 from forecastle.store.watermark import online_watermark
 from resources.platform import Alerts, Platform
 

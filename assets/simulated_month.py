@@ -18,12 +18,12 @@ import dagster as dg
 import numpy as np
 
 from assets.simulated import Automation, Ran
+from forecastle.alert.alerts import Alert
 from forecastle.contract.errors import ForecastleError
 from forecastle.contract.load import LoadedSystem
 from forecastle.promote.registry import Promotion
 from forecastle.serve.in_process import InProcessService
 from forecastle.serve.settings import Settings
-from forecastle.store.alerts import Alert
 from forecastle.store.deliveries import Deliveries, Upstream, read_deliveries
 from forecastle.store.home import Home
 from forecastle.store.stories import Story, Told

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import dagster as dg
 
+from forecastle.alert.alerts import AlertLog
+from forecastle.alert.outbox import AlertOutbox
+from forecastle.alert.targets import AlertTargets, read_targets
 from forecastle.contract.clock import Clock, clock_from, system_clock
 from forecastle.contract.load import LoadedSystem
 from forecastle.learn.tracking import Tracking
 from forecastle.promote.registry import Registry
-from forecastle.store.alert_outbox import AlertOutbox
-from forecastle.store.alert_targets import AlertTargets, read_targets
-from forecastle.store.alerts import AlertLog
 from forecastle.store.crash import crash_hook, no_crash
 from forecastle.store.home import Home
 from forecastle.store.online import OnlineStore

@@ -14,7 +14,7 @@ from dagster._core.definitions.schedule_definition import ScheduleExecutionData
 from dagster._core.test_utils import freeze_time, instance_for_test
 
 from assets.alerts import Noticed, alert_for, awaited, freshness_states
-from forecastle.store.alerts import Alert
+from forecastle.alert.alerts import Alert
 from resources.platform import Alerts
 from tests.assets.conftest import Made
 from tests.assets.world import NAME, World

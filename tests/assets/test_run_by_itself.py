@@ -15,9 +15,9 @@ import pytest
 
 from assets.alerts import alerts_metadata, close_mended_runs, failures_of, row_ages
 from assets.automation import DECISION, REASON, retried
+from forecastle.alert.alerts import Alert
 from forecastle.contract.source import Freshness
 from forecastle.promote.retrain import RETRAIN_COLUMNS
-from forecastle.store.alerts import Alert
 from forecastle.store.online import OnlineView
 from resources.platform import Alerts, Platform
 from tests.assets.conftest import Made

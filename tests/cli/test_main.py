@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from forecastle.alert.alerts import Alert, AlertLog
 from forecastle.contract.clock import replay_clock
 from forecastle.promote.registry import Registry
-from forecastle.store.alerts import Alert, AlertLog
 from tests.cli.conftest import ROOT, Forecastle
 
 SYSTEM = ROOT / "platform" / "systems" / "prediction_markets"

@@ -16,8 +16,9 @@ SHOWN = 10
 @pytest.mark.parametrize("rule", RULES)
 def test_conformance(made: Materialised, rule: str) -> None:
     """A system that fails says which rule it breaks, and how."""
+    found = broken(made, rule)
     sentence = (RULES[rule].__doc__ or "").strip()
-    assert broken(made, rule) == [], f"{made.system.name} breaks the rule {rule!r}: {sentence}"
+    assert found == [], "\n  ".join([f"{made.system.name} breaks the rule {rule!r}: {sentence}", *found])
 
 
 def broken(made: Materialised, rule: str) -> list[str]:

@@ -6,9 +6,11 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from tests.e2e.stack import Stack
 
@@ -45,10 +47,12 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 def shown(page: Page, texts: Sequence[str], *, exact: bool = False) -> list[str]:
-    """Those of the texts that come to stand on the page."""
-    for text in texts:
-        page.get_by_text(text, exact=exact).first.wait_for(state="visible", timeout=WAIT_MS)
-    return [text for text in texts if page.get_by_text(text, exact=exact).first.is_visible()]
+    """Those of the texts that stand on the page once it has drawn itself."""
+    places = [page.get_by_text(text, exact=exact).first for text in texts]
+    with suppress(PlaywrightTimeout):
+        for place in places:
+            place.wait_for(state="visible", timeout=WAIT_MS)
+    return [text for text, place in zip(texts, places, strict=True) if place.is_visible()]
 
 
 def address(stack: Stack, name: str, path: str) -> str:

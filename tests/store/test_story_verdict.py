@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from forecastle.alert.alerts import Alert
 from forecastle.contract.load import load_system
-from forecastle.store.alerts import Alert
 from forecastle.store.stories import STORIES, Told
 from forecastle.store.story_verdict import Month, judge
 

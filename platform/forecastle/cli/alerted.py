@@ -1,7 +1,7 @@
 """`forecastle alerts`: the log on a terminal, and a test of those who are told.
 
 Belongs here: printing entries, what was not delivered, the result of each target.
-Does not belong here: the log, targets and sending (`forecastle.store.alerts` and its neighbours).
+Does not belong here: the log, targets and sending (`forecastle.alert.alerts` and its neighbours).
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from rich.console import Console
 from rich.markup import escape
 
+from forecastle.alert.alerts import Alert, AlertLog
+from forecastle.alert.delivery import try_targets
+from forecastle.alert.outbox import AlertOutbox
+from forecastle.alert.targets import TARGETS_VARIABLE, read_targets
 from forecastle.cli.surroundings import Surroundings
 from forecastle.contract.clock import system_clock
 from forecastle.contract.errors import ForecastleError
-from forecastle.store.alert_delivery import try_targets
-from forecastle.store.alert_outbox import AlertOutbox
-from forecastle.store.alert_targets import TARGETS_VARIABLE, read_targets
-from forecastle.store.alerts import Alert, AlertLog
 
 
 def print_alerts(around: Surroundings, *, count: int, console: Console) -> None:

@@ -8,6 +8,7 @@ Does not belong here: what the verbs do (the rooms, and `cli/` modules for what 
 from __future__ import annotations
 
 import signal
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +17,7 @@ import typer
 from rich.markup import escape
 
 from forecastle.cli import model_verbs, table_verbs
-from forecastle.cli.terminal import SystemName, around_here, console, errors
+from forecastle.cli.terminal import SystemName, around_here, console, errors, of_the_machine
 from forecastle.contract.errors import ForecastleError
 
 app = typer.Typer(
@@ -34,6 +35,10 @@ def main() -> None:
     except ForecastleError as error:
         errors.print(f"[red]{type(error).__name__}[/red]", highlight=False)
         errors.print(str(error), highlight=False, markup=False)
+        sys.exit(1)
+    except (OSError, sqlite3.Error) as error:  # a full disk, a file that may not be read: the machine's refusal
+        errors.print(f"[red]{type(error).__name__}[/red]", highlight=False)
+        errors.print(of_the_machine(error), highlight=False, markup=False)
         sys.exit(1)
 
 
@@ -103,8 +108,8 @@ def serve(
     host: Annotated[
         str, typer.Option(help="Address to listen on; beyond loopback FORECASTLE_TOKEN is required.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 3000,
-    workers: Annotated[int, typer.Option(help="Processes that share the port.")] = 1,
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port to listen on.")] = 3000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share the port.")] = 1,
     waive_token: Annotated[bool, typer.Option("--waive-token", help="Something in front checks callers.")] = False,
 ) -> None:
     """Serve the champion of a system over HTTP until Ctrl-C."""

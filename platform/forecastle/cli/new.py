@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Final
 
+from forecastle.cli.surroundings import ROOT
 from forecastle.contract.errors import ForecastleError
 from forecastle.contract.types import NAME_PATTERN, PATTERN_HINTS
 
@@ -25,6 +26,9 @@ def write_system(name: str, folder: Path) -> Path:
     """
     if not re.fullmatch(NAME_PATTERN, name):
         raise ForecastleError(f"{name!r} cannot name a system: {PATTERN_HINTS[NAME_PATTERN]}")
+    shipped = ROOT / "platform" / "systems" / name
+    if shipped.exists():
+        raise ForecastleError(f"there is a system {name!r} already, in {shipped}; give another name")
     target = folder / name
     try:
         target.mkdir(parents=True)

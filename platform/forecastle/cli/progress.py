@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 
@@ -74,10 +75,10 @@ def draw(events: Iterable[Mapping[str, Any]], *, console: Console) -> int:
                 progress.update(task, description=f"{asset}: {event['model']} is made")
             elif kind == "failed":
                 failures += 1
-                console.print(f"[red]✗ {asset}[/red]\n  {event['message']}", highlight=False)
+                console.print(f"[red]✗ {asset or 'the run'}[/red]\n  {escape(event['message'])}", highlight=False)
             elif kind == "check":
                 mark = "[red]![/red]" if event["severity"] == "ERROR" else "[yellow]![/yellow]"
-                console.print(f"{mark} {asset} {event['check']}: {event['message']}", highlight=False)
+                console.print(f"{mark} {asset} {event['check']}: {escape(event['message'])}", highlight=False)
     return failures
 
 

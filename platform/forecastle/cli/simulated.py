@@ -7,6 +7,7 @@ Does not belong here: living through a month (another process does, the library 
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
@@ -20,12 +21,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from forecastle.cli.surroundings import Surroundings
-from forecastle.contract.errors import ForecastleError
+from forecastle.contract.errors import ForecastleError, did_you_mean
+from forecastle.contract.load import LoadedSystem
 from forecastle.contract.types import parse_duration
 from forecastle.store.stories import story_named
 
 SHORT: Final = 160
 LOOK_SECONDS: Final = 300.0
+GIVEN: Final = ("seed", "now", "until")
+"""What a month tells the simulator itself."""
 COLUMNS: Final = ("story", "seed", "begins", "detected", "time to detect", "cause named", "alerts", "verdict")
 
 Event = Mapping[str, Any]
@@ -58,9 +62,9 @@ def simulate_system(plan: Mapping[str, Any], around: Surroundings, *, console: C
     What libraries log goes to `logs/simulate.log`.
 
     Raises:
-        ForecastleError: there is no such system, or the child ended by itself.
+        ForecastleError: there is no such system, its simulator takes no such argument, or the child ended by itself.
     """
-    around.system(plan["system"])
+    _check_world(around.system(plan["system"]), plan["world"])
     log = around.logs / "simulate.log"
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with log.open("wb") as errors:
@@ -82,7 +86,8 @@ def simulate_system(plan: Mapping[str, Any], around: Surroundings, *, console: C
         except BaseException:
             child.terminate()
             raise
-    console.print(table(verdicts))
+    if verdicts:
+        console.print(table(verdicts))
     for verdict in verdicts:
         for reason in verdict["reasons"]:
             console.print(f"[red]{verdict['story']}[/red]: {escape(reason)}", highlight=False)
@@ -135,6 +140,19 @@ def table(verdicts: Iterable[Event]) -> Table:
         month = (verdict["story"], str(verdict["seed"]), begins, detected)
         drawn.add_row(*month, took, named, str(verdict["alerts"]), ended)
     return drawn
+
+
+def _check_world(system: LoadedSystem, sizes: Mapping[str, int]) -> None:
+    """Refuse a size that the system's simulator does not know, or that is none, before a month begins."""
+    if system.declaration.simulate is None:
+        raise ForecastleError(f"{system.name} declares no simulator; a month needs a world to live in")
+    known = inspect.signature(system.function(system.declaration.simulate)).parameters.values()
+    allowed = [one.name for one in known if one.name not in GIVEN and one.kind is one.KEYWORD_ONLY]
+    for name, size in sizes.items():
+        if name not in allowed:
+            raise ForecastleError(f"--world {name}: the simulator has no such size; {did_you_mean(name, allowed)}")
+        if size < 1:
+            raise ForecastleError(f"--world {name}={size}: a size is 1 or more")
 
 
 def _ran(event: Event, at: str) -> Iterable[str]:

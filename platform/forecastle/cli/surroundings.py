@@ -138,7 +138,7 @@ def surroundings(environment: Mapping[str, str]) -> Surroundings:
     """Read the environment.
 
     Raises:
-        ForecastleError: FORECASTLE_NOW is no instant or FORECASTLE_DATA is no folder.
+        ForecastleError: FORECASTLE_NOW is no instant, FORECASTLE_DATA is no folder, or FORECASTLE_HOME cannot be one.
     """
     data = environment.get("FORECASTLE_DATA", "")
     if data and not Path(data).is_dir():
@@ -150,9 +150,21 @@ def surroundings(environment: Mapping[str, str]) -> Surroundings:
         raise ForecastleError(f"FORECASTLE_NOW: {error}") from error
     further = environment.get("FORECASTLE_SYSTEMS", "").split(os.pathsep)
     return Surroundings(
-        home=Home(Path(environment.get("FORECASTLE_HOME") or ".forecastle").resolve()).create(),
+        home=_home(environment.get("FORECASTLE_HOME") or ".forecastle"),
         data=str(Path(data).resolve()) if data else "",
         systems=(ROOT / "platform" / "systems", *(Path(part).resolve() for part in further if part)),
         now=now,
         environment=dict(environment),
     )
+
+
+def _home(folder: str) -> Home:
+    home = Home(Path(folder).resolve())
+    try:
+        home.create()
+    except OSError as error:
+        told = f"FORECASTLE_HOME is {folder!r}, where no folder can be made: {error.strerror}"
+        raise ForecastleError(f"{told}; name one that you may write") from None
+    if not os.access(home.root, os.R_OK | os.W_OK | os.X_OK):
+        raise ForecastleError(f"FORECASTLE_HOME is {folder!r}, which you may not write; name a folder that you may")
+    return home

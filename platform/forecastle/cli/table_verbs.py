@@ -75,7 +75,9 @@ def lineage(
     """Show what a feature is made of, down to raw columns, and which models use it."""
     from forecastle.cli.lineage import print_lineage
 
-    system, _, name = feature.partition(".")
+    system, dot, name = feature.partition(".")
+    if not (dot and name):
+        raise ForecastleError(f"{feature!r} is no SYSTEM.FEATURE; write one, such as prediction_markets.market_price")
     print_lineage(around_here().system(system), name, console=console)
 
 

@@ -46,8 +46,13 @@ def instant_option(option: str, text: str | None) -> datetime | None:
 
 def print_tables(system: str, around: Surroundings, *, as_of: datetime | None, console: Console) -> None:
     """Every table that SQL can name, with the version shown."""
+    versions = view_versions(around.warehouse(), system, as_of=as_of)
+    if not versions:
+        until = f" by {as_of.isoformat()}" if as_of else ""
+        console.print(f"{system} has no table{until}; forecastle run {system} makes them", highlight=False)
+        return
     shown = Table("table", "rows", "columns", "version", "written (UTC)", box=None)
-    for name, version in view_versions(around.warehouse(), system, as_of=as_of).items():
+    for name, version in versions.items():
         when = f"{version.written_at:%Y-%m-%d %H:%M:%S}"
         shown.add_row(name, f"{version.rows:,}", str(len(version.columns)), str(version.version), when)
     console.print(shown)

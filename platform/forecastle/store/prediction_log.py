@@ -202,107 +202,7 @@ class PredictionReader:
             last = [connection.execute(alone).fetchone()[1], batch_table.sequences(connection)[1]]
             return min([one - 1 for one in first if one is not None], default=max(one or 0 for one in last))
 
-        return self._asked(ask)
-
-    def newest(self, limit: int) -> list[Prediction]:
-        """The last `limit` predictions, in commit order."""
-
-    def count(self) -> int:
-        """How many predictions the log holds."""
-
-    def close(self) -> None:
-        """Release files and connections."""
-
-
-class WritableLog(ReadableLog, Protocol):
-    """What serving needs of a prediction log; all implementations pass the same tests."""
-
-    @property
-    def pending(self) -> int:
-        """Predictions handed over and not yet on disk."""
-
-    async def answered(self, request_id: str) -> Prediction | None:
-        """`by_request` without keeping the event loop waiting."""
-
-    async def append(self, prediction: Prediction) -> Prediction:
-        """Return once the prediction is on disk: it with its sequence, or the one its request id already has."""
-
-    async def append_many(
-        self, predictions: Sequence[Prediction], *, batch: PredictionBatch | None = None
-    ) -> list[Prediction]:
-        """Return once all are on disk, by one transaction: the predictions as `append` gives them."""
-
-
-_COLUMNS: Final = Prediction.__struct_fields__
-_LIST: Final = ", ".join(_COLUMNS)
-_ROW: Final = f"({', '.join('?' * (len(_COLUMNS) - 1))})"
-_REQUEST_ID: Final = _COLUMNS.index("request_id")
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS predictions (
-  sequence INTEGER PRIMARY KEY AUTOINCREMENT,
-  prediction_id TEXT NOT NULL UNIQUE, request_id TEXT NOT NULL UNIQUE, request_sha256 TEXT NOT NULL,
-  system TEXT NOT NULL, entity_json TEXT NOT NULL, predicted_at_us INTEGER NOT NULL,
-  raw_score REAL NOT NULL, probability REAL NOT NULL, interval_low REAL, interval_high REAL,
-  model TEXT NOT NULL, model_version TEXT NOT NULL, bundle TEXT NOT NULL, feature_set TEXT NOT NULL,
-  variant TEXT NOT NULL, features_json TEXT NOT NULL, degraded_json TEXT NOT NULL, vector_json TEXT NOT NULL,
-  decision_json TEXT NOT NULL, latency_ms REAL NOT NULL
-) STRICT
-"""
-_INDEX: Final = "CREATE INDEX IF NOT EXISTS predictions_at ON predictions (predicted_at_us)"
-
-_FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC})
-
-
-class PredictionReader:
-    """Reads a log that exists; writes nothing. Each thread has its own connection."""
-
-    def __init__(self, path: Path) -> None:
-        """Open nothing yet; `path` is the log's SQLite file."""
-        self._path = path
-        self._local = threading.local()
-
-    @property
-    def origin(self) -> str:
-        """The embedded file."""
-        return "file"
-
-    def exists(self) -> bool:
-        """Whether the file is there."""
-        return self._path.is_file()
-
-    def get(self, prediction_id: str) -> Prediction | None:
-        """The prediction of that id, or None.
-
-        Raises:
-            StoreError: the log is not there or cannot be read.
-        """
-        return self._one("prediction_id", prediction_id)
-
-    def by_request(self, request_id: str) -> Prediction | None:
-        """The prediction that answered that request id, or None."""
-        return self._one("request_id", request_id)
-
-    def since(self, sequence: int, *, limit: int = 10_000) -> list[Prediction]:
-        """Up to `limit` predictions with a higher sequence, in commit order: a cursor that skips none."""
-        where = "WHERE sequence > ? ORDER BY sequence LIMIT ?"
-        found = self._merged(
-            where, (sequence, limit), lambda asked: batch_table.batches_after(asked, sequence, rows=limit)
-        )
-        return [one for one in found if one.sequence > sequence][:limit]
-
-    def before(self, moment_us: int) -> int:
-        """A cursor for `since`: no prediction made at or after the moment (µs since 1970 UTC) stands at or below it."""
-        alone = "SELECT min(sequence), max(sequence) FROM predictions"
-        together = f"SELECT min(last_sequence - rows + 1), max(last_sequence) FROM {BATCHES}"
-        made = " WHERE predicted_at_us >= ?"
-
-        def ask(connection: sqlite3.Connection) -> int:
-            tables = (alone, together) if has_batches(connection) else (alone,)
-            first = [connection.execute(table + made, (moment_us,)).fetchone()[0] for table in tables]
-            last = [connection.execute(table).fetchone()[1] or 0 for table in tables]
-            return min([one - 1 for one in first if one is not None], default=max(last))
-
-        return self._asked(ask)
+        return self._at_one_moment(ask)
 
     def newest(self, limit: int) -> list[Prediction]:
         """The last `limit` predictions, in commit order."""
@@ -317,7 +217,7 @@ class PredictionReader:
             (alone,) = connection.execute("SELECT count(*) FROM predictions").fetchone()
             return int(alone) + batch_table.rows_in(connection)
 
-        return self._asked(ask)
+        return self._at_one_moment(ask)
 
     def close(self) -> None:
         """Close this thread's connection."""
@@ -331,9 +231,7 @@ class PredictionReader:
         if found or (place := row_of(value)) is None:
             return found[0] if found else None
         batch_id, row = place
-        batch = self._asked(
-            lambda connection: batch_table.batch_of(connection, batch_id) if has_batches(connection) else None
-        )
+        batch = self._asked(lambda connection: batch_table.batch_of(connection, batch_id))
         return predictions_in(batch)[row] if batch is not None and row < len(batch) else None
 
     def _merged(
@@ -342,17 +240,21 @@ class PredictionReader:
         values: Sequence[object],
         batches: Callable[[sqlite3.Connection], list[PredictionBatch]],
     ) -> list[Prediction]:
-        """Predictions of both tables as they stood at one moment, by sequence."""
+        """Predictions of both tables, by sequence."""
+        alone, together = self._at_one_moment(lambda asked: (_rows(asked, where, values), batches(asked)))
+        return sorted([*alone, *chain.from_iterable(map(predictions_in, together))], key=attrgetter("sequence"))
 
-        def ask(connection: sqlite3.Connection) -> tuple[list[Prediction], list[PredictionBatch]]:
+    def _at_one_moment(self, ask: Callable[[sqlite3.Connection], _T]) -> _T:
+        """`_asked` by statements that all see the log as it stood when the first one began."""
+
+        def ask_all(connection: sqlite3.Connection) -> _T:
             connection.execute("BEGIN")
             try:
-                return _rows(connection, where, values), batches(connection)
+                return ask(connection)
             finally:
                 connection.execute("COMMIT")
 
-        alone, together = self._asked(ask)
-        return sorted([*alone, *chain.from_iterable(map(predictions_in, together))], key=attrgetter("sequence"))
+        return self._asked(ask_all)
 
     def _asked(self, ask: Callable[[sqlite3.Connection], _T]) -> _T:
         """What this thread's connection answers."""

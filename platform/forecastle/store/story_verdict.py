@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from forecastle.alert.alerts import Alert
 from forecastle.contract.load import LoadedSystem
-from forecastle.store.alerts import Alert
 from forecastle.store.stories import STORIES, Story, Told
 
 FALSE_ALERTS_MAX: Final = 1

@@ -1,6 +1,6 @@
 """A seeded world of films, users, ratings and a shop's impressions in the files of the real sources.
 
-Belongs here: the random world, and what of it is known by `now`.
+Belongs here: the random world, what of it is known by `now`, and how it goes on.
 Does not belong here: features, labels, reading the files again.
 
 Users come at an even rate and rate in visits, as the real ones do. What they pick depends on how well a film is known
@@ -24,6 +24,8 @@ SECONDS_BETWEEN = 20
 RETURNS_SHARE = 0.25
 TASTE = 1.2
 SECONDS_PER_DAY = 86_400
+# Users that come after `now` are drawn four weeks at a time, so that a world that goes on further has the same past.
+BLOCK_DAYS = 28
 CAMPAIGNS = {"men": 34, "women": 46}
 IMPRESSIONS = 8_000
 CLICK_RATE = 0.08
@@ -32,18 +34,29 @@ POSITIONS = 3
 Columns = dict[str, np.ndarray]
 
 
-def world(folder: Path, *, seed: int, now: datetime, users: int = 250, films: int = 500, days: int = 180) -> Path:
-    """Write the four files of a service that began `days` before `now`, with what is known at `now`.
+def world(
+    folder: Path,
+    *,
+    seed: int,
+    now: datetime,
+    until: datetime | None = None,
+    users: int = 250,
+    films: int = 500,
+    days: int = 180,
+) -> Path:
+    """Write the four files of a service that began `days` before `now`, with what is known at `until`.
 
-    The same arguments give the same bytes.
+    The same arguments give the same bytes, a later `until` the same rows and those known since. The shop's impressions
+    are those of the week before `now`.
 
     Args:
         folder: made when it is not there; files of these names are replaced.
         seed: of every random choice.
-        now: with a zone; nothing known later is written.
-        users: how many come, at an even rate.
+        now: with a zone; the history leads up to it.
+        until: nothing known later is written; `now` when not given.
+        users: how many come until `now`, at an even rate that lasts.
         films: size of the catalogue.
-        days: length of the history.
+        days: length of the history at `now`.
 
     Returns:
         The folder.
@@ -55,14 +68,22 @@ def world(folder: Path, *, seed: int, now: datetime, users: int = 250, films: in
         given = f"now={now.isoformat()}, users={users}, films={films}, days={days}"
         raise ValueError(f"got {given}; now needs a zone, users at least 1, films at least 250, days at least 60")
     random = np.random.default_rng(seed)
-    cut = int(now.timestamp())
+    begin, cut = int(now.timestamp()), int((until or now).timestamp())
     catalogue = _catalogue(random, films)
-    ratings = _ratings(random, catalogue, users=users, start=cut - days * SECONDS_PER_DAY, cut=cut)
+    ratings = [_ratings(random, catalogue, users=range(1, users + 1), came=(begin - days * SECONDS_PER_DAY, begin))]
+    people = [_users_table(random, range(1, users + 1))]
+    impressions = _impressions_table(random, cut=begin)
+    size, length = max(1, round(users / days * BLOCK_DAYS)), BLOCK_DAYS * SECONDS_PER_DAY
+    for number, came in enumerate(range(begin, cut, length)):
+        random = np.random.default_rng([seed, number])
+        later = range(users + 1 + number * size, users + 1 + (number + 1) * size)
+        ratings.append(_ratings(random, catalogue, users=later, came=(came, came + length)))
+        people.append(_users_table(random, later))
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "ml100k_interactions.parquet", _ratings_table(ratings))
+    _write(folder / "ml100k_interactions.parquet", _ratings_table(_known(ratings, cut)))
     _write(folder / "ml100k_items.parquet", _films_table(catalogue))
-    _write(folder / "ml100k_users.parquet", _users_table(random, users))
-    _write(folder / "obd_impressions.parquet", _impressions_table(random, cut=cut))
+    _write(folder / "ml100k_users.parquet", pa.concat_tables(people))
+    _write(folder / "obd_impressions.parquet", impressions)
     return folder
 
 
@@ -78,11 +99,12 @@ def _catalogue(random: np.random.Generator, films: int) -> Columns:
     }
 
 
-def _ratings(random: np.random.Generator, films: Columns, *, users: int, start: int, cut: int) -> Columns:
+def _ratings(random: np.random.Generator, films: Columns, *, users: range, came: tuple[int, int]) -> Columns:
+    """Every rating of users who come between two seconds, however late."""
     ids, items, stars, at = [], [], [], []
     count = films["known"].size
     share = films["genres"] / films["genres"].sum(axis=1, keepdims=True)
-    for user in range(users):
+    for user in users:
         affinity = share @ random.normal(0.0, TASTE, len(GENRES))
         wanted = min(20 + int(random.geometric(1 / (RATINGS_MEAN - 20))), count // 2)
         # Gumbel's trick: the largest of utility + noise is a draw without replacement.
@@ -90,23 +112,27 @@ def _ratings(random: np.random.Generator, films: Columns, *, users: int, start: 
         picked = np.argsort(-(utility + random.gumbel(0.0, 1.0, count)))[:wanted]
         random.shuffle(picked)
         level = 3.5 + 0.6 * films["good"][picked] + 0.6 * affinity[picked] + random.normal(0.0, 0.8, wanted)
-        ids.append(np.full(wanted, user + 1))
+        ids.append(np.full(wanted, user))
         items.append(picked + 1)
         stars.append(np.clip(np.round(level), 1, 5).astype(np.int64))
-        at.append(_moments(random, wanted, begins=int(random.uniform(start, cut)), start=start))
+        at.append(_moments(random, wanted, begins=int(random.uniform(*came))))
     found = {"user_id": np.concatenate(ids), "item_id": np.concatenate(items)}
-    found |= {"rating": np.concatenate(stars), "second": np.concatenate(at)}
-    known = found["second"] <= cut
+    return found | {"rating": np.concatenate(stars), "second": np.concatenate(at)}
+
+
+def _known(ratings: list[Columns], cut: int) -> Columns:
+    """The ratings known at `cut`, in the order in which they were given."""
+    found = {name: np.concatenate([part[name] for part in ratings]) for name in ratings[0]}
     order = np.lexsort((found["item_id"], found["user_id"], found["second"]))
-    return {name: values[order][known[order]] for name, values in found.items()}
+    return {name: values[order][found["second"][order] <= cut] for name, values in found.items()}
 
 
-def _moments(random: np.random.Generator, count: int, *, begins: int, start: int) -> np.ndarray:
+def _moments(random: np.random.Generator, count: int, *, begins: int) -> np.ndarray:
     """One visit, every few seconds a rating; some users come back days later for the rest."""
     pauses = random.geometric(1 / SECONDS_BETWEEN, count)
     if random.random() < RETURNS_SHARE:
         pauses[count // 2] += int(random.exponential(10.0) * SECONDS_PER_DAY)
-    return np.asarray(max(begins, start) + np.cumsum(pauses))
+    return np.asarray(begins + np.cumsum(pauses))
 
 
 def _impressions_table(random: np.random.Generator, *, cut: int) -> pa.Table:
@@ -172,12 +198,13 @@ def _films_table(films: Columns) -> pa.Table:
     )
 
 
-def _users_table(random: np.random.Generator, users: int) -> pa.Table:
+def _users_table(random: np.random.Generator, users: range) -> pa.Table:
+    count = len(users)
     return pa.table(
         {
-            "user_id": pa.array(np.arange(1, users + 1), pa.int64()),
-            "age": pa.array(np.clip(random.normal(33.0, 11.0, users), 10, 75).astype(np.int64)),
-            "gender": pa.array(np.where(random.random(users) < FEMALE_SHARE, GENDERS[1], GENDERS[0])),
+            "user_id": pa.array(users, pa.int64()),
+            "age": pa.array(np.clip(random.normal(33.0, 11.0, count), 10, 75).astype(np.int64)),
+            "gender": pa.array(np.where(random.random(count) < FEMALE_SHARE, GENDERS[1], GENDERS[0])),
         }
     )
 

@@ -10,7 +10,7 @@ from itertools import count
 
 import pytest
 
-from forecastle.store.alerts import Alert, AlertLog
+from forecastle.alert.alerts import Alert, AlertLog
 
 START = datetime(2026, 6, 1, tzinfo=UTC)
 ALERT = Alert("toy", "toy/source/prices", "freshness", "warn", "prices are old", "Look at the source.")

@@ -1,8 +1,8 @@
 """The alert log: what the platform noticed, with what to do about it, and which of it is still so.
 
 Belongs here: recording alerts durably, one open incident a cause, reading the newest.
-Does not belong here: deciding what is alarming (asset checks, sensors), who is told (`alert_outbox.py`), sending
-(`alert_delivery.py`). Standard library only.
+Does not belong here: deciding what is alarming (asset checks, sensors), who is told (`outbox.py`), sending
+(`delivery.py`). Standard library only.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The outbox of alerts: which target has yet to be told what, kept beside the log until it was.
 
 Belongs here: deliveries with their attempts and back-off, in the alert log's SQLite file.
-Does not belong here: addresses (`alert_targets.py`: none is ever written here), sending (`alert_delivery.py`).
+Does not belong here: addresses (`targets.py`: none is ever written here), sending (`delivery.py`).
 Times are those of the system's clock: a target that is down comes back in real time, also in a replay.
 """
 
@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from forecastle.alert.alerts import Alert, alert_database, as_alert
 from forecastle.contract.clock import Clock
-from forecastle.store.alerts import Alert, alert_database, as_alert
 
 BACK_OFF_FIRST: Final = timedelta(seconds=30)
 BACK_OFF_MOST: Final = timedelta(hours=1)

@@ -1,7 +1,7 @@
 """Who is told of alerts: named Apprise addresses, from the environment and from a file in the home folder.
 
 Belongs here: reading and checking that configuration; an address is a secret and shows nowhere, not even in errors.
-Does not belong here: sending (`alert_delivery.py`), what each has yet to be told (`alert_outbox.py`).
+Does not belong here: sending (`delivery.py`), what each has yet to be told (`outbox.py`).
 Addresses: https://github.com/caronc/apprise/wiki
 """
 
@@ -16,9 +16,9 @@ from typing import Any, Final
 
 import yaml
 
+from forecastle.alert.alerts import QUIET_PERIOD, Severity
 from forecastle.contract.errors import StoreError, did_you_mean
 from forecastle.contract.types import parse_duration
-from forecastle.store.alerts import QUIET_PERIOD, Severity
 
 TARGETS_VARIABLE: Final = "FORECASTLE_ALERT_TARGETS"
 _ENTRY: Final = re.compile(r"(?:(?P<name>[A-Za-z][\w-]*)(?::(?P<least>\w+))?=)?(?P<url>[A-Za-z][A-Za-z0-9+.-]*://\S+)")

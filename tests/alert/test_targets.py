@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from forecastle.alert.targets import AlertTarget, read_targets
 from forecastle.contract.errors import StoreError
-from forecastle.store.alert_targets import AlertTarget, read_targets
 
 
 def test_no_file_and_no_variable_is_no_target(tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from forecastle.store.alert_delivery import deliver, links, message, send_by_apprise, try_targets
-from forecastle.store.alert_outbox import BACK_OFF_MOST, GIVEN_UP_AFTER, AlertOutbox, back_off
-from forecastle.store.alert_targets import AlertTarget
-from forecastle.store.alerts import Alert, AlertLog
+from forecastle.alert.alerts import Alert, AlertLog
+from forecastle.alert.delivery import deliver, links, message, send_by_apprise, try_targets
+from forecastle.alert.outbox import BACK_OFF_MOST, GIVEN_UP_AFTER, AlertOutbox, back_off
+from forecastle.alert.targets import AlertTarget
 
 # Apprise imports it, which we can neither cause nor mend.
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")

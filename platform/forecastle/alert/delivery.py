@@ -1,7 +1,7 @@
 """Alerts leave the house: each target is told what it has yet to be told, whatever the others do.
 
 Belongs here: one round of deliveries, the text of a message with its links, what a target's refusal was.
-Does not belong here: the log and what is in it (`alerts.py`), what waits (`alert_outbox.py`).
+Does not belong here: the log and what is in it (`alerts.py`), what waits (`outbox.py`).
 Apprise is imported when something is sent: half a second that a quiet house does not pay.
 """
 
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
-from forecastle.store.alert_outbox import AlertOutbox, Delivery
-from forecastle.store.alert_targets import AlertTarget
-from forecastle.store.alerts import Alert
+from forecastle.alert.alerts import Alert
+from forecastle.alert.outbox import AlertOutbox, Delivery
+from forecastle.alert.targets import AlertTarget
 
 SOCKET_SECONDS: Final = 5
 ROUND_SECONDS: Final = 20.0
