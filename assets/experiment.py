@@ -69,7 +69,7 @@ def read_experiment(platform: Platform, system: LoadedSystem) -> ExperimentReado
 
 
 def _split_check(found: ExperimentReadout, asset_key: dg.AssetKey) -> dg.AssetCheckResult:
-    """Whether the arms have the declared shares; nothing is said against a split of too few entities."""
+    """Whether entities fell to the arms as declared; it passes while nobody was asked about."""
     return dg.AssetCheckResult(
         asset_key=asset_key,
         check_name=SPLIT_CHECK,

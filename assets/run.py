@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import sys
+import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.execution.api import execute_run_iterator
 from dagster._core.storage.tags import PARTITION_NAME_TAG
+from sqlalchemy.exc import SQLAlchemyError
 
 from assets.failures import reason
 from assets.instance import in_use, mend, opened, prepare_instance
@@ -49,12 +53,32 @@ def main(arguments: list[str]) -> int:
         say(event="failed", message=f"there is no system {arguments[0]!r}")
         return 2
     say(event="planned", assets=[node.name for node in job.nodes])
+    try:
+        return 0 if run_here(job, tags=tags) else 1
+    except (OSError, sqlite3.Error, SQLAlchemyError) as error:  # Dagster could not write what happened: a full disk
+        say(event="failed", message=refused(error))
+        with suppress(OSError):  # the log lies on the same disk
+            traceback.print_exc()
+        return 3
+
+
+def run_here(job: dg.JobDefinition, *, tags: Mapping[str, str]) -> bool:
+    """Execute the job in the instance of this home."""
     home = Path(os.environ.get("FORECASTLE_HOME", ".forecastle")).resolve()
     folder = prepare_instance(Path(os.environ.get("DAGSTER_HOME") or home / "dagster"))
     with opened(folder) as instance:
         mend(instance, folder)
         with in_use(folder):
-            return 0 if run(job, instance, tags=tags) else 1
+            return run(job, instance, tags=tags)
+
+
+def refused(error: Exception) -> str:
+    """What the machine refused to Dagster's own storage, and what to look at."""
+    cause = getattr(error, "orig", None) or error
+    return (
+        f"Dagster's records cannot be written: {cause}; look at the free space of the home folder and at who may write "
+        "there, then run again"
+    )
 
 
 def of_day(job: dg.JobDefinition, day: str) -> tuple[dg.JobDefinition, dict[str, str]]:

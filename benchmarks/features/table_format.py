@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -34,10 +35,17 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        numbers = count()
-        connection = sql.connect(memory_limit="4GB")
-        connection.execute(f"CREATE TABLE t AS SELECT {COLUMNS} FROM range({options.rows}) r(i)")
         warehouse = Warehouse(folder / "warehouse", clock=lambda: datetime(2026, 6, 1, tzinfo=UTC), memory_limit="4GB")
+        writing = _writing(folder, warehouse, rows=options.rows, repeats=options.repeats)
+        opening = _opening(folder, warehouse, options.versions)
+    print_table(f"writing {options.rows:,} rows × 11 columns", writing, packages=("duckdb", "deltalake"))
+    print_table(f"opening a table of {options.versions} versions", opening, packages=("duckdb", "deltalake"))
+
+
+def _writing(folder: Path, warehouse: Warehouse, *, rows: int, repeats: int) -> list[dict[str, object]]:
+    numbers = count()
+    with closing(sql.connect(memory_limit="4GB")) as connection:
+        connection.execute(f"CREATE TABLE t AS SELECT {COLUMNS} FROM range({rows}) r(i)")
 
         def parquet() -> None:
             connection.execute(f"COPY t TO '{folder}/{next(numbers)}.parquet' (FORMAT parquet, COMPRESSION zstd)")
@@ -60,13 +68,10 @@ def main() -> None:
             "DuckDB file": database,
             "forecastle publish (Delta, audited, hashed, flushed)": publish,
         }
-        writing = [
-            {"write": name, "median_s": sorted(measure_seconds(write, repeats=options.repeats))[options.repeats // 2]}
+        return [
+            {"write": name, "median_s": sorted(measure_seconds(write, repeats=repeats))[repeats // 2]}
             for name, write in writers.items()
         ]
-        opening = _opening(folder, warehouse, options.versions)
-    print_table(f"writing {options.rows:,} rows × 11 columns", writing, packages=("duckdb", "deltalake"))
-    print_table(f"opening a table of {options.versions} versions", opening, packages=("duckdb", "deltalake"))
 
 
 def _opening(folder: Path, warehouse: Warehouse, versions: int) -> list[dict[str, object]]:

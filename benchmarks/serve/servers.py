@@ -20,6 +20,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from forecastle.serve import application
+from forecastle.store.prediction_batch import PredictionBatch
 from forecastle.store.prediction_log import Prediction, PredictionLog
 
 
@@ -36,7 +37,9 @@ class _Unlogged(PredictionLog):
     async def append(self, prediction: Prediction) -> Prediction:
         return replace(prediction, sequence=1)
 
-    async def append_many(self, predictions: Sequence[Prediction]) -> list[Prediction]:
+    async def append_many(
+        self, predictions: Sequence[Prediction], *, batch: PredictionBatch | None = None  # noqa: ARG002  kept nowhere
+    ) -> list[Prediction]:
         return [replace(prediction, sequence=1) for prediction in predictions]
 
 

@@ -7,10 +7,12 @@ Does not belong here: running them (`test_conformance.py`), proof that each can 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import tempfile
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +24,18 @@ from assets.champion import champion_bundle
 from assets.failures import reason
 from assets.parity import compare_online, compare_served, fed_views
 from forecastle.contract.column import Feature
+from forecastle.contract.source import Source
 from forecastle.contract.table import violations
 from forecastle.learn.golden import golden_faults
 from forecastle.serve.trace import trace_prediction
 from forecastle.store.labels import label_columns
 from forecastle.store.leakage import leakage_check
+from forecastle.store.source_files import source_paths
 from tests.conformance.materialised import NOW, SEED, Materialised, made_by
 
 SHOWN = 5
 BY_NAME = 20
+GOES_ON_DAYS = (0, 1, 40)
 
 
 def simulator(made: Materialised) -> Iterator[str]:
@@ -49,6 +54,19 @@ def simulator(made: Materialised) -> Iterator[str]:
             late = int((made.frame(f"source/{name}")["known_at"] > pd.Timestamp(NOW) + pd.Timedelta(hours=1)).sum())
             if late and source.kind != "stream":
                 yield f"source {name} holds {late} rows that become known after `now`"
+
+
+def continued(made: Materialised) -> Iterator[str]:
+    """What the simulator told at `now` it tells at every later `until` too; only nulls are filled in."""
+    with tempfile.TemporaryDirectory() as folder:
+        worlds = [_continued(made, Path(folder) / str(days), timedelta(days=days)) for days in GOES_ON_DAYS]
+        for name, source in made.system.declaration.sources.items():
+            if source.kind not in ("csv", "parquet"):
+                continue
+            tables = [_rows(source_paths(name, source.path, data=world)) for world in worlds]
+            for before, after in itertools.pairwise(tables):
+                if lost := _lost(before, after, source):
+                    yield f"source {name}: {lost} of {len(before)} rows are gone or changed at a later `until`"
 
 
 def graph(made: Materialised) -> Iterator[str]:
@@ -290,8 +308,8 @@ def trace(made: Materialised) -> Iterator[str]:
 RULES: dict[str, Callable[[Materialised], Iterator[str]]] = {
     rule.__name__: rule
     for rule in (
-        simulator, graph, checks, contract, leakage, repeatable, on_demand, promotion, card, calibration, batch,
-        serving, request, parity, trace,
+        simulator, continued, graph, checks, contract, leakage, repeatable, on_demand, promotion, card, calibration,
+        batch, serving, request, parity, trace,
     )
 }  # fmt: skip
 """Every rule by its name, in the order in which a system is best mended."""
@@ -305,6 +323,30 @@ def _written(made: Materialised, seed: int) -> dict[str, str]:
         made.system.function(declared)(Path(folder), seed=seed, now=NOW)
         files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
         return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def _continued(made: Materialised, data: Path, ahead: timedelta) -> Path:
+    declared = made.system.declaration.simulate
+    assert declared is not None
+    made.system.function(declared)(data / made.system.name, seed=SEED, now=NOW, until=NOW + ahead)
+    return data
+
+
+def _lost(before: pd.DataFrame, after: pd.DataFrame, source: Source) -> int:
+    """Rows of `before` that are gone from `after`, or hold another value where they held one."""
+    columns = [name for name in before if name in source.columns]
+    keys = [name for name in source.key if name in columns]
+    both = before[columns].merge(after[columns], on=keys, how="left", suffixes=("", "_after"), indicator=True)
+    wrong = both["_merge"] == "left_only"
+    for name in set(columns) - set(keys):
+        wrong |= both[name].notna() & (both[name] != both[f"{name}_after"])
+    return int(wrong.sum())
+
+
+def _rows(paths: list[Path]) -> pd.DataFrame:
+    """The rows of a source's files as they are stored."""
+    read = [pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str) for path in paths]
+    return pd.concat(read, ignore_index=True)
 
 
 def _failures(result: dg.ExecuteInProcessResult) -> dict[str, str]:

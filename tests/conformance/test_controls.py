@@ -84,6 +84,10 @@ def seed_is_ignored(made: Materialised, folder: Path) -> Materialised:
     return rewritten(made, folder, "simulate.py", "default_rng(seed)", "default_rng(0)")
 
 
+def the_past_moves(made: Materialised, folder: Path) -> Materialised:
+    return rewritten(made, folder, "simulate.py", "SECONDS_PER_DAY, begin)]", "SECONDS_PER_DAY, cut)]")
+
+
 def a_view_breaks_its_contract(made: Materialised, folder: Path) -> Materialised:
     return rewritten(made, folder, "parcel_facts.sql", "parcels.distance_km AS", "-1.0 - parcels.distance_km AS")
 
@@ -167,6 +171,7 @@ def another_number_was_answered(made: Materialised, _: Path) -> Materialised:
 
 CONTROLS: dict[str, Break] = {
     "simulator": seed_is_ignored,
+    "continued": the_past_moves,
     "graph": a_view_breaks_its_contract,
     "checks": nothing_was_checked,
     "contract": less_is_allowed_than_is_there,

@@ -7,15 +7,20 @@ Does not belong here: materialising (another process does, the library does not 
 from __future__ import annotations
 
 import json
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+FULL_BYTES: Final = 2**20
+"""With less than this left nothing worth having can be written."""
 
 
 def materialise(
@@ -45,8 +50,7 @@ def materialise(
             child.terminate()
             raise
     if child.returncode != 0 and not failures:
-        tail = log.read_text(errors="replace")[-2000:]
-        console.print(f"the run ended with status {child.returncode}:\n{tail}", highlight=False, markup=False)
+        console.print(f"the run ended {_how(child.returncode)}: {_last_line(log)}", highlight=False, markup=False)
     return child.returncode == 0
 
 
@@ -88,3 +92,16 @@ def _event(line: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _how(status: int) -> str:
+    if status >= 0:
+        return f"with status {status}"
+    return f"by signal {signal.Signals(-status).name}" + (" (too little memory?)" if status == -signal.SIGKILL else "")
+
+
+def _last_line(log: Path) -> str:
+    """What the child said last, which of a traceback is the error itself, and where the rest is."""
+    said = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    full = "; its disk is full" if shutil.disk_usage(log.parent).free < FULL_BYTES else ""
+    return f"{said[-1] if said else 'it said nothing'} (its log is {log}{full})"

@@ -110,23 +110,7 @@ def write_bundle(folder: Path, parts: BundleParts, *, trust: Trust | None = None
     Raises:
         BundleError: a number of the parts is not finite, so that JSON cannot hold it.
     """
-    contents = {
-        FEATURE_SET: canonical_json(parts.feature_set.to_json()),
-        parts.scoring.file: parts.model_bytes,
-        SCORING: canonical_json({"start_from": parts.start_from, **parts.scoring.to_json()}),
-        CALIBRATOR: canonical_json(parts.calibrator.to_json()),
-        REFERENCE: canonical_json(parts.reference),
-        GOLDEN: canonical_json(
-            {"rows": parts.golden.rows, "raw": parts.golden.raw, "probability": parts.golden.probability}
-        ),
-        CARD: parts.card.encode(),
-    }
-    if parts.card_page:
-        contents[CARD_PAGE] = parts.card_page.encode()
-    if parts.decision is not None:
-        contents[DECISION] = canonical_json(parts.decision.to_json())
-    if parts.views:
-        contents[VIEWS] = canonical_json({"views": [view.to_json() for view in parts.views]})
+    contents = _contents(parts)
     manifest = canonical_json(
         {
             "format": FORMAT,
@@ -190,6 +174,28 @@ def canonical_json(value: Any) -> bytes:
     except ValueError as error:
         raise BundleError(f"a bundle holds finite numbers only: {error}") from error
     return text.encode()
+
+
+def _contents(parts: BundleParts) -> dict[str, bytes]:
+    """The bytes of each file of a bundle but its manifest and signature, under the file's name."""
+    contents = {
+        FEATURE_SET: canonical_json(parts.feature_set.to_json()),
+        parts.scoring.file: parts.model_bytes,
+        SCORING: canonical_json({"start_from": parts.start_from, **parts.scoring.to_json()}),
+        CALIBRATOR: canonical_json(parts.calibrator.to_json()),
+        REFERENCE: canonical_json(parts.reference),
+        GOLDEN: canonical_json(
+            {"rows": parts.golden.rows, "raw": parts.golden.raw, "probability": parts.golden.probability}
+        ),
+        CARD: parts.card.encode(),
+    }
+    if parts.card_page:
+        contents[CARD_PAGE] = parts.card_page.encode()
+    if parts.decision is not None:
+        contents[DECISION] = canonical_json(parts.decision.to_json())
+    if parts.views:
+        contents[VIEWS] = canonical_json({"views": [view.to_json() for view in parts.views]})
+    return contents
 
 
 def _complete(files: Mapping[str, Any]) -> bool:

@@ -70,19 +70,27 @@ def combine(
     """
     features = _features(system, ingredients)
     described = _described(system, choice, features)
+    trained = _trained(described, choice, ingredients, frame, features)
+    return described, judge_model(described, trained, frame)
+
+
+def _trained(
+    system: LoadedSystem,
+    choice: Choice,
+    ingredients: Sequence[Ingredient],
+    frame: pd.DataFrame,
+    features: tuple[str, ...],
+) -> TrainedModel:
+    """The ensemble as a trained model: its file, its calibrator on held-out rows, its answers on the test rows."""
     content = ensemble_bytes([(i.member.model, i.member.segment, i.bundle) for i in ingredients])
-    codes = described.feature_set(ENSEMBLE_NAME).codes
-    scorer = open_ensemble(content, features=features, codes=codes)
+    codes = system.feature_set(ENSEMBLE_NAME).codes
     matrix = feature_matrix(frame, features, codes=codes)
     split, held_out = _train_part(system, ingredients, frame)
-    test_raw = scorer.scores(matrix[split.test])
-    answered = ~np.isnan(test_raw)
-    if not answered.any():
-        raise LearnError("no test row is of a segment that has a model; train a model of all rows beside the segments")
-    split, test_raw = replace(split, test=split.test[answered]), test_raw[answered]
+    scorer = open_ensemble(content, features=features, codes=codes)
+    split, test_raw = _answered(split, scorer.scores(matrix[split.test]))
     calibrated = _calibrated(system, frame, split, held_out)
     loss = log_loss(frame["outcome"].to_numpy(np.float64)[split.train], inside(held_out))
-    trained = TrainedModel(
+    return TrainedModel(
         name=ENSEMBLE_NAME,
         features=features,
         start=None,
@@ -100,7 +108,6 @@ def combine(
         held_out=held_out,
         scoring=Scoring(kind=ENSEMBLE, requires=_requires(ingredients)),
     )
-    return described, judge_model(described, trained, frame)
 
 
 def _features(system: LoadedSystem, ingredients: Sequence[Ingredient]) -> tuple[str, ...]:
@@ -142,6 +149,14 @@ def _train_part(
         count[rows[own]] += 1
     train = np.flatnonzero(count > 0)
     return replace(split, train=train, purged=len(frame) - len(train) - len(split.test)), total[train] / count[train]
+
+
+def _answered(split: TimeSplit, test_raw: FloatArray) -> tuple[TimeSplit, FloatArray]:
+    """Only the test rows that have a member, with what the ensemble says of them."""
+    answered = ~np.isnan(test_raw)
+    if not answered.any():
+        raise LearnError("no test row is of a segment that has a model; train a model of all rows beside the segments")
+    return replace(split, test=split.test[answered]), test_raw[answered]
 
 
 def _calibrated(system: LoadedSystem, frame: pd.DataFrame, split: TimeSplit, held_out: FloatArray) -> CalibratorChoice:

@@ -52,39 +52,20 @@ class NativeBooster:
         Raises:
             BundleError: the digest differs (LightGBM has seen no byte then), or LightGBM refuses the model.
         """
-        digest = hashlib.sha256(model_bytes).hexdigest()
-        if digest != expected_sha256:
-            raise BundleError(f"model has SHA-256 {digest}, expected {expected_sha256}; restore the bundle's files")
-        if b"\0" in model_bytes:
-            raise BundleError("model text holds a zero byte; write it again with `Booster.model_to_string`")
+        _verify(model_bytes, expected_sha256)
         self._start = start
         self._kind = _PREDICT_NORMAL if start is None else _PREDICT_RAW
         self._handle = ctypes.c_void_p()
         self._fast = ctypes.c_void_p()
         self._lock = threading.Lock()
         self._library, self._single = _library()
-        iterations = ctypes.c_int(0)
-        self._check(
-            self._library.LGBM_BoosterLoadModelFromString(
-                model_bytes, ctypes.byref(iterations), ctypes.byref(self._handle)
-            )
-        )
-        self.width = self._number("LGBM_BoosterGetNumFeature")
-        if (classes := self._number("LGBM_BoosterGetNumClasses")) != 1:
-            raise BundleError(f"model has {classes} classes; one score a row is served")
+        self.width = self._load(model_bytes)
         self._row = (ctypes.c_double * self.width)()
         self._length, self._score = ctypes.c_int64(0), ctypes.c_double(0.0)
         self._arguments = (ctypes.byref(self._row), ctypes.byref(self._length), ctypes.byref(self._score))
         self._check(
             self._library.LGBM_BoosterPredictForMatSingleRowFastInit(
-                self._handle,
-                self._kind,
-                0,
-                -1,
-                _FLOAT64,
-                self.width,
-                _PARAMETERS,
-                ctypes.byref(self._fast),
+                self._handle, self._kind, 0, -1, _FLOAT64, self.width, _PARAMETERS, ctypes.byref(self._fast)
             )
         )
 
@@ -152,6 +133,18 @@ class NativeBooster:
         if hasattr(self, "_library"):
             self.close()
 
+    def _load(self, model_bytes: bytes) -> int:
+        """Let LightGBM read the model; how many features it takes."""
+        iterations = ctypes.c_int(0)
+        self._check(
+            self._library.LGBM_BoosterLoadModelFromString(
+                model_bytes, ctypes.byref(iterations), ctypes.byref(self._handle)
+            )
+        )
+        if (classes := self._number("LGBM_BoosterGetNumClasses")) != 1:
+            raise BundleError(f"model has {classes} classes; one score a row is served")
+        return self._number("LGBM_BoosterGetNumFeature")
+
     def _of_matrix(self, rows: FloatArray, kind: int, *, each: int) -> FloatArray:
         """Numbers of one kind of prediction, `each` a row, for a C-ordered matrix of the right width."""
         numbers = np.empty(rows.shape[0] * each, dtype=np.float64)
@@ -178,6 +171,14 @@ class NativeBooster:
         if status != 0:
             text = self._library.LGBM_GetLastError().decode("utf-8", "replace")
             raise BundleError(f"LightGBM refused: {text}")
+
+
+def _verify(model_bytes: bytes, expected_sha256: str) -> None:
+    digest = hashlib.sha256(model_bytes).hexdigest()
+    if digest != expected_sha256:
+        raise BundleError(f"model has SHA-256 {digest}, expected {expected_sha256}; restore the bundle's files")
+    if b"\0" in model_bytes:
+        raise BundleError("model text holds a zero byte; write it again with `Booster.model_to_string`")
 
 
 def _started(score: Any, start: Any) -> Any:

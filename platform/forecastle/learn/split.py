@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -104,18 +104,10 @@ def time_split(
     """
     _check(frame)
     times = times_of(frame, groups)
-    blocks = []
     cuts = _cuts(frame["predict_at"], split) if test_from is None else _told(test_from)
     ends = [*cuts[1:], None]
-    for cut, end in zip(cuts, ends, strict=True):
-        at = np.datetime64(cut.tz_convert(None))
-        asked = times.predict_at >= at
-        if end is not None:
-            asked &= times.predict_at < np.datetime64(end.tz_convert(None))
-        train = times.learned_by(at, embargo=split.embargo, asked=asked)
-        for name, mask in {"train": train, **({"test": asked} if test_from is None else {})}.items():
-            _require(name, frame.loc[mask, "outcome"], split)
-        blocks.append(Block(np.flatnonzero(train), np.flatnonzero(asked), cut.to_pydatetime()))
+    blocks = [_block(times, cut, end, embargo=split.embargo) for cut, end in zip(cuts, ends, strict=True)]
+    _check_blocks(blocks, frame["outcome"], split, parts=("train", "test") if test_from is None else ("train",))
     test = np.sort(np.concatenate([block.test for block in blocks]))
     used = np.union1d(test, np.concatenate([block.train for block in blocks]))
     return TimeSplit(
@@ -169,6 +161,20 @@ def _told(test_from: datetime | Sequence[datetime]) -> list[pd.Timestamp]:
     return [pd.Timestamp(cut) for cut in ([test_from] if isinstance(test_from, datetime) else test_from)]
 
 
+def _block(times: Times, cut: pd.Timestamp, end: pd.Timestamp | None, *, embargo: timedelta) -> Block:
+    """The rows asked from `cut` until `end`, and those that a model asked then may have learned."""
+    at = _utc(cut)
+    asked = times.predict_at >= at
+    if end is not None:
+        asked &= times.predict_at < _utc(end)
+    train = times.learned_by(at, embargo=embargo, asked=asked)
+    return Block(np.flatnonzero(train), np.flatnonzero(asked), cut.to_pydatetime())
+
+
+def _utc(at: pd.Timestamp) -> np.datetime64:
+    return np.datetime64(at.tz_convert(None))
+
+
 def _check(frame: pd.DataFrame) -> None:
     if frame.empty:
         raise LearnError("the training set has no rows: materialise labels and features that overlap in time")
@@ -185,6 +191,14 @@ def _instant(times: pd.Series[pd.Timestamp], share: float) -> pd.Timestamp:
     ordered = times.sort_values(kind="stable")
     found: pd.Timestamp = ordered.iloc[min(int(len(ordered) * share), len(ordered) - 1)]
     return found
+
+
+def _check_blocks(
+    blocks: Sequence[Block], outcomes: pd.Series[float], split: Split, *, parts: Sequence[Literal["train", "test"]]
+) -> None:
+    for block in blocks:
+        for part in parts:
+            _require(part, outcomes.iloc[block.train if part == "train" else block.test], split)
 
 
 def _require(name: str, outcomes: pd.Series[float], split: Split) -> None:

@@ -105,19 +105,9 @@ def train_model(
     """
     parts = time_split(frame, split, test_from=test_from, groups=groups)
     rows = _rows(frame, model, features, cluster=cluster, groups=groups, codes=codes)
-    first = rows.take(parts.blocks[0].train)
-    search = search_params(model, first, embargo=split.embargo, code=code)
-    if search is not None:
-        model = model.model_copy(update={"params": {**model.params, **search.params}})
-    learned, test_raw, probability = _walk(model, rows, parts, split, code)
-    last = parts.blocks[-1].test
-    packed = with_means(learned.fitted.packed(), rows.matrix[parts.train])
-    return TrainedModel(
-        name, rows.features, rows.start, packed.model_bytes, learned.rounds, learned.calibrator, learned.reasons,
-        learned.table, parts, test_raw[parts.test], probability[parts.test],
-        golden_rows(rows.matrix[last], test_raw[last], learned.calibrator), learned.fitted.params,
-        learned.importances, learned.held_out, packed.scoring, search,
-    )  # fmt: skip
+    search = search_params(model, rows.take(parts.blocks[0].train), embargo=split.embargo, code=code)
+    found = model if search is None else model.model_copy(update={"params": {**model.params, **search.params}})
+    return _trained(name, rows, parts, _walk(found, rows, parts, split, code), search)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,16 +123,34 @@ class _Learned:
     importances: pd.DataFrame
 
 
-def _walk(
-    model: Model, rows: Rows, parts: TimeSplit, split: Split, code: Code | None
-) -> tuple[_Learned, FloatArray, FloatArray]:
+@dataclass(frozen=True, slots=True)
+class _Walked:
     """The last block's model, and raw scores and probabilities (n,) of all blocks' rows, NaN elsewhere."""
+
+    last: _Learned
+    raw: FloatArray
+    probability: FloatArray
+
+
+def _walk(model: Model, rows: Rows, parts: TimeSplit, split: Split, code: Code | None) -> _Walked:
+    """Each block answered by a model of what was known before it."""
     test_raw, probability = np.full(len(rows.matrix), np.nan), np.full(len(rows.matrix), np.nan)
     for block in parts.blocks:
         learned = _learn(model, rows.take(block.train), split, code)
         raw = learned.fitted.scores(rows.matrix[block.test])
         test_raw[block.test], probability[block.test] = raw, learned.calibrator.apply(raw)
-    return learned, test_raw, probability
+    return _Walked(learned, test_raw, probability)
+
+
+def _trained(name: str, rows: Rows, parts: TimeSplit, walked: _Walked, search: SearchResult | None) -> TrainedModel:
+    learned, newest = walked.last, parts.blocks[-1].test
+    packed = with_means(learned.fitted.packed(), rows.matrix[parts.train])
+    return TrainedModel(
+        name, rows.features, rows.start, packed.model_bytes, learned.rounds, learned.calibrator, learned.reasons,
+        learned.table, parts, walked.raw[parts.test], walked.probability[parts.test],
+        golden_rows(rows.matrix[newest], walked.raw[newest], learned.calibrator), learned.fitted.params,
+        learned.importances, learned.held_out, packed.scoring, search,
+    )  # fmt: skip
 
 
 def _learn(model: Model, rows: Rows, split: Split, code: Code | None) -> _Learned:

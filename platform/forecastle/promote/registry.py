@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import sqlite3
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from typing import Any
 
 from forecastle.contract.clock import Clock
 from forecastle.contract.errors import ConflictError
+from forecastle.promote.pointer_file import replace_pointer
 
 # One transaction, and a number that says it was done: no process ever sees tables without their triggers.
 _SCHEMA_NUMBER = 2
@@ -250,26 +249,14 @@ def publish_pointer(path: Path, registry: Registry, *, system: str) -> Promotion
 
 def write_pointer(path: Path, promotion: Promotion) -> None:
     """Tell serving who the champion is: one small JSON file, replaced whole."""
-    text = json.dumps(
-        {
-            "system": promotion.system,
-            "bundle": promotion.bundle,
-            "model_version": promotion.model_version,
-            "promoted_at": promotion.promoted_at.isoformat(),
-            "promotion_id": promotion.promotion_id,
-        },
-        sort_keys=True,
-    )
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".pointer-")
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    content = {
+        "system": promotion.system,
+        "bundle": promotion.bundle,
+        "model_version": promotion.model_version,
+        "promoted_at": promotion.promoted_at.isoformat(),
+        "promotion_id": promotion.promotion_id,
+    }
+    replace_pointer(path, content)
 
 
 def _pointed(path: Path) -> int | None:

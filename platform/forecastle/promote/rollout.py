@@ -7,9 +7,7 @@ Does not belong here: routing requests (`serve/challenger.py`), computing the ev
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -21,6 +19,7 @@ from forecastle.contract.clock import Clock
 from forecastle.contract.errors import LearnError
 from forecastle.contract.system import Rollout
 from forecastle.promote.gates import GateResult
+from forecastle.promote.pointer_file import replace_pointer
 
 Action = Literal["advance", "hold", "stop", "promote"]
 
@@ -200,24 +199,12 @@ def publish_challenger(path: Path, record: RolloutRecord, *, system: str, declar
     if running is None:
         path.unlink(missing_ok=True)
         return None
-    text = json.dumps(
-        {
-            "system": system, "bundle": running.bundle, "model_version": running.model_version,
-            "share": running.share, "salt": declaration.salt, "shadow": declaration.shadow,
-            "phase": running.phase, "act_id": running.act_id,
-        },
-        sort_keys=True,
-    )  # fmt: skip
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".challenger-")
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    content = {
+        "system": system, "bundle": running.bundle, "model_version": running.model_version,
+        "share": running.share, "salt": declaration.salt, "shadow": declaration.shadow,
+        "phase": running.phase, "act_id": running.act_id,
+    }  # fmt: skip
+    replace_pointer(path, content)
     return running
 
 

@@ -22,6 +22,7 @@ from forecastle.contract.errors import BundleError, ForecastleError
 from forecastle.learn.bundle import Bundle, load_bundle
 from forecastle.learn.ensemble import Ensemble, EnsembleMember
 from forecastle.learn.scorer import Scorer, check_golden, load_scorer
+from forecastle.serve.columns import ColumnPlan
 from forecastle.serve.plan import Plan
 from forecastle.serve.pointer import Signature, signature
 from forecastle.serve.refusal import Refusal
@@ -42,6 +43,7 @@ class Champion:
     scorer: Scorer
     resolver: Resolver
     plan: Plan
+    columns: ColumnPlan
     promotion: dict[str, Any] | None
     variant: str = CHAMPION
 
@@ -100,7 +102,8 @@ def load_champion(
         if (answered := bundle.calibrator.apply_scalar(raw)) != recorded:
             raise BundleError(f"golden row {index} calibrates to {answered!r}, recorded {recorded!r}")
     resolver = Resolver(bundle.feature_set)
-    return Champion(bundle, scorer, resolver, Plan(resolver), promotion)
+    plan = Plan(resolver)
+    return Champion(bundle, scorer, resolver, plan, ColumnPlan(resolver, plan), promotion)
 
 
 def try_in_child(folder: Path, *, system: str, expected_hash: str | None) -> None:

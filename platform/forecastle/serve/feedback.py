@@ -19,9 +19,10 @@ from forecastle.contract.errors import StoreError
 from forecastle.contract.request import Violation, shown
 from forecastle.serve.champion import Champion
 from forecastle.serve.parse import entity_faults, instant_in, json_object, object_in, top_faults, word_in
-from forecastle.serve.receipt import iso, json_text, microseconds
+from forecastle.serve.receipt import json_text, microseconds
 from forecastle.serve.refusal import Refusal, broken_contract
 from forecastle.store.outcome_log import OutcomeLog, ToldOutcome
+from forecastle.store.prediction_batch import iso
 from forecastle.store.prediction_log import WritableLog
 
 KEYS: Final = ("prediction_id", "entity", "outcome", "known_at", "request_id")

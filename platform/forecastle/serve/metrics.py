@@ -21,6 +21,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from forecastle.serve.plan import Served
 from forecastle.serve.resolve import MICROSECONDS
+from forecastle.store.prediction_batch import PredictionBatch
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 GATHERED_LIMIT: Final = 128
@@ -73,6 +74,15 @@ class _Answers:
         self._made.append((served, seconds, age_seconds))
         if len(self._made) >= GATHERED_LIMIT:
             self.settle()
+
+    def predicted_batch(self, batch: PredictionBatch, *, seconds: float) -> None:
+        oldest_us = [min(event_at_us for event_at_us, _ in row) for row in zip(*batch.times, strict=True)]
+        origins = ("PRESENT" if isinstance(one, int) else one for one in batch.layout.origins)
+        with self._settling:
+            self._latency.observe_all([seconds] * len(batch))
+            self._age.observe_all([(batch.predicted_at_us - event_at_us) / MICROSECONDS for event_at_us in oldest_us])
+            for origin, count in Counted(origins).items():
+                self._status.labels(origin).inc(count * len(batch))
 
     def settle(self) -> None:
         """Hand over what was gathered; any thread may ask, while others gather."""
@@ -130,6 +140,10 @@ class Metrics:
     def predicted(self, served: Served, *, now_us: int, seconds: float) -> None:
         """One prediction was made from these features in this time."""
         self._answers.predicted(served, now_us=now_us, seconds=seconds)
+
+    def predicted_batch(self, batch: PredictionBatch, *, seconds: float) -> None:
+        """So many predictions were made, in this time each."""
+        self._answers.predicted_batch(batch, seconds=seconds)
 
     def settle(self) -> None:
         """Show what was counted to the other workers, which cannot see what waits here."""

@@ -18,8 +18,9 @@ import msgspec
 from forecastle.contract.column import Column
 from forecastle.contract.errors import did_you_mean
 from forecastle.contract.request import INT64_LIMIT, Violation, check_value, shown
-from forecastle.serve.receipt import iso, microseconds
+from forecastle.serve.receipt import microseconds
 from forecastle.serve.refusal import Refusal, broken_contract
+from forecastle.store.prediction_batch import iso
 
 KEYS: Final = ("entity", "features", "request_id")
 EARLIEST_US: Final = microseconds(datetime(1900, 1, 1, tzinfo=UTC))

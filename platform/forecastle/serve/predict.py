@@ -216,9 +216,13 @@ class Predictor:
             features_json=served.features_json,
             degraded_json=degraded_json(served.degraded),
             vector_json=served.vector_json,
-            decision_json=_decision_json(champion, served, probability, now_us),
-            latency_ms=round((self.timer() - started) * 1e3, 3),
+            decision_json=decision_json(champion, served.values, probability, now_us),
+            latency_ms=self.milliseconds_since(started),
         )
+
+    def milliseconds_since(self, started: float) -> float:
+        """Milliseconds since `timer` gave `started`, to the microsecond."""
+        return round((self.timer() - started) * 1e3, 3)
 
     def served(self, request: PredictRequest, champion: Champion, *, now_us: int) -> Served:
         """Every feature of a request.
@@ -226,21 +230,17 @@ class Predictor:
         Raises:
             Refusal: naming each feature that its contract refuses.
         """
-        rows = self._rows(request.entity, champion)
-        usual = champion.plan.usual(request.features, rows, now_us=now_us)
-        return usual if usual is not None else _resolved(request, rows, champion, now_us)
+        return _served(request, self._rows(request.entity, champion), champion, now_us)
 
     def served_many(
         self, requests: Sequence[PredictRequest], champion: Champion, *, now_us: int
     ) -> list[Served | Refusal]:
         """`served` of many requests, in their order."""
-        rows_of = self._rows_many([request.entity for request in requests], champion)
-        asked = [(request.features, rows) for request, rows in zip(requests, rows_of, strict=True)]
+        rows_of = self.rows_many([request.entity for request in requests], champion)
         found: list[Served | Refusal] = []
-        usual = champion.plan.usual_many(asked, now_us=now_us)
-        for request, (_, rows), served in zip(requests, asked, usual, strict=True):
+        for request, rows in zip(requests, rows_of, strict=True):
             try:
-                found.append(served if served is not None else _resolved(request, rows, champion, now_us))
+                found.append(_served(request, rows, champion, now_us))
             except Refusal as refusal:
                 found.append(refusal)
         return found
@@ -261,8 +261,8 @@ class Predictor:
             found.update(rows)
         return found
 
-    def _rows_many(self, entities: Sequence[Mapping[str, Any] | None], champion: Champion) -> list[Rows | None]:
-        """`_rows` of many, each entity read once."""
+    def rows_many(self, entities: Sequence[Mapping[str, Any] | None], champion: Champion) -> list[Rows | None]:
+        """The newest row of each view for many entities, each read once; None where the store cannot be read."""
         places = [place for place, entity in enumerate(entities) if entity is not None]
         made: list[Rows | None] = [{} for _ in entities]
         for keys, views in champion.resolver.views_by_keys if places else ():
@@ -276,12 +276,15 @@ class Predictor:
         return made
 
 
-def _resolved(request: PredictRequest, rows: Rows | None, champion: Champion, now_us: int) -> Served:
-    """Every feature by the rules of `resolve.py`.
+def _served(request: PredictRequest, rows: Rows | None, champion: Champion, now_us: int) -> Served:
+    """Every feature, the short way where the request is usual.
 
     Raises:
         Refusal: naming each feature that its contract refuses.
     """
+    usual = champion.plan.usual(request.features, rows, now_us=now_us)
+    if usual is not None:
+        return usual
     checked(request, [], champion)
     resolution = champion.resolver.resolve(request.features, rows, now_us=now_us)
     if resolution.refused:
@@ -318,11 +321,16 @@ def checked(request: PredictRequest, violations: list[Violation], champion: Cham
     return request
 
 
-def _decision_json(champion: Champion, served: Served, probability: float, now_us: int) -> str:
+def decision_json(champion: Champion, values: Mapping[str, Any], probability: float, now_us: int) -> str:
+    """What the system's rule says of a probability and features, as JSON; null without a rule.
+
+    Raises:
+        Refusal: it is too late to predict.
+    """
     rule = champion.bundle.decision
     if rule is None:
         return "null"
-    values = {name: served.values[name] for name in rule.inputs if name != PREDICT_AT}
+    values = {name: values[name] for name in rule.inputs if name != PREDICT_AT}
     decision = rule.decide(probability, values, predict_at=moment(now_us))
     if decision["action"] == CLOSED:
         reasons = "; ".join(decision["reasons"]) or "the system's decision rule says so"

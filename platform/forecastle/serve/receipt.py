@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from forecastle.serve.resolve import MICROSECONDS, Degraded, Resolution
+from forecastle.store.prediction_batch import Pieces, PredictionBatch, iso
 from forecastle.store.prediction_log import Prediction
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -56,6 +57,21 @@ def receipt_parts(prediction: Prediction) -> tuple[str, str, str]:
     return head, prediction.features_json, tail
 
 
+def batch_pieces(batch: PredictionBatch) -> Pieces:
+    """The receipts of a batch as pieces to weave: each the bytes of `receipt` of its prediction."""
+    ids = batch.row_ids()
+    model = _model(batch.model, batch.model_version, batch.bundle, batch.feature_set)
+    lows, highs = (map(repr, bounds) for bounds in batch.intervals or ((), ()))
+    intervals = [f'{{"low":{low},"high":{high}}}' for low, high in zip(lows, highs, strict=True)]
+    return [
+        '{"prediction_id":"', ids, '","request_id":"', ids, f'","system":{_name(batch.system)},"entity":',
+        batch.entities or "null", f',"predicted_at":"{iso(batch.predicted_at_us)}","probability":',
+        list(map(repr, batch.probabilities)), ',"interval":', intervals or "null",
+        f',"model":{model},"variant":{_name(batch.variant)},"features":', *batch.feature_pieces(),
+        ',"degraded":[],"decision":', batch.decisions or "null", f',"latency_ms":{batch.latency_ms!r}}}',
+    ]  # fmt: skip
+
+
 def features_json(resolution: Resolution, *, now_us: int) -> str:
     """Features as the receipt shows them: name → value, status, age in seconds, event_at, known_at."""
     shown = {}
@@ -87,17 +103,6 @@ def microseconds(moment: datetime) -> int:
 def moment(moment_us: int) -> datetime:
     """The tz-aware moment, UTC, of microseconds since 1970 UTC."""
     return _EPOCH + timedelta(microseconds=moment_us)
-
-
-def iso(moment_us: int) -> str:
-    """ISO 8601 text, UTC, of microseconds since 1970 UTC; a fraction of a second has six digits."""
-    seconds, fraction = divmod(moment_us, 1_000_000)
-    return f"{_second(seconds)}.{fraction:06}+00:00" if fraction else f"{_second(seconds)}+00:00"
-
-
-@lru_cache(maxsize=4096)
-def _second(moment_seconds: int) -> str:
-    return (_EPOCH + timedelta(seconds=moment_seconds)).replace(tzinfo=None).isoformat()
 
 
 @lru_cache(maxsize=64)

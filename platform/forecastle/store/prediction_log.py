@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
-from itertools import chain
+from itertools import chain, repeat
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
@@ -70,17 +70,19 @@ def predictions_in(batch: PredictionBatch) -> list[Prediction]:
     """Each row of a batch as the prediction that it is; sequences are 0 where the log has given none yet."""
     ids, rows = batch.row_ids(), len(batch)
     features, vectors = joined(batch.feature_pieces(), rows), batch.vector_texts()
-    lows, highs = batch.intervals or ([None] * rows, [None] * rows)
+    lows, highs = batch.intervals or (repeat(None), repeat(None))
     entities, decisions = batch.entities or ["null"] * rows, batch.decisions or ["null"] * rows
+    columns = zip(ids, entities, batch.raw_scores, batch.probabilities, features, vectors, decisions, strict=True)
     first = batch.last_sequence - rows + 1 if batch.last_sequence else 0
     return [
         Prediction(
-            ids[row], ids[row], "", batch.system, entities[row], batch.predicted_at_us, batch.raw_scores[row],
-            batch.probabilities[row], lows[row], highs[row], batch.model, batch.model_version, batch.bundle,
-            batch.feature_set, batch.variant, features[row], "[]", vectors[row], decisions[row], batch.latency_ms,
-            first + row if first else 0,
+            prediction_id, prediction_id, "", batch.system, entity, batch.predicted_at_us, raw, probability, low, high,
+            batch.model, batch.model_version, batch.bundle, batch.feature_set, batch.variant, shown, "[]", vector,
+            decision, batch.latency_ms, first + row if first else 0,
         )
-        for row in range(rows)
+        for row, (low, high, (prediction_id, entity, raw, probability, shown, vector, decision)) in enumerate(
+            zip(lows, highs, columns, strict=False)
+        )
     ]  # fmt: skip
 
 
@@ -297,7 +299,7 @@ class PredictionLog(PredictionReader):
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"prediction log {path} cannot be opened: {error}") from error
         self._group: GroupCommit[Prediction | PredictionBatch] = GroupCommit(
-            self._commit, name="prediction-log", size=_size
+            self._commit, name="prediction-log", size=lambda one: len(one) if isinstance(one, PredictionBatch) else 1
         )
 
     @property
@@ -383,10 +385,6 @@ class PredictionLog(PredictionReader):
 
 def _rows(connection: sqlite3.Connection, where: str, values: Sequence[object]) -> list[Prediction]:
     return [Prediction(*row) for row in connection.execute(f"SELECT {_LIST} FROM predictions {where}", values)]
-
-
-def _size(record: Prediction | PredictionBatch) -> int:
-    return len(record) if isinstance(record, PredictionBatch) else 1
 
 
 @cache

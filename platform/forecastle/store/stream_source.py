@@ -66,11 +66,7 @@ def ingest_stream(
     with warehouse.connect() as connection:
         quarantine = _publish_dead(warehouse, connection, TableName(system, "quarantine", name), log)
         _check_share(name, source, counts)
-        taken = load_events(
-            connection, warehouse, source, name, table="__events", log=log, base=base, through=counts.last_sequence
-        )
-        rows = _without_repeats(connection, source)
-        read = SourceRead(name, rows, counts.dead_letters, taken - rows, (), False, (), "__first", "__dead")
+        read = _read(connection, warehouse, source, name, log=log, base=base, counts=counts)
         published = warehouse.publish(
             table,
             _SORTED.format(column_list(["known_at", "event_at", *_other_keys(source)])),
@@ -167,10 +163,23 @@ def _parsed(lines: Sequence[bytes], columns: Mapping[str, str]) -> pa.Table:
     )
 
 
-def _without_repeats(connection: duckdb.DuckDBPyConnection, source: Source) -> int:
-    """Table `__first` of `__events`; how many rows it has."""
+def _read(
+    connection: duckdb.DuckDBPyConnection,
+    warehouse: Warehouse,
+    source: Source,
+    name: str,
+    *,
+    log: StreamLog,
+    base: TableVersion | None,
+    counts: StreamCounts,
+) -> SourceRead:
+    """Table `__first`: rows of the version and of the log without repeats."""
+    taken = load_events(
+        connection, warehouse, source, name, table="__events", log=log, base=base, through=counts.last_sequence
+    )
     connection.execute(f"CREATE TEMP TABLE __first AS {first_known(source, '__events')}")
-    return int(one_row(connection, "SELECT count(*) FROM __first")[0])
+    rows = int(one_row(connection, "SELECT count(*) FROM __first")[0])
+    return SourceRead(name, rows, counts.dead_letters, taken - rows, (), False, (), "__first", "__dead")
 
 
 def _check_share(name: str, source: Source, counts: StreamCounts) -> None:

@@ -30,15 +30,19 @@ LATE_A, LATE_B = 0.5, 1.6
 Columns = dict[str, np.ndarray]
 
 
-def world(folder: Path, *, seed: int, now: datetime, customers: int = 2_500) -> tuple[Path, Path, Path]:
-    """Write a lender's files as they are at `now`.
+def world(
+    folder: Path, *, seed: int, now: datetime, until: datetime | None = None, customers: int = 2_500
+) -> tuple[Path, Path, Path]:
+    """Write a lender's files with the loans approved by `now`, as they are at `until`.
 
-    The same arguments give the same bytes.
+    The same arguments give the same bytes. A later `until` gives the same rows with the outcomes known since: the files
+    hold the newest loan of each customer and those before it, so a further loan would take a scored one away.
 
     Args:
         folder: made when it is not there; files of these names are replaced.
         seed: of every random choice.
-        now: with a zone; nothing known later is written.
+        now: with a zone; nobody borrows later.
+        until: no outcome known later is written; `now` when not given.
         customers: how many have a loan to be scored.
 
     Returns:
@@ -54,7 +58,7 @@ def world(folder: Path, *, seed: int, now: datetime, customers: int = 2_500) -> 
     now_us = round(now.timestamp()) * 1_000_000
     every = _loans(random, customers, now_us)
     scored = every["is_scored"]
-    told = every["approved_us"] + TOLD_DAYS * DAY_US <= now_us
+    told = every["approved_us"] + TOLD_DAYS * DAY_US <= round((until or now).timestamp()) * 1_000_000
     names = ("loans", "previous_loans", "customers")
     loans, past, people = (folder / f"superlender_{name}.parquet" for name in names)
     pq.write_table(_scored(every, scored, told), loans, compression="zstd")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 GENRES = ("Action", "Adventure", "Animation", "Comedy", "Crime", "Drama", "Horror", "Musical", "Romance", "Thriller")
@@ -74,15 +75,18 @@ def world(
     people = [_users_table(random, range(1, users + 1))]
     impressions = _impressions_table(random, cut=begin)
     size, length = max(1, round(users / days * BLOCK_DAYS)), BLOCK_DAYS * SECONDS_PER_DAY
-    for number, came in enumerate(range(begin, cut, length)):
+    for number, came in enumerate(range(begin, cut, length), start=1):
         random = np.random.default_rng([seed, number])
-        later = range(users + 1 + number * size, users + 1 + (number + 1) * size)
+        later = range(users + 1 + (number - 1) * size, users + 1 + number * size)
         ratings.append(_ratings(random, catalogue, users=later, came=(came, came + length)))
         people.append(_users_table(random, later))
+    known = _known(ratings, cut)
+    # Who comes after `now` is a user from the first rating on.
+    seen = np.union1d(np.arange(1, users + 1), known["user_id"])
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "ml100k_interactions.parquet", _ratings_table(_known(ratings, cut)))
+    _write(folder / "ml100k_interactions.parquet", _ratings_table(known))
     _write(folder / "ml100k_items.parquet", _films_table(catalogue))
-    _write(folder / "ml100k_users.parquet", pa.concat_tables(people))
+    _write(folder / "ml100k_users.parquet", pa.concat_tables(people).filter(pc.field("user_id").isin(seen)))
     _write(folder / "obd_impressions.parquet", impressions)
     return folder
 
