@@ -46,7 +46,9 @@ def build_drift(system: LoadedSystem) -> dg.AssetsDefinition:
             rows = newest_weeks(warehouse, system, now=platform.clock())
             references = {name: Reference.from_json(data) for name, data in bundle.reference.items()}
             tolerance, alpha = tolerance_of(declared.drift), declared.drift.alpha_of_look
-            drift = drift_table(references, rows, tolerance=tolerance, alpha=alpha)
+            drift = drift_table(
+                references, rows, tolerance=tolerance, alpha=alpha, independent_share=entities_per_row(system, rows)
+            )
             version = warehouse.publish(f"{system.name}/drift/features", drift.features)
         check = dg.AssetCheckResult(
             asset_key=asset_key, check_name="drift", passed=not drift.alarms,
@@ -69,6 +71,11 @@ def tolerance_of(declared: Drift) -> Tolerance:
     return Tolerance(
         psi=declared.psi_tolerance, null_rate=declared.null_rate_tolerance, tail_rate=declared.tail_rate_tolerance
     )
+
+
+def entities_per_row(system: LoadedSystem, rows: pd.DataFrame) -> float:
+    """An entity stands in the window once a week with nearly the same values: so many of its rows are draws."""
+    return len(rows[list(system.declaration.entity_of_label().keys)].drop_duplicates()) / len(rows)
 
 
 def newest_weeks(warehouse: Warehouse, system: LoadedSystem, *, now: datetime) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import pandas as pd
 from assets.comparison import chosen
 from assets.describe import attributes, key, told_plainly
 from assets.evaluation import calibrated, evaluated
-from assets.models import model_metadata, publish_model, read_training_set
+from assets.models import model_metadata, publish_model, read_training_set, recording
 from assets.reports import miscalibration_spec
 from forecastle.contract.errors import LearnError
 from forecastle.contract.load import LoadedSystem
@@ -65,11 +65,7 @@ def make_ensemble(
         raise LearnError("the training set is newer than the models: make the models again, then the ensemble")
     ingredients = [_ingredient(platform, system, choice, models, number) for number in range(len(choice.members))]
     described, learned = combine(system, choice, ingredients, frame)
-    built = record_model(
-        described, learned, frame,
-        identity=identity, tracking=platform.tracking(), bundles=platform.layout.bundles(system.name),
-        trained_at=platform.clock(), dagster_run_id=run_id,
-    )  # fmt: skip
+    built = record_model(described, learned, frame, recording(platform, system, identity, run_id=run_id))
     publish_model(platform, described, built, frame, identity=identity)
     return built, described
 

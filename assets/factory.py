@@ -48,12 +48,39 @@ from assets.training_set import build_training_set
 from forecastle.contract.load import LoadedSystem
 from forecastle.learn.combine import asks_for_ensemble
 
+# From the promoted model to what it answered and what came of it.
+_ANSWERS = (
+    build_promotion,
+    build_bento_asset,
+    build_batch_predictions,
+    build_predictions,
+    build_outcomes,
+    build_shadow,
+    build_rollout,
+    build_experiment,
+)
+# What sees that rows, answers or outcomes are not as they were.
+_WATCHERS = (
+    build_data_quality,
+    build_drift,
+    build_drift_of_predictions,
+    build_live_performance,
+    build_live_calibration,
+    build_retrain_decision,
+    build_alerts,
+)
+
 
 def build_system(system: LoadedSystem) -> dg.Definitions:
     """Every asset, check, job, schedule and sensor of one system."""
     ingest = build_ingest_job(system)
     return dg.Definitions(
-        assets=[*_rows(system), *_candidates(system), *_answers(system), *_watchers(system)],
+        assets=[
+            *_rows(system),
+            *_candidates(system),
+            *(build(system) for build in (*_ANSWERS, *_WATCHERS)),
+            *(build_report(system, name) for name in system.declaration.reports),
+        ],
         jobs=[build_job(system), ingest],
         schedules=[build_schedule(system, ingest)],
         sensors=[
@@ -93,27 +120,3 @@ def _candidates(system: LoadedSystem) -> Iterator[dg.AssetsDefinition]:
         yield build_ensemble(system)
     yield build_backtest(system)
     yield build_backtest_cut(system)
-
-
-def _answers(system: LoadedSystem) -> Iterator[dg.AssetsDefinition]:
-    """From the promoted model to what it answered and what came of it."""
-    yield build_promotion(system)
-    yield build_bento_asset(system)
-    yield build_batch_predictions(system)
-    yield build_predictions(system)
-    yield build_outcomes(system)
-    yield build_shadow(system)
-    yield build_rollout(system)
-    yield build_experiment(system)
-    yield from (build_report(system, name) for name in system.declaration.reports)
-
-
-def _watchers(system: LoadedSystem) -> Iterator[dg.AssetsDefinition]:
-    """What sees that rows, answers or outcomes are not as they were."""
-    yield build_data_quality(system)
-    yield build_drift(system)
-    yield build_drift_of_predictions(system)
-    yield build_live_performance(system)
-    yield build_live_calibration(system)
-    yield build_retrain_decision(system)
-    yield build_alerts(system)

@@ -22,6 +22,7 @@ from assets.models import (
     bundle_loads_spec,
     publish_model,
     read_training_set,
+    recording,
     trained_result,
 )
 from assets.reports import miscalibration_spec
@@ -133,11 +134,8 @@ def _made(
         for model in kept:
             yield _materialized(group, model.name, kept_metadata(platform, system, model))
         names = [name for name in group.models if name not in {model.name for model in kept}]
-        building = build_models(
-            system, names, frame,
-            identity=identity, tracking=platform.tracking(), bundles=platform.layout.bundles(system.name),
-            trained_at=platform.clock(), dagster_run_id=run_id, processes=cores(),
-        )  # fmt: skip
+        record = recording(platform, system, identity, run_id=run_id)
+        building = build_models(system, names, frame, record, processes=cores())
         for built in building if names else ():
             try:
                 yield built if isinstance(built, FailedModel) else _recorded(platform, group, built, frame, identity)

@@ -16,7 +16,7 @@ from assets.shown import shown_table
 from forecastle.contract.load import LoadedSystem
 from forecastle.draw.images import markdown_image
 from forecastle.draw.importance import importance_bars
-from forecastle.learn.build import BuiltModel, TrainingSetIdentity, build_model, model_rows, test_rows
+from forecastle.learn.build import BuiltModel, Recording, TrainingSetIdentity, build_model, model_rows, test_rows
 from forecastle.learn.bundle import CARD_PAGE, load_bundle
 from forecastle.learn.choose import held_out_rows
 from forecastle.learn.golden import golden_faults
@@ -79,18 +79,16 @@ def bundle_faults(platform: Platform, system: LoadedSystem, built: BuiltModel) -
 def train(platform: Platform, system: LoadedSystem, name: str, *, run_id: str) -> BuiltModel:
     """Build a model from the newest training set and publish what it says of its test rows."""
     identity, frame = read_training_set(platform, system)
-    built = build_model(
-        system,
-        name,
-        frame,
-        identity=identity,
-        tracking=platform.tracking(),
-        bundles=platform.layout.bundles(system.name),
-        trained_at=platform.clock(),
-        dagster_run_id=run_id,
-    )
+    built = build_model(system, name, frame, recording(platform, system, identity, run_id=run_id))
     publish_model(platform, system, built, frame, identity=identity)
     return built
+
+
+def recording(platform: Platform, system: LoadedSystem, identity: TrainingSetIdentity, *, run_id: str) -> Recording:
+    """Where the platform records a model of this training set, now, for this run."""
+    return Recording(
+        identity, platform.tracking(), platform.layout.bundles(system.name), platform.clock(), dagster_run_id=run_id
+    )
 
 
 def publish_model(

@@ -19,7 +19,7 @@ from forecastle.store.events import EventQueue
 from forecastle.store.home import Home
 from forecastle.store.online_parity import online_parity
 from forecastle.store.parity import ParityReport, join_reports, served_parity
-from forecastle.store.prediction_log import Prediction
+from forecastle.store.prediction import Prediction
 from resources.platform import Platform
 
 PARITY = "The warehouse explains every value that serving reads or has served."

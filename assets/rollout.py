@@ -31,7 +31,7 @@ from forecastle.serve.champion import Champion, load_champion
 from forecastle.serve.receipt import microseconds
 from forecastle.serve.replay import paired_answers, shadow, shadowed_id, summary
 from forecastle.store.logged import streamed
-from forecastle.store.prediction_log import Prediction
+from forecastle.store.prediction import Prediction
 from resources.platform import Platform
 
 

@@ -20,7 +20,7 @@ from forecastle.store.crash import crash_hook, no_crash
 from forecastle.store.home import Home
 from forecastle.store.online import OnlineStore
 from forecastle.store.online_stores import open_online
-from forecastle.store.prediction_log import ReadableLog
+from forecastle.store.prediction import ReadableLog
 from forecastle.store.prediction_logs import open_log_reader
 from forecastle.store.simulated import simulated_data
 from forecastle.store.stream_log import StreamLog

@@ -20,8 +20,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from forecastle.serve import application
+from forecastle.store.prediction import Prediction
 from forecastle.store.prediction_batch import PredictionBatch
-from forecastle.store.prediction_log import Prediction, PredictionLog
+from forecastle.store.prediction_log import PredictionLog
 
 
 def ours() -> Any:

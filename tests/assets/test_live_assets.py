@@ -35,7 +35,8 @@ from assets.promotion import build_promotion
 from forecastle.contract.errors import StoreError
 from forecastle.contract.load import LoadedSystem
 from forecastle.store.outcome_log import OutcomeLog, ToldOutcome
-from forecastle.store.prediction_log import Prediction, PredictionLog
+from forecastle.store.prediction import Prediction
+from forecastle.store.prediction_log import PredictionLog
 from resources.platform import Platform
 from tests.learn import ferries
 

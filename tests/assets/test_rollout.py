@@ -18,7 +18,7 @@ from forecastle.contract.system import Canary, Phase, Promote, Rollout
 from forecastle.promote.approval import awaiting
 from forecastle.promote.registry import Registry
 from forecastle.promote.rollout import RolloutRecord, publish_challenger
-from forecastle.store.prediction_log import Prediction
+from forecastle.store.prediction import Prediction
 from forecastle.store.warehouse import Warehouse
 from tests.serve import toy
 

@@ -31,6 +31,20 @@ def test_an_unknown_system_is_told_in_one_line(capsys: pytest.CaptureFixture[str
     assert lines(capsys) == [{"event": "failed", "message": "there is no system 'predictoin_markets'"}]
 
 
+def test_records_that_cannot_be_written_are_one_failure(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A disk that is full, or here a file where the instance's folder should be: a sentence and an exit status."""
+    (tmp_path / "dagster").touch()
+    monkeypatch.setenv("FORECASTLE_HOME", str(tmp_path))
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
+    assert run.main(["mlb"]) == 3
+    planned, failed = lines(capsys)
+    assert planned["event"] == "planned"
+    assert failed["message"].startswith("Dagster's records cannot be written: ")
+    assert "look at the free space of the home folder" in failed["message"]
+
+
 @pytest.mark.parametrize("arguments", [[], ["a", "2026-01-05", "b"]])
 def test_exactly_one_system_is_named(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Anything else is answered with how to write it."""

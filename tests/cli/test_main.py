@@ -45,6 +45,49 @@ def test_a_wrong_environment_is_refused_before_anything_is_made(
     assert not (tmp_path / "home").exists()
 
 
+@pytest.mark.parametrize("home", ["a_file", "a_file/below"])
+def test_a_home_that_cannot_be_a_folder_is_refused(forecastle: Forecastle, tmp_path: Path, home: str) -> None:
+    """The variable, its value and what the machine said."""
+    (tmp_path / "a_file").touch()
+    done = forecastle("history", "prediction_markets", FORECASTLE_HOME=home)
+    assert done.returncode == 1
+    assert f"FORECASTLE_HOME is {home!r}, where no folder can be made: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_file_that_cannot_be_read_is_no_traceback(forecastle: Forecastle, tmp_path: Path) -> None:
+    """What the machine refuses in the middle of a verb is told with the file: here a folder stands in its place."""
+    (tmp_path / "home" / "alerts.yaml").mkdir(parents=True)
+    (tmp_path / "home" / "registry.sqlite").mkdir()
+    done = forecastle("history", "prediction_markets")
+    assert done.returncode == 1
+    assert str(tmp_path / "home") in done.stderr
+    assert "look at its free space and at who may write there" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["lineage", "market_price"], "'market_price' is no SYSTEM.FEATURE; write one, such as"),
+        (["lineage", "mlb."], "'mlb.' is no SYSTEM.FEATURE"),
+        (["new", "credit"], "there is a system 'credit' already, in "),
+        (["simulate", "mlb", "--story", "calm", "--world", "day=9"], "no such size; did you mean 'days'?"),
+        (["simulate", "mlb", "--story", "calm", "--world", "days=0"], "--world days=0: a size is 1 or more"),
+        (["serve", "mlb", "--port", "99999"], "less than or equal to 65535"),
+        (["serve", "mlb", "--workers", "0"], "greater than or equal to 1"),
+    ],
+)
+def test_a_wrong_argument_is_refused_with_what_is_allowed(
+    forecastle: Forecastle, arguments: list[str], says: str
+) -> None:
+    """Before anything is started; never a traceback."""
+    done = forecastle(*arguments)
+    assert done.returncode in {1, 2}
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_check_lists_every_problem_with_file_and_line(forecastle: Forecastle, tmp_path: Path) -> None:
     """Two faults of one declaration in one answer; the sound system beside it is still said to be sound."""
     folder = tmp_path / "mine" / "broken"

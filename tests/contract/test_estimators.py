@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from typing import Any
 
 import lightgbm
 import numpy as np
@@ -19,6 +20,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
 from forecastle.contract.estimators import ESTIMATOR_PARAMS, SYNONYMS, instance_refuses_nulls
+from forecastle.contract.lightgbm_words import WORDS as VALUES
+from forecastle.contract.lightgbm_words import Values, fault_of
 
 NAME = "lightgbm.LGBMClassifier"
 WORDS = ESTIMATOR_PARAMS[NAME]
@@ -47,6 +50,53 @@ def test_every_word_is_known_to_lightgbm(aliases: dict[str, set[str]]):
     """No word is a misspelling: it is an argument of the estimator or a documented parameter."""
     arguments = set(inspect.signature(lightgbm.LGBMClassifier).parameters)
     assert [word for word in WORDS if word not in arguments and main_name(word, aliases) is None] == []
+
+
+def inside(values: Values) -> list[Any]:
+    """The values of a parameter that lie on its bounds, and every word or flag."""
+    if values.words or values.kind is bool:
+        return list(values.words) or [True, False]
+    step = 1 if values.kind is int else 0.001
+    bounds = (values.at_least, values.at_most, None if values.above is None else values.above + step)
+    return [values.kind(bound) for bound in bounds if bound is not None]
+
+
+def outside(values: Values) -> list[Any]:
+    """A text, and the numbers just beyond the bounds."""
+    step = 1 if values.kind is int else 0.001
+    low = [] if values.at_least is None else [values.at_least - step]
+    high = [] if values.at_most is None else [values.at_most + step]
+    return ["eighty", *low, *high, *([] if values.above is None else [values.above])]
+
+
+def is_taken(word: str, value: Any) -> bool:
+    """Does LightGBM itself train with that value?"""
+    params = {"n_estimators": 2, "verbosity": -1, "n_jobs": 1, "min_child_samples": 5, word: value}
+    # A random forest needs rows to leave out.
+    forest = {"subsample": 0.5, "subsample_freq": 1} if value == "rf" else {}
+    rows = np.random.default_rng(0).normal(size=(60, 2))
+    try:
+        lightgbm.LGBMClassifier(**params, **forest).fit(rows, np.arange(60) % 2)
+    except (lightgbm.basic.LightGBMError, TypeError, ValueError):
+        return False
+    return True
+
+
+@pytest.mark.parametrize("word", sorted(set(WORDS)))
+def test_the_values_of_a_word_are_those_that_lightgbm_takes(word: str):
+    """On each bound both say yes, just beyond it both say no; a wrong importance_type shows only after training."""
+    for value in inside(VALUES[word]):
+        assert fault_of(word, value) is None
+        assert is_taken(word, value)
+    for value in outside(VALUES[word]):
+        assert fault_of(word, value) is not None
+        assert word == "importance_type" or not is_taken(word, value)
+
+
+def test_the_defaults_of_lightgbm_can_be_declared():
+    """A default that somebody writes down is no fault; null is how Python says "left out"."""
+    defaults = lightgbm.LGBMClassifier().get_params()
+    assert [w for w in WORDS & set(defaults) if defaults[w] is not None and fault_of(w, defaults[w])] == []
 
 
 def test_no_two_words_are_one_parameter(aliases: dict[str, set[str]]):

@@ -34,6 +34,21 @@ MODELS: dict[str, tuple[str, str, str]] = {
     "value": (f"{LINEAR}\n    params: {{C: -1.0}}", "refuses its parameters: The 'C' parameter", ""),
     "seed elsewhere": (f"{LINEAR}\n    params: {{random_state: 1}}", "has no parameter 'random_state'",
         "own seed says it"),
+    "value of lightgbm": (
+        "lightgbm.LGBMClassifier\n    params: {n_estimators: eighty}",
+        "params.n_estimators is 'eighty'; a whole number of at least 1 is required", ""),
+    "bound of lightgbm": (
+        "lightgbm.LGBMClassifier\n    params: {subsample: 1.5}",
+        "params.subsample is 1.5; a number above 0 and of at most 1 is required", ""),
+    "search beyond lightgbm's bounds": (
+        f"{TREES}\n    search: {{trials: 3, space: {{num_leaves: {{low: 1, high: 30}}}}}}",
+        "params.num_leaves is 1; a whole number of at least 2 and of at most 131072 is required", ""),
+    "value of xgboost": (
+        "xgboost.XGBClassifier\n    params: {max_depth: -1}", "value -1 for Parameter max_depth should be greater", ""),
+    "rounds of xgboost": (
+        "xgboost.XGBClassifier\n    params: {n_estimators: eighty}", "n_estimators is 'eighty'; a whole number", ""),
+    "word of xgboost": (
+        "xgboost.XGBClassifier\n    params: {booster: gbtreee}", "its parameters: Unknown gbm type gbtreee", ""),
     "xgboost": ("xgboost.XGBClassifier\n    params: {n_estimator: 5}", "no parameter 'n_estimator'", "'n_estimators'?"),
     "rounds": (f"{LINEAR}\n    rounds: cross_validated", "does not add rounds one by one", "leave it out"),
     "early stopping": (f"{LINEAR}\n    early_stopping: {{rounds: 5}}", "does not add rounds one by one",

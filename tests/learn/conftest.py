@@ -95,16 +95,7 @@ def frame() -> pd.DataFrame:
 def built(mlflow, system, frame, tmp_path_factory) -> Built:
     """The ferries' model, built with a real MLflow."""
     folder = tmp_path_factory.mktemp("built")
-    model = build_model(
-        system,
-        "trees",
-        frame,
-        identity=ferries.identity(folder),
-        tracking=Tracking(folder / "mlflow"),
-        bundles=folder / "bundles",
-        trained_at=ferries.NOW,
-        dagster_run_id="run-1",
-    )
+    model = build_model(system, "trees", frame, ferries.recording(folder))
     return Built(system, frame, model, folder / "mlflow", folder / "bundles")
 
 

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forecastle.contract.load import LoadedSystem, load_system
-from forecastle.learn.build import TrainingSetIdentity
+from forecastle.learn.build import Recording, TrainingSetIdentity
+from forecastle.learn.tracking import Tracking
 from forecastle.store.feature_views import publish_view
 from forecastle.store.sources import ingest
 from forecastle.store.warehouse import Warehouse
@@ -161,6 +162,11 @@ def training_frame(rows: int = 600, *, seed: int = 0) -> pd.DataFrame:
 
 def identity(folder: Path, content_hash: str = "ab" * 32) -> TrainingSetIdentity:
     return TrainingSetIdentity(version=4, content_hash=content_hash, knowledge_until=NOW, path=folder / "rows.parquet")
+
+
+def recording(folder: Path, *, run_id: str = "run-1", tracking: Tracking | None = None) -> Recording:
+    """Where models of these rows are recorded: MLflow and bundles below `folder`."""
+    return Recording(identity(folder), tracking or Tracking(folder / "mlflow"), folder / "bundles", NOW, run_id)
 
 
 def put(data: Path, name: str, rows: list[dict[str, Any]]) -> None:

@@ -18,10 +18,7 @@ from tests.learn.conftest import Doors
 
 
 def rebuild(system, frame, doors: Doors, tracking: Tracking | None = None):
-    return build.build_model(
-        system, "trees", frame, identity=ferries.identity(doors.folder), tracking=tracking or doors.tracking,
-        bundles=doors.bundles, trained_at=ferries.NOW, dagster_run_id="run-2",
-    )  # fmt: skip
+    return build.build_model(system, "trees", frame, ferries.recording(doors.folder, run_id="run-2", tracking=tracking))
 
 
 def left(mlflow, doors: Doors) -> tuple[list[str], list[str]]:

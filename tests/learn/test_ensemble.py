@@ -24,7 +24,6 @@ from forecastle.learn.golden import golden_faults
 from forecastle.learn.score import score_rows
 from forecastle.learn.scorer import load_scorer
 from forecastle.learn.scoring import PICKLE, Scoring
-from forecastle.learn.tracking import Tracking
 from forecastle.measure.scores import log_loss
 from tests.learn import ferries
 from tests.learn.fleet import EVERYBODY, MATRIX, fleet_frame, write_fleet
@@ -65,10 +64,7 @@ def fleet(mlflow, tmp_path_factory) -> Fleet:
 
 def record(system: LoadedSystem, learned: LearnedModel, frame: pd.DataFrame, folder: Path) -> str:
     """The hash of a recorded model's bundle."""
-    return record_model(
-        system, learned, frame, identity=ferries.identity(folder), tracking=Tracking(folder / "mlflow"),
-        bundles=folder / "bundles", trained_at=ferries.NOW, dagster_run_id="run-1",
-    ).bundle  # fmt: skip
+    return record_model(system, learned, frame, ferries.recording(folder)).bundle
 
 
 def promoting(system: LoadedSystem, **changed: object) -> LoadedSystem:

@@ -11,7 +11,6 @@ from forecastle.learn.build import BuiltModel, build_model
 from forecastle.learn.bundle import load_bundle
 from forecastle.learn.factory import FailedModel, build_models, cores
 from forecastle.learn.golden import golden_faults
-from forecastle.learn.tracking import Tracking
 from tests.learn import ferries
 from tests.learn.fleet import EVERYBODY, PARAMS, fleet_frame, write_fleet
 
@@ -46,21 +45,16 @@ def test_the_models_of_a_pool_are_those_made_alone(mlflow, tmp_path: Path, monke
     system, frame = write_fleet(parent, models=MODELS), fleet_frame(600)
     monkeypatch.setenv("FLEET_DEADLY", str(os.getpid()))
 
-    def doors(folder: str) -> dict:
-        return {
-            "identity": ferries.identity(tmp_path), "tracking": Tracking(tmp_path / folder / "mlflow"),
-            "bundles": tmp_path / folder / "bundles", "trained_at": ferries.NOW, "dagster_run_id": "run-1",
-        }  # fmt: skip
-
+    pool, one_by_one = (ferries.recording(tmp_path / folder) for folder in ("pool", "alone"))
     names = list(system.declaration.models)
-    made = {one.name: one for one in build_models(system, names, frame, processes=2, **doors("pool"))}
+    made = {one.name: one for one in build_models(system, names, frame, pool, processes=2)}
     assert set(made) == set(names)
     failed = {name: one.reason for name, one in made.items() if isinstance(one, FailedModel)}
     assert set(failed) == {"trees__none", "trees__deadly"}
     assert "found nothing to learn" in failed["trees__none"]
     assert "its process died" in failed["trees__deadly"]
     for name in ("trees__short", "everybody"):
-        pooled, alone = made[name], build_model(system, name, frame, **doors("alone"))
+        pooled, alone = made[name], build_model(system, name, frame, one_by_one)
         assert isinstance(pooled, BuiltModel)
         bundle = load_bundle(tmp_path / "pool" / "bundles" / pooled.bundle)
         assert golden_faults(bundle) == ()

@@ -206,10 +206,7 @@ FOREST = ferries.DECLARATION.replace(
 def test_a_forest_goes_the_whole_way(doors: Doors, mlflow, frame, tmp_path: Path) -> None:
     """Training, bundle, batch scores, golden rows, card and MLflow agree on a scikit-learn model."""
     system = ferries.write_system(tmp_path, declaration=FOREST)
-    made = build.build_model(
-        system, "trees", frame, identity=ferries.identity(doors.folder), tracking=doors.tracking,
-        bundles=doors.bundles, trained_at=ferries.NOW, dagster_run_id="run-3",
-    )  # fmt: skip
+    made = build.build_model(system, "trees", frame, ferries.recording(doors.folder, run_id="run-3"))
     bundle = load_bundle(doors.bundles / made.bundle, expected_hash=made.bundle)
     assert bundle.scoring.kind == "skops"
     assert bundle.scoring.types == ("sklearn.tree._tree.Tree",)

@@ -80,12 +80,9 @@ def fleet(mlflow, tmp_path_factory) -> Fleet:
     system, frame = written(folder / "systems"), fleet_frame(900)
     frame = frame.assign(sky=skies(len(frame)))
     tracking, bundles = Tracking(folder / "mlflow"), folder / "bundles"
-    doors = {
-        "identity": ferries.identity(folder), "tracking": tracking, "bundles": bundles,
-        "trained_at": ferries.NOW, "dagster_run_id": "run-1",
-    }  # fmt: skip
+    recording = ferries.recording(folder, tracking=tracking)
     learned = {name: learn_model(system, name, frame) for name in NAMES}
-    hashes = {name: record_model(system, one, frame, **doors).bundle for name, one in learned.items()}
+    hashes = {name: record_model(system, one, frame, recording).bundle for name, one in learned.items()}
     alone = {name: load_bundle(bundles / digest, expected_hash=digest) for name, digest in hashes.items()}
     held_out = {name: held_out_rows(system, one.trained, frame) for name, one in learned.items()}
     choice = choose(system, held_out)
@@ -93,7 +90,7 @@ def fleet(mlflow, tmp_path_factory) -> Fleet:
         Ingredient(m, alone[m.model], held_out[m.model], learned[m.model].trained.importances) for m in choice.members
     ]
     described, whole = combine(system, choice, given, frame)
-    digest = record_model(described, whole, frame, **doors).bundle
+    digest = record_model(described, whole, frame, recording).bundle
     return Fleet(system, frame, alone, load_bundle(bundles / digest, expected_hash=digest), tracking)
 
 

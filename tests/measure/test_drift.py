@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -247,3 +249,28 @@ def test_a_feature_in_another_unit_is_named():
     assert unit_change(ref, seconds / 60) == "values look like minutes, contract says seconds"
     assert unit_change(ref, rng.permutation(seconds)[:500]) is None
     assert unit_change(ref, seconds * 1.5) is None
+
+
+def test_rows_of_one_entity_count_as_one_draw() -> None:
+    """Four rows of each of 100 entities are worth 100 draws: p-values are those of one row of each, rates of all.
+
+    24 of 100 null against 13 of 100: pooled share 0.185, z = 0.11 / sqrt(0.185 · 0.815 · 2 / 100) = 2.003, p = 0.045.
+    """
+    values = np.random.default_rng(3).normal(size=100)
+    one = {size: np.where(np.arange(100) < size, np.nan, values) for size in (13, 24)}
+    four = {size: np.repeat(found, 4) for size, found in one.items()}
+    single = drift_table({"x": reference(one[13])}, {"x": one[24]}).tests.set_index("test")
+    shared = drift_table({"x": reference(four[13])}, {"x": four[24]}, independent_share=0.25).tests.set_index("test")
+    alone = drift_table({"x": reference(four[13])}, {"x": four[24]}).tests.set_index("test")
+    z = 0.11 / math.sqrt(0.185 * 0.815 * 2 / 100)
+    assert shared.loc["nulls", "p_value"] == pytest.approx(math.erfc(z / math.sqrt(2)))
+    assert shared.loc["nulls", "p_value"] == pytest.approx(single.loc["nulls", "p_value"])
+    assert alone.loc["nulls", "p_value"] < 1e-4
+    assert shared["effect_size"]["nulls"] == pytest.approx(0.11)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.5])
+def test_a_share_that_is_none_is_refused(share: float) -> None:
+    """More draws than rows, or none at all."""
+    with pytest.raises(MeasureError, match="entities / rows"):
+        drift_table({"x": reference([1.0, 2.0])}, {"x": [1.0]}, independent_share=share)

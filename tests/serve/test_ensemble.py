@@ -10,7 +10,6 @@ from forecastle.learn.build import learn_model, record_model
 from forecastle.learn.bundle import load_bundle
 from forecastle.learn.choose import choose, held_out_rows
 from forecastle.learn.combine import Ingredient, combine
-from forecastle.learn.tracking import Tracking
 from forecastle.serve.champion import Champion, load_champion
 from tests.learn import ferries
 from tests.learn.fleet import MATRIX, PARAMS, fleet_frame, write_fleet
@@ -24,21 +23,18 @@ def champion(tmp_path_factory: pytest.TempPathFactory) -> Champion:
     assert PARAMS in ONE_EACH
     folder = tmp_path_factory.mktemp("ensemble")
     system, frame = write_fleet(folder / "systems", models=ONE_EACH), fleet_frame(600)
-    doors = {
-        "identity": ferries.identity(folder), "tracking": Tracking(folder / "mlflow"),
-        "bundles": folder / "bundles", "trained_at": ferries.NOW, "dagster_run_id": "run-1",
-    }  # fmt: skip
+    recording = ferries.recording(folder)
     learned = {name: learn_model(system, name, frame) for name in system.declaration.models}
     held_out = {name: held_out_rows(system, one.trained, frame) for name, one in learned.items()}
     choice = choose(system, held_out)
     ingredients = []
     for member in choice.members:
         one = learned[member.model]
-        built = record_model(system, one, frame, **doors)
+        built = record_model(system, one, frame, recording)
         bundle = load_bundle(folder / "bundles" / built.bundle)
         ingredients.append(Ingredient(member, bundle, held_out[member.model], one.trained.importances))
     described, made = combine(system, choice, ingredients, frame)
-    built = record_model(described, made, frame, **doors)
+    built = record_model(described, made, frame, recording)
     return load_champion(folder / "bundles" / built.bundle, system="ferries", expected_hash=built.bundle)
 
 

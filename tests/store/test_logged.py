@@ -11,7 +11,8 @@ import pytest
 
 from forecastle.contract.errors import ConflictError
 from forecastle.store.logged import ingest_predictions, logged_predictions
-from forecastle.store.prediction_log import Prediction, PredictionLog, PredictionReader
+from forecastle.store.prediction import Prediction
+from forecastle.store.prediction_log import PredictionLog, PredictionReader
 from forecastle.store.warehouse import Warehouse
 
 

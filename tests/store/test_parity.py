@@ -18,7 +18,7 @@ from forecastle.store.feature_views import publish_view
 from forecastle.store.online import SQLiteOnlineStore
 from forecastle.store.online_parity import online_parity
 from forecastle.store.parity import ParityReport, served_parity
-from forecastle.store.prediction_log import Prediction
+from forecastle.store.prediction import Prediction
 from forecastle.store.push import push_view
 from forecastle.store.sources import ingest
 from forecastle.store.warehouse import Warehouse

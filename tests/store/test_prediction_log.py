@@ -15,7 +15,9 @@ import pytest
 from msgspec.structs import replace
 
 from forecastle.contract.errors import StoreError
-from forecastle.store.prediction_log import Prediction, PredictionLog, PredictionReader
+from forecastle.store.prediction import Prediction, predictions_in
+from forecastle.store.prediction_batch import Layout, PredictionBatch
+from forecastle.store.prediction_log import PredictionLog, PredictionReader
 from forecastle.store.sqlite_turns import LOOK_SECONDS
 
 PLATFORM = Path(__file__).parents[2] / "platform"
@@ -28,6 +30,21 @@ def prediction(number: int = 0, **changes: object) -> Prediction:
         probability=1 / 3, interval_low=None, interval_high=0.75, model="lightgbm", model_version="3",
         bundle="b" * 64, feature_set="f" * 64, variant="champion", features_json="{}", degraded_json="[]",
         vector_json="[0.1,null]", decision_json="null", latency_ms=1.5,
+    )  # fmt: skip
+    return replace(made, **changes)
+
+
+def batch(number: int = 0, *, rows: int = 3, **changes: object) -> PredictionBatch:
+    """Answers to `rows` entities, with one stored feature, one computed, one that is no number of the model."""
+    made = PredictionBatch(
+        batch_id=f"{number:032x}", system="toy", predicted_at_us=prediction().predicted_at_us + number,
+        model="lightgbm", model_version="3", bundle="b" * 64, feature_set="f" * 64, variant="champion", latency_ms=1.5,
+        layout=Layout(("price", "is_new", "double"), (0, "REQUEST", "COMPUTED"), (2, 1)),
+        values_json=f"[{','.join(f'[{row}.5,null,{row}]' for row in range(rows))}]",
+        times=([(1_780_000_000_000_000 + row, 1_780_000_000_500_000) for row in range(rows)],),
+        raw_scores=[1 / (3 + row) for row in range(rows)], probabilities=[1e-7 * row for row in range(rows)],
+        intervals=([0.1] * rows, [0.75] * rows), entities=[f'{{"market_id":"ä:{row}"}}' for row in range(rows)],
+        decisions=[f'{{"action":"bet","reasons":[],"stake":{row}}}' for row in range(rows)],
     )  # fmt: skip
     return replace(made, **changes)
 
@@ -202,3 +219,55 @@ def test_a_file_that_is_no_log_is_refused(tmp_path):
     with pytest.raises(StoreError, match="cannot be opened"):
         PredictionLog(path)
     assert path.read_bytes().startswith(b"not a database")
+
+
+def test_a_log_from_before_batches_is_read(log):
+    """A file without the table of batches gives what it has; opened by a service it takes batches."""
+    asyncio.run(log.append(prediction()))
+    log.close()
+    with closing(sqlite3.connect(log._path)) as connection:
+        connection.execute("DROP TABLE prediction_batches")
+    reader = PredictionReader(log._path)
+    assert [one.prediction_id for one in reader.since(0)] == ["p0"]
+    assert (reader.count(), reader.newest(1)[0].sequence, reader.before(0)) == (1, 1, 0)
+    assert reader.get(f"{0:032x}-0") is None
+    again = PredictionLog(log._path)
+    asyncio.run(again.append_many([], batch=batch()))
+    assert reader.count() == 1 + len(batch())
+    again.close()
+
+
+def test_a_batch_takes_little_room(tmp_path):
+    """A thousand rows of 25 features are a fraction of what they are as a row of the log each."""
+    names = tuple(f"feature_{place:02d}" for place in range(25))
+    values = ",".join(
+        f"[{','.join(repr(0.1234567890123 + row + place) for place in range(25))}]" for row in range(1_000)
+    )
+    whole = batch(
+        rows=1_000, layout=Layout(names, ("REQUEST",) * 25, tuple(range(25))), values_json=f"[{values}]", times=()
+    )
+    sizes = []
+    for name, records, together in (("rows", predictions_in(whole), None), ("batch", [], whole)):
+        log = PredictionLog(tmp_path / f"{name}.sqlite")
+        asyncio.run(log.append_many(records, batch=together))
+        assert log.count() == 1_000
+        log.close()
+        sizes.append((tmp_path / f"{name}.sqlite").stat().st_size)
+    assert sizes[1] * 4 < sizes[0]
+
+
+def test_a_batch_that_waits_counts_with_all_its_rows(log):
+    """`pending` counts predictions: a batch of three waits as three."""
+    with closing(sqlite3.connect(log._path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+
+        async def waiting() -> int:
+            task = asyncio.create_task(log.append_many([prediction()], batch=batch()))
+            await asyncio.sleep(0)
+            pending = log.pending
+            other.execute("COMMIT")
+            await task
+            return pending
+
+        assert asyncio.run(waiting()) == 4
+    assert log.pending == 0

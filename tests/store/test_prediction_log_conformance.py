@@ -19,12 +19,13 @@ from msgspec.structs import replace
 from forecastle.contract.errors import StoreError
 from forecastle.store import prediction_log_postgres
 from forecastle.store.logged import logged_predictions, streamed
-from forecastle.store.prediction_log import Prediction, PredictionLog, WritableLog
+from forecastle.store.prediction import Prediction, WritableLog
+from forecastle.store.prediction_log import PredictionLog
 from forecastle.store.prediction_log_postgres import PostgresPredictionLog, PostgresPredictionReader
 from forecastle.store.prediction_logs import open_log, open_log_reader
 from tests.store import postgresql
 from tests.store.tcp_proxy import TcpProxy
-from tests.store.test_prediction_log import PLATFORM, prediction
+from tests.store.test_prediction_log import PLATFORM, batch, prediction
 
 Opener = Callable[[], WritableLog]
 
@@ -89,6 +90,63 @@ def test_a_batch_is_one_transaction(opener):
     assert log.count() == 1_000
 
 
+def test_every_row_of_a_batch_is_a_prediction(opener):
+    """Each has its id, its own numbers and its features' text, found by id, by request id, by cursor and by count."""
+    log = opener()
+    alone = asyncio.run(log.append_many([prediction(1), prediction(2)], batch=batch()))
+    assert [one.prediction_id for one in alone] == ["p1", "p2"]
+    third = log.get(f"{0:032x}-2")
+    assert third is not None
+    assert third == log.by_request(f"{0:032x}-2") == asyncio.run(log.answered(third.prediction_id))
+    assert (third.raw_score, third.probability, third.interval_high) == (1 / 5, 1e-7 * 2, 0.75)
+    assert (third.entity_json, third.vector_json, third.degraded_json) == ('{"market_id":"ä:2"}', "[2.0,null]", "[]")
+    assert third.decision_json == '{"action":"bet","reasons":[],"stake":2}'
+    assert third.features_json == (
+        '{"price":{"value":2.5,"status":"PRESENT","age_seconds":-2e-6,"event_at":"2026-05-28T20:26:40.000002+00:00",'
+        '"known_at":"2026-05-28T20:26:40.500000+00:00"},'
+        '"is_new":{"value":null,"status":"REQUEST","age_seconds":null,"event_at":null,"known_at":null},'
+        '"double":{"value":2,"status":"COMPUTED","age_seconds":null,"event_at":null,"known_at":null}}'
+    )
+    for unknown in (f"{0:032x}-3", f"{0:032x}-02", f"{1:032x}-0", f"{0:032x}"):
+        assert log.get(unknown) is None
+    assert log.count() == 5
+
+
+def test_batches_and_single_predictions_share_one_order(opener):
+    """Sequences rise over both kinds, a cursor may stop inside a batch, and the newest and a moment cut through it."""
+    log = opener()
+    asyncio.run(log.append(prediction(0)))
+    asyncio.run(log.append_many([], batch=batch(1, rows=4)))
+    asyncio.run(log.append_many([prediction(2)], batch=batch(3, rows=2)))
+    asyncio.run(log.append(prediction(4)))
+    whole = log.since(0)
+    named = [one.prediction_id.lstrip("0") for one in whole]
+    assert named == ["p0", "1-0", "1-1", "1-2", "1-3", "p2", "3-0", "3-1", "p4"]
+    assert [one.sequence for one in whole] == sorted({one.sequence for one in whole})
+    for limit in (1, 2, 3, 5, 9):
+        seen: list[Prediction] = []
+        while found := log.since(seen[-1].sequence if seen else 0, limit=limit):
+            assert len(found) <= limit
+            seen += found
+        assert seen == whole
+        assert log.newest(limit) == whole[-limit:]
+    assert log.newest(100) == whole
+    start_us = prediction().predicted_at_us
+    assert [one.prediction_id.lstrip("0") for one in log.since(log.before(start_us + 3))] == ["3-0", "3-1", "p4"]
+    assert log.since(log.before(start_us + 5)) == []
+    assert list(streamed(log, since_us=start_us + 1)) == whole[1:]
+
+
+def test_a_batch_that_cannot_be_written_leaves_nothing(opener):
+    """A prediction that no log takes, beside a batch: neither is stored, and the next transaction is."""
+    log = opener()
+    with pytest.raises(StoreError):
+        asyncio.run(log.append_many([prediction(1, raw_score="not a number")], batch=batch()))
+    assert log.count() == 0
+    asyncio.run(log.append_many([prediction(1)], batch=batch()))
+    assert log.count() == 4
+
+
 def test_a_cursor_skips_nothing_while_several_append(opener):
     """Two logs append at once in threads while a reader follows: it sees each prediction once, in rising order."""
     first, second = opener(), opener()
@@ -96,19 +154,21 @@ def test_a_cursor_skips_nothing_while_several_append(opener):
     async def append_all(log: WritableLog, start: int) -> None:
         for number in range(start, start + 200, 4):
             await asyncio.gather(*(log.append(prediction(number + i)) for i in range(4)))
+            await log.append_many([], batch=batch(number + 1))
 
     reader, seen = opener(), []
     with ThreadPoolExecutor(2) as threads:
         futures = [threads.submit(asyncio.run, append_all(log, start)) for log, start in ((first, 0), (second, 200))]
         while True:
             ended = all(future.done() for future in futures)
-            batch = reader.since(seen[-1].sequence if seen else 0, limit=7)
-            seen.extend(batch)
-            if ended and not batch:
+            found = reader.since(seen[-1].sequence if seen else 0, limit=7)
+            seen.extend(found)
+            if ended and not found:
                 break
         for future in futures:
             future.result()
-    assert sorted(p.prediction_id for p in seen) == sorted(f"p{i}" for i in range(400))
+    batched = [f"{i + 1:032x}-{row}" for i in range(0, 400, 4) for row in range(3)]
+    assert sorted(p.prediction_id for p in seen) == sorted([*(f"p{i}" for i in range(400)), *batched])
     assert [p.sequence for p in seen] == sorted({p.sequence for p in seen})
 
 

@@ -110,3 +110,35 @@ def test_each_day_is_counted_up_to_this_time_of_day_as_well(tmp_path: Path) -> N
     assert nulls[["rows", "found", "rows_so_far", "found_so_far"]].to_numpy().tolist() == [[3, 1, 2, 1]] * 2 + [
         [2, 1, 2, 1]
     ]
+
+
+def test_outliers_are_counted_by_entity(tmp_path: Path) -> None:
+    """One caller waits for hours eight times on one morning: that is one outlier among 60 callers, and no alarm.
+
+    Eight of 67 rows where one in a thousand is usual would be one: the chance is about C(67, 8) / 1000⁸ < 1e-13.
+    """
+    frame = calls(wrong_share=0.0)
+    last = frame[frame["known_at"] == frame["known_at"].max()].iloc[[0] * 7]
+    busy = pd.concat([frame, last], ignore_index=True)
+    waits = [-67, *range(-7, 0)]
+    busy.loc[busy.index[waits], "wait_seconds"] = 1e6
+    assert set(busy.iloc[waits]["caller"]) == {0}
+    found = profile(tmp_path, busy)
+    newest = found[(found["measure"] == "outlier_rate") & (found["day"] == NOW.date())].iloc[0]
+    assert (newest["rows"], newest["found"], newest["rows_so_far"], newest["found_so_far"]) == (60, 1, 60, 1)
+    assert not judge_quality(found, today=NOW.date())["alarm"].any()
+    by_row = found[found["measure"] == "outlier_rate"].reset_index(drop=True)
+    by_row.loc[by_row["day"] == NOW.date(), ["rows", "found", "rows_so_far", "found_so_far"]] = (67, 8, 67, 8)
+    assert judge_quality(by_row, today=NOW.date())["alarm"].all()
+
+
+def test_an_entity_of_two_keys_is_one(tmp_path: Path) -> None:
+    """Two callers of the same number in two countries are two."""
+    keys = ("caller", "country")
+    columns = {**TABLE.columns, "country": Column(dtype="string", unit="category")}
+    frame = calls(wrong_share=0.0).assign(country="a")
+    both = pd.concat([frame, frame.assign(country="b")], ignore_index=True)
+    warehouse = Warehouse(tmp_path / "warehouse", clock=lambda: NOW)
+    version = warehouse.publish("toy/source/calls", both)
+    found = daily_profile(warehouse, ProfiledTable("source", "calls", columns, keys), version, now=NOW)
+    assert set(found.loc[found["measure"] == "outlier_rate", "rows"]) == {120, 118}

@@ -16,11 +16,10 @@ from rich.console import Console
 from forecastle.cli.pages import ask, prove_dagster, prove_mlflow
 from forecastle.cli.progress import materialise
 from forecastle.cli.surroundings import Surroundings
-from forecastle.cli.traced import print_trace
+from forecastle.cli.traced import print_trace, trace_here
 from forecastle.cli.up import Addresses
 from forecastle.contract.errors import ForecastleError
 from forecastle.contract.load import LoadedSystem
-from forecastle.serve.trace import trace_prediction
 from forecastle.store.sources import read_source
 from forecastle.store.sql import one_row
 
@@ -65,15 +64,7 @@ def demonstrate(system: str, around: Surroundings, urls: Addresses, *, console: 
         raise ForecastleError(f"the service gave no probability: {answer}")
     console.print_json(json.dumps(answer))
     console.print(f"\n$ forecastle trace {answer['prediction_id']}", highlight=False)
-    found = trace_prediction(
-        answer["prediction_id"],
-        system=around.system(system),
-        home=around.home,
-        log=around.prediction_log(system),
-        warehouse=around.warehouse(),
-        registry=around.registry(),
-        tracking=around.tracking(),
-    )
+    found = trace_here(answer["prediction_id"], system, around)
     print_trace(found, console=console)
     if not found.same_number or answer["probability"] != found.recomputed:
         raise ForecastleError("the trace does not give the answered number again")

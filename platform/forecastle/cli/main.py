@@ -105,10 +105,11 @@ def run(
 @app.command()
 def serve(
     system: SystemName,
+    *,
     host: Annotated[
         str, typer.Option(help="Address to listen on; beyond loopback FORECASTLE_TOKEN is required.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port to listen on.")] = 3000,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 for any.")] = 3000,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the port.")] = 1,
     waive_token: Annotated[bool, typer.Option("--waive-token", help="Something in front checks callers.")] = False,
 ) -> None:
@@ -152,6 +153,7 @@ def up(system: SystemName) -> None:
 @app.command()
 def demo(
     system: Annotated[str, typer.Argument()] = "prediction_markets",
+    *,
     once: Annotated[bool, typer.Option("--once", help="Stop after the proof instead of waiting for Ctrl-C.")] = False,
 ) -> None:
     """Everything once: materialise, pack, serve, ask, trace; exit status 0 only if every step worked."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from forecastle.learn.tracking import Tracking
     from forecastle.promote.registry import Registry
     from forecastle.store.online import OnlineStore
-    from forecastle.store.prediction_log import ReadableLog
+    from forecastle.store.prediction import ReadableLog
     from forecastle.store.warehouse import Warehouse
 
 ROOT: Final = Path(__file__).resolve().parents[3]

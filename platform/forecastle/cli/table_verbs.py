@@ -26,20 +26,11 @@ def trace(
     as_json: Annotated[bool, typer.Option("--json", help="Print plain data.")] = False,
 ) -> None:
     """Walk one answer back: bundle, promotion, MLflow run, training set, features, source rows."""
-    from forecastle.cli.traced import print_trace
-    from forecastle.serve.trace import trace_prediction
+    from forecastle.cli.traced import print_trace, trace_here
 
     around = around_here()
     system = system or around.answered_by(prediction_id)
-    found = trace_prediction(
-        prediction_id,
-        system=around.system(system),
-        home=around.home,
-        log=around.prediction_log(system),
-        warehouse=around.warehouse(),
-        registry=around.registry(),
-        tracking=around.tracking(),
-    )
+    found = trace_here(prediction_id, system, around)
     if as_json:
         sys.stdout.write(json.dumps(found.to_dict(), indent=1) + "\n")
     else:

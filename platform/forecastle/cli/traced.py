@@ -1,7 +1,7 @@
-"""A trace as a tree on the terminal.
+"""A trace on the terminal: asked for in these surroundings, shown as a tree.
 
-Belongs here: which parts of a trace are shown, in which order.
-Does not belong here: finding them (`serve/trace.py`).
+Belongs here: which home a trace is looked for in, which of its parts are shown and in which order.
+Does not belong here: finding the parts (`serve/trace.py`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,21 @@ from __future__ import annotations
 from rich.console import Console
 from rich.tree import Tree
 
-from forecastle.serve.trace import Trace
+from forecastle.cli.surroundings import Surroundings
+from forecastle.serve.trace import Trace, trace_prediction
+
+
+def trace_here(prediction_id: str, system: str, around: Surroundings) -> Trace:
+    """Walk one answer of a system back; raises what `trace_prediction` raises."""
+    return trace_prediction(
+        prediction_id,
+        system=around.system(system),
+        home=around.home,
+        log=around.prediction_log(system),
+        warehouse=around.warehouse(),
+        registry=around.registry(),
+        tracking=around.tracking(),
+    )
 
 
 def print_trace(trace: Trace, *, console: Console) -> None:

@@ -1,9 +1,9 @@
 """Which estimators a declaration may name, and the parameters each one takes.
 
-Belongs here: LightGBM's words as data, so that definitions load without importing it (a second and 190 MB); any other
-estimator's words from its class, which is imported only when a system names it.
-Does not belong here: building or fitting an estimator (`learn/`). A test compares LightGBM's words with the installed
-package. Interface: https://scikit-learn.org/stable/developers/develop.html
+Belongs here: an estimator's words and what it says of their values, from its class, which is imported only when a
+system names it.
+Does not belong here: LightGBM's words, which are data (`lightgbm_words.py`), building or fitting (`learn/`).
+Interface: https://scikit-learn.org/stable/developers/develop.html
 """
 
 from __future__ import annotations
@@ -16,33 +16,14 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
 
+from forecastle.contract import lightgbm_words
 from forecastle.contract.errors import did_you_mean
 from forecastle.contract.faults import Fault
 
-# Arguments of LGBMClassifier, and LightGBM's own training parameters that it passes on: one word for each.
-_LIGHTGBM: Final = frozenset({
-    "boosting_type", "num_leaves", "max_depth", "learning_rate", "n_estimators", "subsample_for_bin",
-    "class_weight", "min_split_gain", "min_child_weight", "min_child_samples", "subsample", "subsample_freq",
-    "colsample_bytree", "reg_alpha", "reg_lambda", "n_jobs", "importance_type", "deterministic",
-    "force_row_wise", "force_col_wise", "verbosity", "feature_fraction_bynode", "max_bin", "min_data_in_bin",
-    "extra_trees", "path_smooth", "max_delta_step", "scale_pos_weight", "is_unbalance", "linear_tree",
-    "use_missing", "zero_as_missing", "boost_from_average",
-})  # fmt: skip
-
-# LightGBM takes several names for one parameter and, given two, silently keeps one.
-_LIGHTGBM_SYNONYMS: Final = {
-    "num_threads": "n_jobs", "feature_fraction": "colsample_bytree", "bagging_fraction": "subsample",
-    "bagging_freq": "subsample_freq", "lambda_l1": "reg_alpha", "lambda_l2": "reg_lambda",
-    "min_data_in_leaf": "min_child_samples", "min_sum_hessian_in_leaf": "min_child_weight",
-    "min_gain_to_split": "min_split_gain", "boosting": "boosting_type", "num_iterations": "n_estimators",
-    "num_boost_round": "n_estimators", "eta": "learning_rate", "verbose": "verbosity",
-    "bin_construct_sample_cnt": "subsample_for_bin", "unbalance": "is_unbalance",
-}  # fmt: skip
-
-ESTIMATOR_PARAMS: Final[Mapping[str, frozenset[str]]] = {"lightgbm.LGBMClassifier": _LIGHTGBM}
+ESTIMATOR_PARAMS: Final[Mapping[str, frozenset[str]]] = {"lightgbm.LGBMClassifier": frozenset(lightgbm_words.WORDS)}
 """The parameters that a declaration may set, by estimator; the seed is the model's own field."""
 
-SYNONYMS: Final[Mapping[str, Mapping[str, str]]] = {"lightgbm.LGBMClassifier": _LIGHTGBM_SYNONYMS}
+SYNONYMS: Final[Mapping[str, Mapping[str, str]]] = {"lightgbm.LGBMClassifier": lightgbm_words.OTHER_WORDS}
 """Other names of the same parameters, by estimator, with the word to write instead."""
 
 LIGHTGBM: Final = "lightgbm.LGBMClassifier"
@@ -99,8 +80,9 @@ def elsewhere(param: str) -> str | None:
 
 def value_fault(path: str, params: Mapping[str, Any]) -> Fault | None:
     """What the estimator itself says of these values before it has seen a row; None where it has nothing to say."""
-    if path in ESTIMATOR_PARAMS:
-        return None
+    if path == LIGHTGBM:
+        known = ((param, value) for param, value in params.items() if param in lightgbm_words.WORDS)
+        return next((fault for param, value in known if (fault := lightgbm_words.fault_of(param, value))), None)
     found, _ = estimator_class(path)
     try:
         with warnings.catch_warnings():
@@ -108,8 +90,10 @@ def value_fault(path: str, params: Mapping[str, Any]) -> Fault | None:
             estimator: Any = found(**params) if found is not None else None
             if hasattr(estimator, "_parameter_constraints"):
                 estimator._validate_params()  # noqa: SLF001  scikit-learn asks its subclasses to call it in fit
+            elif path == XGBOOST:
+                _one_round(estimator)
     except Exception as error:  # noqa: BLE001  an estimator may raise anything
-        return f"{path} refuses its parameters: {error}", ""
+        return f"{path} refuses its parameters: {_sentence(error)}", ""
     return instance_fault(estimator, told=path)
 
 
@@ -153,6 +137,23 @@ def takes_weights(path: str) -> bool:
         return True
     found: Any = estimator_class(path)[0]
     return found is not None and "sample_weight" in inspect.signature(found.fit).parameters
+
+
+def _one_round(estimator: Any) -> None:
+    """XGBoost looks at its parameters when it trains: one round of eight rows, a hundredth of a second."""
+    rounds = estimator.n_estimators
+    if rounds is not None and (not isinstance(rounds, int) or isinstance(rounds, bool) or rounds < 1):
+        raise ValueError(f"n_estimators is {rounds!r}; a whole number of at least 1 is required")
+    rows, outcomes = [[float(row)] for row in range(8)], [row % 2 for row in range(8)]
+    estimator.set_params(n_estimators=1, n_jobs=1).fit(rows, outcomes)
+
+
+def _sentence(error: Exception) -> str:
+    """What an error says, without the place in its C++ source and without its stack."""
+    text = str(error)
+    if text.startswith("["):
+        return text.partition("\n")[0].rpartition(": ")[2]
+    return text
 
 
 def _forecasts(found: Any) -> bool:

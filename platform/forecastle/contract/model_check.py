@@ -88,18 +88,16 @@ def _unknown(path: str) -> Fault | None:
 
 
 def _params(model: Model) -> Iterator[PlacedFault]:
-    words = {param: ("params", param) for param in model.params}
     wrong = False
-    for param, spot in words.items():
+    for param, value in model.params.items():
         for fault in _word(model.estimator, param):
             wrong = True
-            yield spot, *fault
-        if model.estimator in ESTIMATOR_PARAMS and (
-            model.params[param] is None or isinstance(model.params[param], list)
-        ):
-            got = "null" if model.params[param] is None else "a list"
-            yield spot, f"params.{param} is {got}; a single value is required", ""
-    if not wrong:
+            yield ("params", param), *fault
+        if model.estimator == LIGHTGBM:
+            fault_of_value = value_fault(LIGHTGBM, {param: value})
+            if fault_of_value is not None:
+                yield ("params", param), *fault_of_value
+    if not wrong and model.estimator != LIGHTGBM:
         fault_of_values = value_fault(model.estimator, model.params)
         if fault_of_values is not None:
             yield ("params",) if model.params else ("estimator",), *fault_of_values
@@ -138,7 +136,7 @@ def _search(model: Model) -> Iterator[PlacedFault]:
 
 def _ends(model: Model, param: str, values: Range | list[Any]) -> Iterator[PlacedFault]:
     """Each choice, or both ends of a range, must be a value that the estimator takes."""
-    if ":" in model.estimator or model.estimator in ESTIMATOR_PARAMS:
+    if ":" in model.estimator:
         return
     if value_fault(model.estimator, model.params) is not None:
         return

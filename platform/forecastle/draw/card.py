@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from forecastle.draw.images import inline_svg
-from forecastle.draw.markdown import markdown_table, value_text
+from forecastle.draw.markdown import markdown_table
+from forecastle.draw.page_template import page_template
 
 if TYPE_CHECKING:
-    from jinja2 import Template
     from matplotlib.figure import Figure
 
 
@@ -57,7 +55,7 @@ def card_markdown(title: str, sections: Sequence[Section]) -> str:
 
 def card_page(title: str, sections: Sequence[Section]) -> str:
     """The card as an HTML document with inline pictures, no script, nothing fetched; same sections, same text."""
-    return _template().render(title=title, sections=sections, numeric=_numeric, svg=_svg)
+    return page_template("model_card.html.j2").render(title=title, sections=sections, numeric=_numeric, svg=_svg)
 
 
 def _svg(picture: Picture) -> Markup:
@@ -66,16 +64,3 @@ def _svg(picture: Picture) -> Markup:
 
 def _numeric(table: pd.DataFrame, column: str) -> bool:
     return pd.api.types.is_numeric_dtype(table[column].dtype)
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("forecastle", "draw"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["value"] = value_text
-    return environment.get_template("model_card.html.j2")

@@ -7,11 +7,9 @@ Does not belong here: statistics (`measure.calibration_report`), how one picture
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from forecastle.draw.calibration import cumulative_diagram, reliability_diagram
@@ -23,12 +21,12 @@ from forecastle.draw.discrimination import (
 from forecastle.draw.history import calibration_history
 from forecastle.draw.images import inline_svg
 from forecastle.draw.markdown import value_text
+from forecastle.draw.page_template import page_template
 from forecastle.draw.segments import segment_diagram
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from jinja2 import Template
     from matplotlib.figure import Figure
 
     from forecastle.measure.calibration_report import CalibrationReport
@@ -66,7 +64,7 @@ def calibration_page(report: CalibrationReport, *, title: str, facts: Mapping[st
         name: Markup(inline_svg(figure, name=name, label=_LABELS[name]))  # noqa: S704  # our own SVG: matplotlib escapes text
         for name, figure in calibration_pictures(report).items()
     }
-    return _template().render(
+    return page_template("calibration_report.html.j2").render(
         title=title,
         facts={name: value_text(value) for name, value in (facts or {}).items()},
         report=report,
@@ -107,19 +105,6 @@ def calibration_pictures(report: CalibrationReport) -> dict[str, Figure]:
     if report.weeks is not None:
         pictures["weeks"] = calibration_history(report.weeks)
     return pictures
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("forecastle", "draw"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["value"] = value_text
-    return environment.get_template("calibration_report.html.j2")
 
 
 def _score_table(report: CalibrationReport) -> HtmlTable:

@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 from forecastle.contract.errors import LearnError
 from forecastle.contract.load import LoadedSystem
 from forecastle.contract.types import format_duration
-from forecastle.learn.build import cluster_column, group_columns, model_rows
+from forecastle.learn.build import cluster_column, model_rows, train_declared
 from forecastle.learn.settled_bets import answered_columns
-from forecastle.learn.train import train_model
 from forecastle.measure.bootstrap import mean_interval
 from forecastle.measure.scores import auc, brier_scores, log_loss
 
@@ -164,19 +163,7 @@ def answer_cut(system: LoadedSystem, rows: pd.DataFrame, cut: Cut, *, model: str
     """
     if not (rows["predict_at"] >= cut.at).any():
         raise LearnError("nothing was asked in its window")
-    declared, feature_set = system.declaration, system.feature_set(model)
-    trained = train_model(
-        rows,
-        name=model,
-        model=declared.models[model],
-        features=feature_set.model_features,
-        split=declared.evaluate.split,
-        cluster=cluster_column(system),
-        test_from=cut.at,
-        groups=group_columns(system),
-        code=system.function,
-        codes=feature_set.codes,
-    )
+    trained = train_declared(system, model, rows, test_from=cut.at)
     answers = _answer_columns(system, rows.iloc[trained.split.test]).assign(
         raw_score=trained.test_raw,
         probability=trained.test_probability,

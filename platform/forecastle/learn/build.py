@@ -48,6 +48,25 @@ class TrainingSetIdentity:
     snapshot_hash: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Where a model is recorded and what the record says of its making.
+
+    Args:
+        identity: which training set it learned from.
+        tracking: MLflow.
+        bundles: folder of the system's bundles.
+        trained_at: this moment.
+        dagster_run_id: the run that asked, for lineage.
+    """
+
+    identity: TrainingSetIdentity
+    tracking: Tracking
+    bundles: Path
+    trained_at: datetime
+    dagster_run_id: str
+
+
 @dataclass(frozen=True)
 class LearnedModel:
     """A trained model, what it is worth on its test rows, and what each feature looked like in training."""
@@ -70,37 +89,13 @@ class BuiltModel:
     card: ModelCard
 
 
-def build_model(
-    system: LoadedSystem,
-    name: str,
-    frame: pd.DataFrame,
-    *,
-    identity: TrainingSetIdentity,
-    tracking: Tracking,
-    bundles: Path,
-    trained_at: datetime,
-    dagster_run_id: str,
-) -> BuiltModel:
-    """Train one declared model and leave it as a bundle, an MLflow run and a registered version.
-
-    Args:
-        system: the loaded declaration.
-        name: the model's name in it.
-        frame: the training set's rows.
-        identity: which training set that is.
-        tracking: MLflow.
-        bundles: folder of the system's bundles.
-        trained_at: this moment.
-        dagster_run_id: the run that asked, for lineage.
+def build_model(system: LoadedSystem, name: str, frame: pd.DataFrame, recording: Recording) -> BuiltModel:
+    """Train one declared model on the training set's rows and record it.
 
     Raises:
         LearnError: the rows cannot give a model; bundles and registered versions stay as they were.
     """
-    learned = learn_model(system, name, frame)
-    return record_model(
-        system, learned, frame,
-        identity=identity, tracking=tracking, bundles=bundles, trained_at=trained_at, dagster_run_id=dagster_run_id,
-    )  # fmt: skip
+    return record_model(system, learn_model(system, name, frame), frame, recording)
 
 
 def learn_model(system: LoadedSystem, name: str, frame: pd.DataFrame) -> LearnedModel:
@@ -112,8 +107,31 @@ def learn_model(system: LoadedSystem, name: str, frame: pd.DataFrame) -> Learned
     rows = model_rows(system, name, frame)
     # Models of a segment are judged from the same instant on as all others.
     test_from = None if rows is frame else time_split(frame, system.declaration.evaluate.split).cuts
-    trained = _train(system, name, rows, test_from=test_from)
+    trained = train_declared(system, name, rows, test_from=test_from)
     return judge_model(system, trained, rows)
+
+
+def train_declared(
+    system: LoadedSystem, name: str, frame: pd.DataFrame, *, test_from: datetime | Sequence[datetime] | None
+) -> TrainedModel:
+    """Train one declared model by the system's split, clusters and groups; `test_from` as of `train_model`.
+
+    Raises:
+        LearnError: the rows cannot give a model.
+    """
+    declared, feature_set = system.declaration, system.feature_set(name)
+    return train_model(
+        frame,
+        name=name,
+        model=declared.models[name],
+        features=feature_set.model_features,
+        split=declared.evaluate.split,
+        cluster=cluster_column(system),
+        test_from=test_from,
+        groups=group_columns(system),
+        code=system.function,
+        codes=feature_set.codes,
+    )
 
 
 def judge_model(system: LoadedSystem, trained: TrainedModel, rows: pd.DataFrame) -> LearnedModel:
@@ -123,28 +141,17 @@ def judge_model(system: LoadedSystem, trained: TrainedModel, rows: pd.DataFrame)
     return LearnedModel(trained, evaluation, references)
 
 
-def record_model(
-    system: LoadedSystem,
-    learned: LearnedModel,
-    frame: pd.DataFrame,
-    *,
-    identity: TrainingSetIdentity,
-    tracking: Tracking,
-    bundles: Path,
-    trained_at: datetime,
-    dagster_run_id: str,
-) -> BuiltModel:
-    """Leave a trained model as a bundle, an MLflow run and a registered version; arguments as `build_model`'s.
+def record_model(system: LoadedSystem, learned: LearnedModel, frame: pd.DataFrame, recording: Recording) -> BuiltModel:
+    """Leave a model that was trained from `frame` as a bundle, an MLflow run and a registered version.
 
     Raises:
         LearnError: a step failed; bundles and registered versions stay as they were.
     """
     trained, evaluation, name = learned.trained, learned.evaluation, learned.trained.name
     frame = model_rows(system, name, frame)
-    facts = _facts(system, trained, identity)
-    facts |= {"trained_at": trained_at.isoformat(), "dagster_run_id": dagster_run_id}
+    facts = _facts(system, trained, recording)
     tags = _tags(system, facts, start_from=trained.start_from)
-    with tracking.run(system.name, name=name, tags=tags) as run:
+    with recording.tracking.run(system.name, name=name, tags=tags) as run:
         facts["mlflow_run_id"] = run.run_id
         card = model_card(
             system, trained, evaluation,
@@ -152,9 +159,9 @@ def record_model(
             facts=facts, lineage=feature_lineage(system),
         )  # fmt: skip
         feature_set = system.feature_set(name)
-        model_uri = _log(trained, evaluation, frame, identity=identity, tracking=tracking, feature_set=feature_set)
+        model_uri = _log(trained, evaluation, frame, recording, feature_set=feature_set)
         parts = _parts(system, trained, card=card, references=learned.references, facts=facts)
-        version, bundle = _register(parts, model_uri=model_uri, tags=tags, tracking=tracking, bundles=bundles)
+        version, bundle = _register(parts, recording, model_uri=model_uri, tags=tags)
     return BuiltModel(name, bundle, version, run.run_id, trained, evaluation, card)
 
 
@@ -239,26 +246,9 @@ def feature_lineage(system: LoadedSystem) -> dict[str, tuple[tuple[str, str], ..
     return found
 
 
-def _train(
-    system: LoadedSystem, name: str, frame: pd.DataFrame, *, test_from: Sequence[datetime] | None
-) -> TrainedModel:
-    declared, feature_set = system.declaration, system.feature_set(name)
-    return train_model(
-        frame,
-        name=name,
-        model=declared.models[name],
-        features=feature_set.model_features,
-        split=declared.evaluate.split,
-        cluster=cluster_column(system),
-        test_from=test_from,
-        groups=group_columns(system),
-        code=system.function,
-        codes=feature_set.codes,
-    )
-
-
-def _facts(system: LoadedSystem, trained: TrainedModel, identity: TrainingSetIdentity) -> dict[str, Any]:
+def _facts(system: LoadedSystem, trained: TrainedModel, recording: Recording) -> dict[str, Any]:
     """What the bundle says of its own origin."""
+    identity = recording.identity
     return {
         "model": trained.name,
         "estimator": system.declaration.models[trained.name].estimator,
@@ -268,6 +258,8 @@ def _facts(system: LoadedSystem, trained: TrainedModel, identity: TrainingSetIde
         "training_set_version": identity.version,
         "knowledge_until": identity.knowledge_until.isoformat(),
         "test_from": trained.split.test_from.isoformat(),
+        "trained_at": recording.trained_at.isoformat(),
+        "dagster_run_id": recording.dagster_run_id,
     }
 
 
@@ -312,12 +304,12 @@ def _log(
     trained: TrainedModel,
     evaluation: Evaluation,
     frame: pd.DataFrame,
+    recording: Recording,
     *,
-    identity: TrainingSetIdentity,
-    tracking: Tracking,
     feature_set: FeatureSet,
 ) -> str:
     """Everything of the run but its files; returns where MLflow finds the model."""
+    identity, tracking = recording.identity, recording.tracking
     tracking.log_training(
         frame[[*trained.features, "outcome"]],
         name="training_set",
@@ -337,14 +329,13 @@ def _log(
     return tracking.log_model(feature_set, booster=trained.scoring.file if plain else None)
 
 
-def _register(
-    parts: BundleParts, *, model_uri: str, tags: Mapping[str, str], tracking: Tracking, bundles: Path
-) -> tuple[str, str]:
+def _register(parts: BundleParts, recording: Recording, *, model_uri: str, tags: Mapping[str, str]) -> tuple[str, str]:
     """Version and bundle of a model; when one step fails, the steps before it are taken back.
 
     The bundle, which names its version, is whole before that version is registered: a process that is killed leaves at
     most a bundle that nothing names. Where another process took the number, both are taken back and the next is tried.
     """
+    tracking, bundles = recording.tracking, recording.bundles
     system, run_id = parts.feature_set.system, str(parts.facts["mlflow_run_id"])
     expected = tracking.next_version(system)
     for _ in range(VERSION_ATTEMPTS):

@@ -15,7 +15,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 
@@ -23,8 +22,7 @@ import pandas as pd
 
 from forecastle.contract.errors import ForecastleError
 from forecastle.contract.load import LoadedSystem
-from forecastle.learn.build import BuiltModel, LearnedModel, TrainingSetIdentity, learn_model, record_model
-from forecastle.learn.tracking import Tracking
+from forecastle.learn.build import BuiltModel, LearnedModel, Recording, learn_model, record_model
 
 # A linear-algebra library that starts threads of its own would take the cores from the other models.
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -47,12 +45,8 @@ def build_models(
     system: LoadedSystem,
     names: Sequence[str],
     frame: pd.DataFrame,
+    recording: Recording,
     *,
-    identity: TrainingSetIdentity,
-    tracking: Tracking,
-    bundles: Path,
-    trained_at: datetime,
-    dagster_run_id: str,
     processes: int,
 ) -> Iterator[BuiltModel | FailedModel]:
     """Build declared models, `processes` at a time; each comes as soon as it is recorded, in no fixed order.
@@ -65,11 +59,7 @@ def build_models(
             yield learned
             continue
         try:
-            yield record_model(
-                system, learned, frame,
-                identity=identity, tracking=tracking, bundles=bundles, trained_at=trained_at,
-                dagster_run_id=dagster_run_id,
-            )  # fmt: skip
+            yield record_model(system, learned, frame, recording)
         except Exception as error:  # noqa: BLE001  whatever it is, it is this model's alone
             yield FailedModel(name, _reason(error))
 

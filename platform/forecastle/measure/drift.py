@@ -109,15 +109,20 @@ def drift_table(
     *,
     tolerance: Tolerance | None = None,
     alpha: float = 0.01,
+    independent_share: float = 1.0,
 ) -> DriftTable:
     """Compare the current values of every referenced feature with its reference.
 
     `current` maps feature names to columns of shape (n,), nulls allowed; columns without a reference are not
     looked at. Few rows cannot alarm by noise and many rows cannot alarm by a trifle: see `DriftTable`.
 
+    `independent_share` is how many of a hundred rows are independent draws, where the rows of one entity are nearly the
+    same (its inverse is the design effect, Kish 1965): as many count in p-values and in PSI's sampling part, on both
+    sides. Rates and distances are those of all rows.
+
     Raises:
         MeasureError: no references, a referenced feature is not in `current`, has no rows, or has text for
-            numbers.
+            numbers; `independent_share` is not above 0 and at most 1.
     """
     if not references:
         raise MeasureError("got no references; at least one feature is needed; the bundle carries them")
@@ -126,8 +131,12 @@ def drift_table(
         hint = did_you_mean(missing[0], [str(name) for name in current])
         raise MeasureError(f"got no current values for the features {', '.join(missing)}; {hint}")
     as_option(alpha, name="alpha")
+    if not 0 < independent_share <= 1:
+        raise MeasureError(f"independent_share must be above 0 and at most 1, got {independent_share}; entities / rows")
     limits = tolerance or Tolerance()
-    compared = {name: _compare(name, ref, current[name], limits) for name, ref in references.items()}
+    compared = {
+        name: _compare(name, ref, current[name], limits, share=independent_share) for name, ref in references.items()
+    }
     tests = _test_table(compared, alpha)
     return DriftTable(features=_feature_table(compared, tests), tests=tests, tolerance=limits, alpha=alpha)
 
@@ -170,7 +179,7 @@ class _Compared:
     tests: tuple[_Test, ...]
 
 
-def _compare(name: str, ref: Reference, values: Any, tolerance: Tolerance) -> _Compared:
+def _compare(name: str, ref: Reference, values: Any, tolerance: Tolerance, *, share: float) -> _Compared:
     numbers: dict[str, Any] = {}
     tests: list[_Test] = []
     try:
@@ -178,15 +187,15 @@ def _compare(name: str, ref: Reference, values: Any, tolerance: Tolerance) -> _C
             ordered, rows = sorted_values(values)
             n = ordered.size
             if n and ref.n:
-                numbers, tests = _numeric(ref, ordered, tolerance)
+                numbers, tests = _numeric(ref, ordered, tolerance, share=share)
         else:
             counts, rows = category_counts(values)
             n = sum(counts.values())
             if n and ref.n:
-                numbers, tests = _category(ref, counts, tolerance)
+                numbers, tests = _category(ref, counts, tolerance, share=share)
     except MeasureError as error:
         raise MeasureError(f"{name}: {error}") from None
-    nulls = _nulls(ref, rows - n, rows, tolerance)
+    nulls = _nulls(ref, rows - n, rows, tolerance, share=share)
     numbers |= {
         "feature": name, "kind": ref.kind, "n_reference": ref.n, "n_current": n,
         "null_rate_reference": ref.null_rate, "null_rate_current": 1 - n / rows,
@@ -194,43 +203,49 @@ def _compare(name: str, ref: Reference, values: Any, tolerance: Tolerance) -> _C
     return _Compared(numbers, (*tests, nulls))
 
 
-def _numeric(ref: Reference, ordered: FloatArray, tolerance: Tolerance) -> tuple[dict[str, Any], list[_Test]]:
+def _numeric(
+    ref: Reference, ordered: FloatArray, tolerance: Tolerance, *, share: float
+) -> tuple[dict[str, Any], list[_Test]]:
     n, m = ref.n, ordered.size
     sample = np.array(ref.sample)
     numbers = {"ks": ks_distance(sample, ordered)}
-    numbers["ks_p_value"] = ks_p_value(numbers["ks"], n, m)
+    numbers["ks_p_value"] = ks_p_value(numbers["ks"], _fewer(n, share), _fewer(m, share))
     distance = wasserstein_distance(sample, ordered)
     sd = ref.sd or 0.0
     numbers["wasserstein_sd"] = distance / sd if sd else (np.inf if distance else 0.0)
     upto = np.searchsorted(ordered, np.array(ref.edges), side="right")
-    shape = _shape(ref.counts, np.diff(upto, prepend=0, append=m), tolerance, numbers)
+    counts = np.diff(upto, prepend=0, append=m)
+    shape = _shape(np.array(ref.counts) * share, counts * share, tolerance, numbers)
     unit = _unit(ref, sample, ordered, numbers)
-    return numbers, [shape, _tails(ref, ordered, tolerance, numbers), unit]
+    return numbers, [shape, _tails(ref, ordered, tolerance, numbers, share=share), unit]
 
 
-def _category(ref: Reference, counts: dict[str, int], tolerance: Tolerance) -> tuple[dict[str, Any], list[_Test]]:
+def _category(
+    ref: Reference, counts: dict[str, int], tolerance: Tolerance, *, share: float
+) -> tuple[dict[str, Any], list[_Test]]:
     n, m = ref.n, sum(counts.values())
     known = set(ref.categories)
     unseen = {name: count for name, count in counts.items() if name not in known}
     before, now = _cells(ref, counts, unseen)
     # A category met once was unseen by all other rows: their share is what new rows will hold (Good 1953).
     expected = ref.counts[-1] + ref.counts[:-1].count(1)
-    share = sum(unseen.values()) / m
+    unseen_rate = sum(unseen.values()) / m
+    pooled = _pooled(before * share, now * share)
     numbers: dict[str, Any] = {
-        "chi2_p_value": chi2_p_value(*_pooled(before, now)),
+        "chi2_p_value": chi2_p_value(*pooled),
         "l_infinity": float(np.max(np.abs(before / n - now / m))),
-        "unseen_rate": share,
+        "unseen_rate": unseen_rate,
         "unseen_rate_expected": expected / n,
     }
-    shape = _shape(*_pooled(before, now), tolerance, numbers)
+    shape = _shape(*pooled, tolerance, numbers)
     if ref.counts[-1]:
         # The kept categories were partly frequent by luck: more than the expected share falls outside them.
         return numbers, [shape]
     names = sorted(unseen, key=lambda name: (-unseen[name], name))
     shown = ", ".join(repr(name) for name in names[:3]) + (", …" if len(names) > 3 else "")
-    seen = f"{share:.2%} of rows hold categories not in the reference ({shown}), {expected / n:.2%} expected"
-    p_value = excess_p_value(expected, n, sum(unseen.values()), m)
-    return numbers, [shape, _Test("unseen", share - expected / n, tolerance.unseen_rate, p_value, seen)]
+    seen = f"{unseen_rate:.2%} of rows hold categories not in the reference ({shown}), {expected / n:.2%} expected"
+    p_value = excess_p_value(*(_fewer(count, share) for count in (expected, n, sum(unseen.values()), m)))
+    return numbers, [shape, _Test("unseen", unseen_rate - expected / n, tolerance.unseen_rate, p_value, seen)]
 
 
 def _cells(ref: Reference, counts: dict[str, int], unseen: dict[str, int]) -> tuple[IntArray, IntArray]:
@@ -252,7 +267,9 @@ def _shape(before: Any, now: Any, tolerance: Tolerance, numbers: dict[str, Any])
     return _Test("distribution", found.psi_null_corrected, tolerance.psi, found.tolerance_p_value, seen)
 
 
-def _tails(ref: Reference, ordered: FloatArray, tolerance: Tolerance, numbers: dict[str, Any]) -> _Test:
+def _tails(
+    ref: Reference, ordered: FloatArray, tolerance: Tolerance, numbers: dict[str, Any], *, share: float
+) -> _Test:
     m = ordered.size
     low, high = np.asarray((ref.low, ref.high), np.float64)
     below, upto = np.searchsorted(ordered, low, side="left"), np.searchsorted(ordered, high, side="right")
@@ -264,7 +281,7 @@ def _tails(ref: Reference, ordered: FloatArray, tolerance: Tolerance, numbers: d
         f"{beyond / m:.2%} of values lie outside {low:.6g} to {high:.6g}, {expected:.2%} expected: "
         "part of the rows may come in another unit or from another source"
     )
-    p_value = excess_p_value(spacings - 1, ref.n, beyond, m)
+    p_value = excess_p_value(*(_fewer(count, share) for count in (spacings - 1, ref.n, beyond, m)))
     return _Test("tails", beyond / m - expected, tolerance.tail_rate, p_value, seen)
 
 
@@ -288,10 +305,16 @@ def _explaining_factor(ref: Reference, sample: FloatArray, ordered: FloatArray) 
     return best if best is not None and left[best] <= _LEFT_SHARE * ks_distance(sample, ordered) else None
 
 
-def _nulls(ref: Reference, nulls: int, rows: int, tolerance: Tolerance) -> _Test:
-    p_value = float(two_proportions(nulls, rows, ref.nulls, ref.rows).p_value)
+def _nulls(ref: Reference, nulls: int, rows: int, tolerance: Tolerance, *, share: float) -> _Test:
+    counts = (_fewer(count, share) for count in (nulls, rows, ref.nulls, ref.rows))
+    p_value = float(two_proportions(*counts).p_value)
     seen = f"null rate {nulls / rows:.2%}, {ref.null_rate:.2%} in the reference"
     return _Test("nulls", abs(nulls / rows - ref.null_rate), tolerance.null_rate, p_value, seen)
+
+
+def _fewer(count: int, share: float) -> int:
+    """How many independent draws rows are worth; any row is worth one."""
+    return max(round(count * share), min(count, 1))
 
 
 def _pooled(before: Any, now: Any) -> tuple[Any, Any]:

@@ -44,8 +44,8 @@ _WEEK: Final = 7
 _SENTENCES: Final = {
     "null_rate": "is null in {value:.1%} of {rows:,} rows; {expected:.2%} is usual, {worst:.2%} was the worst",
     "outlier_rate": (
-        "lies beyond its usual extremes in {value:.1%} of {rows:,} rows; {expected:.2%} is usual, {worst:.2%} was the"
-        " worst: another unit in a part of the rows?"
+        "lies beyond its usual extremes in {value:.1%} of {rows:,} rows, those of one entity and day taken as one;"
+        " {expected:.2%} is usual, {worst:.2%} was the worst: another unit in a part of the rows?"
     ),
     "unit_jump_rate": (
         "jumps by a factor of another unit in {value:.1%} of {rows:,} rows; {expected:.2%} is usual, {worst:.2%} was"

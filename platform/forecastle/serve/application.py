@@ -31,7 +31,7 @@ from forecastle.serve.settings import Settings
 from forecastle.serve.workers_state import workers_told
 from forecastle.store.online import OnlineStore
 from forecastle.store.online_stores import open_online
-from forecastle.store.prediction_log import WritableLog
+from forecastle.store.prediction import WritableLog
 from forecastle.store.prediction_logs import open_log
 
 Scope = MutableMapping[str, Any]

@@ -24,8 +24,8 @@ from forecastle.serve.predict import Predictor, check_repeat, checked, unlogged
 from forecastle.serve.predict_columns import Answered, answered
 from forecastle.serve.receipt import batch_pieces, json_text, microseconds, receipt_parts
 from forecastle.serve.refusal import Refusal, broken_contract
+from forecastle.store.prediction import Prediction
 from forecastle.store.prediction_batch import joined, woven
-from forecastle.store.prediction_log import Prediction
 
 KEYS: Final = ("requests",)
 INLINE_ROWS: Final = 64

@@ -19,7 +19,7 @@ from forecastle.contract.errors import FeatureError
 from forecastle.contract.types import NUMERIC_DTYPES
 from forecastle.serve.plan import EXACT_INTEGER, Plan
 from forecastle.serve.resolve import Resolver, Rows, as_declared
-from forecastle.store.prediction_batch import COMPUTED, REQUEST, Layout, Times
+from forecastle.store.prediction_batch import Layout, Times
 
 _PYTHON: Final[Mapping[str, Any]] = {"float64": float, "int64": int, "bool": bool}
 _ONLY_FLOATS: Final = frozenset({float})
@@ -53,7 +53,7 @@ class ColumnPlan:
     """What can be worked out about a feature set before the first batch; holds no state between requests."""
 
     def __init__(self, resolver: Resolver, plan: Plan) -> None:
-        """Work out layouts, bounds and the decoder of given rows."""
+        """Work out bounds and the decoder of given rows."""
         feature_set = resolver.feature_set
         self._plan = plan
         self._groups = resolver.groups
@@ -66,11 +66,6 @@ class ColumnPlan:
         self._limits: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
         if len(floats) == len(limits):
             self._limits = np.array([limit.low for limit in floats]), np.array([limit.high for limit in floats])
-        computed = [name for group, _ in resolver.groups for name in group.outputs if name in feature_set.by_name]
-        names, made = (*plan.names, *computed), (COMPUTED,) * len(computed)
-        vector = tuple(names.index(name) for name in feature_set.model_features)
-        self._given = Layout(names, (*(REQUEST for _ in plan.names), *made), vector)
-        self._stored = Layout(names, (*plan.view_of, *made), vector)
         self._decode = _decoder(plan) if self._is_columnar and plan.is_all_givable else None
 
     def given_rows(self, body: bytes, *, limit: int) -> list[tuple[Any, ...]] | None:
@@ -93,7 +88,7 @@ class ColumnPlan:
         """The usual ones of rows that give every feature, in the plan's order, as `given_rows` reads them."""
         matrix = np.array(rows, dtype=np.float64) if self._limits else None
         are_floats = matrix is not None and not np.isnan(matrix).any()
-        return self._usual(rows, self._given, matrix if are_floats else None)
+        return self._usual(rows, self._plan.given_layout, matrix if are_floats else None)
 
     def stored(self, asked: Sequence[Rows | None], *, now_us: int) -> UsualRows:
         """The usual ones of entities, each with the newest row of each view."""
@@ -102,7 +97,7 @@ class ColumnPlan:
         rows = [tuple(one[0]) for one in found if one is not None]
         times = tuple(map(list, zip(*(one[1] for one in found if one is not None), strict=True)))
         are_floats = self._limits is not None and _ONLY_FLOATS.issuperset(map(type, chain.from_iterable(rows)))
-        usual = self._usual(rows, self._stored, np.array(rows) if are_floats else None)
+        usual = self._usual(rows, self._plan.stored_layout, np.array(rows) if are_floats else None)
         return msgspec.structs.replace(
             usual,
             places=[places[row] for row in usual.places],

@@ -27,7 +27,7 @@ from forecastle.serve.predict import Predictor, checked
 from forecastle.serve.receipt import microseconds
 from forecastle.serve.refusal import Refusal, broken_contract
 from forecastle.store.home import Home
-from forecastle.store.prediction_log import Prediction
+from forecastle.store.prediction import Prediction
 
 KEYS: Final = ("prediction_id", *REQUEST_KEYS)
 FORMER_KEPT: Final = 2

@@ -22,8 +22,8 @@ from forecastle.serve.parse import entity_faults, instant_in, json_object, objec
 from forecastle.serve.receipt import json_text, microseconds
 from forecastle.serve.refusal import Refusal, broken_contract
 from forecastle.store.outcome_log import OutcomeLog, ToldOutcome
+from forecastle.store.prediction import WritableLog
 from forecastle.store.prediction_batch import iso
-from forecastle.store.prediction_log import WritableLog
 
 KEYS: Final = ("prediction_id", "entity", "outcome", "known_at", "request_id")
 

@@ -21,7 +21,8 @@ from forecastle.contract.request import Bounds, bounds_of, check_value
 from forecastle.contract.types import NUMERIC_DTYPES
 from forecastle.serve.receipt import features_json, json_text
 from forecastle.serve.resolve import MICROSECONDS, Degraded, Resolution, Resolver, Rows, as_declared
-from forecastle.store.prediction_batch import iso, texts_of
+from forecastle.store.packed_features import PackedFeatures
+from forecastle.store.prediction_batch import COMPUTED, REQUEST, Layout, iso, texts_of
 
 # Integers up to here are float64 without rounding.
 EXACT_INTEGER: Final = 2**53
@@ -43,6 +44,7 @@ class Served(msgspec.Struct, frozen=True, gc=False):
     degraded: tuple[Degraded, ...]
     counts: Mapping[str, int]
     oldest_us: int | None
+    packed: PackedFeatures | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,10 @@ class Plan:
         ]  # fmt: skip
         self._computed_count = len(computed)
         self._numeric = {spec.name for spec in feature_set.features if spec.contract.dtype in NUMERIC_DTYPES}
+        made_there = (COMPUTED,) * len(computed)
+        vector = tuple(names.index(name) for name in feature_set.model_features) if self.is_possible else ()
+        self.given_layout = Layout(tuple(names), (*(REQUEST for _ in self.names), *made_there), vector)
+        self.stored_layout = Layout(tuple(names), (*self.view_of, *made_there), vector)
         self.is_all_givable = self._givable.issuperset(self.names)
 
     def usual(self, given: Mapping[str, Any], rows: Rows | None, *, now_us: int) -> Served | None:
@@ -226,7 +232,9 @@ class Plan:
                 oldest = min(times[view] for view in views)[0]
         counts = {"PRESENT": count - len(given), "REQUEST": len(given), "COMPUTED": self._computed_count}
         text = f"{{{''.join(pieces)}}}"
-        return Served(row.values, row.vector, row.vector_json, text, (), counts, oldest)
+        layout = self.given_layout if not times else None if given else self.stored_layout
+        packed = PackedFeatures(layout, times, f"[{','.join(row.texts)}]") if layout is not None else None
+        return Served(row.values, row.vector, row.vector_json, text, (), counts, oldest, packed)
 
 
 def served_of(resolution: Resolution, resolver: Resolver, *, now_us: int) -> Served:

@@ -30,7 +30,7 @@ from forecastle.serve.plan import Served, served_of
 from forecastle.serve.receipt import degraded_json, json_text, microseconds, moment, receipt
 from forecastle.serve.refusal import Refusal, broken_contract
 from forecastle.serve.resolve import Rows, StoredRow
-from forecastle.store.prediction_log import Prediction, WritableLog
+from forecastle.store.prediction import Prediction, UsualPrediction, WritableLog
 
 
 class FeatureReader(Protocol):
@@ -197,7 +197,7 @@ class Predictor:
         if not math.isfinite(probability):
             raise ArithmeticError(f"bundle {bundle.hash} answers {probability} for {served.vector}")
         prediction_id, request_id = self.new_id(), request.request_id
-        return Prediction(
+        return UsualPrediction(
             prediction_id=prediction_id,
             request_id=request_id or prediction_id,
             request_sha256=request.sha256() if request_id else "",
@@ -218,6 +218,7 @@ class Predictor:
             vector_json=served.vector_json,
             decision_json=decision_json(champion, served.values, probability, now_us),
             latency_ms=self.milliseconds_since(started),
+            packed=served.packed,
         )
 
     def milliseconds_since(self, started: float) -> float:

@@ -14,8 +14,8 @@ from typing import Any, Final
 import msgspec
 
 from forecastle.serve.resolve import MICROSECONDS, Degraded, Resolution
+from forecastle.store.prediction import Prediction
 from forecastle.store.prediction_batch import Pieces, PredictionBatch, iso
-from forecastle.store.prediction_log import Prediction
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)

@@ -20,7 +20,7 @@ from forecastle.contract.errors import BundleError, DecisionError
 from forecastle.serve.challenger import SHADOW
 from forecastle.serve.champion import Champion
 from forecastle.serve.receipt import moment
-from forecastle.store.prediction_log import Prediction
+from forecastle.store.prediction import Prediction
 
 SHADOW_COLUMNS: Final = {
     "prediction_id": "str", "predicted_at": "datetime64[us, UTC]", "entity_json": "str", "bundle": "str",

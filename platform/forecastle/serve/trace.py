@@ -20,7 +20,7 @@ from forecastle.promote.registry import Promotion, Registry
 from forecastle.serve.source_rows import SourceRows, source_rows
 from forecastle.store.delta_log import TableName, TableVersion
 from forecastle.store.home import Home
-from forecastle.store.prediction_log import Prediction, ReadableLog
+from forecastle.store.prediction import Prediction, ReadableLog
 from forecastle.store.warehouse import Warehouse
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

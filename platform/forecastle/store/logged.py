@@ -12,7 +12,7 @@ from typing import Final
 import pandas as pd
 
 from forecastle.store.delta_log import TableVersion
-from forecastle.store.prediction_log import Prediction, ReadableLog
+from forecastle.store.prediction import Prediction, ReadableLog
 from forecastle.store.warehouse import Warehouse
 
 STREAMED_ROWS: Final = 2_000

@@ -22,7 +22,7 @@ from forecastle.contract.types import NUMERIC_DTYPES
 from forecastle.store.delta_log import TableName, TableVersion
 from forecastle.store.feature_views import KIND
 from forecastle.store.point_in_time import ViewJoin, point_in_time_join
-from forecastle.store.prediction_log import Prediction
+from forecastle.store.prediction import Prediction
 from forecastle.store.sql import quote_ident
 from forecastle.store.warehouse import Warehouse
 

@@ -21,7 +21,7 @@ COMPUTED: Final = "COMPUTED"
 
 Pieces = list[str | list[str]]
 """Texts that follow each other in every row: one for all rows, or one a row."""
-Times = list[tuple[int, int]]
+Times = Sequence[tuple[int, int]]
 """Event and knowledge time a row, microseconds since 1970 UTC."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -78,25 +78,36 @@ class PredictionBatch(msgspec.Struct, frozen=True):
 
     def feature_pieces(self) -> Pieces:
         """Features as receipts show them: name → value, status, age in seconds, event_at, known_at."""
-        tails = [_stored_tails(times, self.predicted_at_us) for times in self.times]
         width = len(self.layout.names)
         texts = self.values_json[2:-2].replace("],[", ",").split(",")
-        pieces: Pieces = []
-        text = "{"
-        for place, (name, origin) in enumerate(zip(self.layout.names, self.layout.origins, strict=True)):
-            pieces += (f'{text}{"," if place else ""}"{name}":{{"value":', texts[place::width])
-            text = ""
-            if isinstance(origin, int):
-                pieces.append(tails[origin])
-            else:
-                text = f',"status":"{origin}","age_seconds":null,"event_at":null,"known_at":null}}'
-        pieces.append(text + "}")
-        return pieces
+        values = [texts[place::width] for place in range(width)]
+        return feature_pieces(self.layout, values, self.times, self.predicted_at_us)
 
     def vector_texts(self) -> list[str]:
         """JSON of what the model saw, a row."""
         rows = msgspec.json.decode(self.values_json)
-        return [_encode([_as_float(row[place]) for place in self.layout.vector]).decode() for row in rows]
+        return [vector_text(self.layout, row) for row in rows]
+
+
+def feature_pieces(layout: Layout, values: Sequence[list[str]], times: Sequence[Times], predicted_at_us: int) -> Pieces:
+    """Features as receipts show them, of rows whose values' JSON texts stand in a list a feature."""
+    tails = [_stored_tails(of_view, predicted_at_us) for of_view in times]
+    pieces: Pieces = []
+    text = "{"
+    for place, (name, origin) in enumerate(zip(layout.names, layout.origins, strict=True)):
+        pieces += (f'{text}{"," if place else ""}"{name}":{{"value":', values[place])
+        text = ""
+        if isinstance(origin, int):
+            pieces.append(tails[origin])
+        else:
+            text = f',"status":"{origin}","age_seconds":null,"event_at":null,"known_at":null}}'
+    pieces.append(text + "}")
+    return pieces
+
+
+def vector_text(layout: Layout, values: Sequence[Any]) -> str:
+    """JSON of what the model saw of a row."""
+    return _encode([None if values[place] is None else float(values[place]) for place in layout.vector]).decode()
 
 
 def woven(pieces: Pieces, rows: int) -> list[str]:
@@ -140,10 +151,6 @@ def _stored_tails(times: Times, predicted_at_us: int) -> list[str]:
         for pair, age in zip(found, ages, strict=True)
     }
     return [tails[pair] for pair in times]
-
-
-def _as_float(value: Any) -> float | None:
-    return None if value is None else float(value)
 
 
 @lru_cache(maxsize=4096)

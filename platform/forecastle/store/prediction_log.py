@@ -1,8 +1,7 @@
-"""The prediction log: every answer given, on disk before it leaves, in one SQLite file per system.
+"""The embedded prediction log: every answer given, on disk before it leaves, in one SQLite file per system.
 
-Belongs here: the record, what every log can do, the embedded log; a sequence number in commit order.
-Batches whose answers need no row each stand in `batch_table.py`; they are read as predictions like the others.
-Does not belong here: the receipt's shape (`serve/receipt.py`), outcomes, analysis, servers (`*_postgres.py`).
+Belongs here: writing and reading that file; a sequence number in commit order.
+Does not belong here: the record (`prediction.py`), its short forms (`packed_features.py`, `batch_table.py`), servers.
 SQLite in WAL mode (https://www.sqlite.org/wal.html), synchronous=FULL: a commit survives a loss of power.
 """
 
@@ -13,17 +12,18 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
-from itertools import chain, repeat
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
 from forecastle.contract.errors import CapacityError, StoreError
-from forecastle.store import batch_table
+from forecastle.store import batch_table, packed_features
 from forecastle.store.group_commit import GroupCommit
-from forecastle.store.prediction_batch import PredictionBatch, joined, row_of
+from forecastle.store.prediction import Prediction, UsualPrediction, predictions_in
+from forecastle.store.prediction_batch import Layout, PredictionBatch, row_of
 from forecastle.store.sqlite_turns import BUSY_TIMEOUT_SECONDS, NO_WAITING, in_turn, is_busy
 
 DISK_LIMIT_BYTES: Final = 64 << 30
@@ -35,112 +35,11 @@ ROWS_A_STATEMENT: Final = 64
 _T = TypeVar("_T")
 
 
-class Prediction(msgspec.Struct, frozen=True, gc=False):
-    """One answer. `sequence` is 0 until the log has given one; `*_json` hold JSON text, never NaN.
-
-    `predicted_at_us` counts microseconds since 1970 UTC. `request_id` is the caller's word or, without one,
-    the prediction's id; `request_sha256` is the request's digest: it tells a repeat from a reuse.
-    `vector_json` is what the model saw, in the feature set's order, null for missing.
-    """
-
-    prediction_id: str
-    request_id: str
-    request_sha256: str
-    system: str
-    entity_json: str
-    predicted_at_us: int
-    raw_score: float
-    probability: float
-    interval_low: float | None
-    interval_high: float | None
-    model: str
-    model_version: str
-    bundle: str
-    feature_set: str
-    variant: str
-    features_json: str
-    degraded_json: str
-    vector_json: str
-    decision_json: str
-    latency_ms: float
-    sequence: int = 0
-
-
-def predictions_in(batch: PredictionBatch) -> list[Prediction]:
-    """Each row of a batch as the prediction that it is; sequences are 0 where the log has given none yet."""
-    ids, rows = batch.row_ids(), len(batch)
-    features, vectors = joined(batch.feature_pieces(), rows), batch.vector_texts()
-    lows, highs = batch.intervals or (repeat(None), repeat(None))
-    entities, decisions = batch.entities or ["null"] * rows, batch.decisions or ["null"] * rows
-    columns = zip(ids, entities, batch.raw_scores, batch.probabilities, features, vectors, decisions, strict=True)
-    first = batch.last_sequence - rows + 1 if batch.last_sequence else 0
-    return [
-        Prediction(
-            prediction_id, prediction_id, "", batch.system, entity, batch.predicted_at_us, raw, probability, low, high,
-            batch.model, batch.model_version, batch.bundle, batch.feature_set, batch.variant, shown, "[]", vector,
-            decision, batch.latency_ms, first + row if first else 0,
-        )
-        for row, (low, high, (prediction_id, entity, raw, probability, shown, vector, decision)) in enumerate(
-            zip(lows, highs, columns, strict=False)
-        )
-    ]  # fmt: skip
-
-
-class ReadableLog(Protocol):
-    """What reading a prediction log means, wherever it is kept."""
-
-    @property
-    def origin(self) -> str:
-        """Where the log is kept, without secrets: sequences of one origin can be compared."""
-
-    def exists(self) -> bool:
-        """Whether anything was ever written; else every question but this one is refused."""
-
-    def get(self, prediction_id: str) -> Prediction | None:
-        """The prediction of that id, or None."""
-
-    def by_request(self, request_id: str) -> Prediction | None:
-        """The prediction that answered that request id, or None."""
-
-    def since(self, sequence: int, *, limit: int = 10_000) -> list[Prediction]:
-        """Up to `limit` predictions with a higher sequence, in commit order: a cursor that skips none."""
-
-    def before(self, moment_us: int) -> int:
-        """A cursor for `since`: no prediction made at or after the moment (µs since 1970 UTC) stands at or below it."""
-
-    def newest(self, limit: int) -> list[Prediction]:
-        """The last `limit` predictions, in commit order."""
-
-    def count(self) -> int:
-        """How many predictions the log holds."""
-
-    def close(self) -> None:
-        """Release files and connections."""
-
-
-class WritableLog(ReadableLog, Protocol):
-    """What serving needs of a prediction log; all implementations pass the same tests."""
-
-    @property
-    def pending(self) -> int:
-        """Predictions handed over and not yet on disk."""
-
-    async def answered(self, request_id: str) -> Prediction | None:
-        """`by_request` without keeping the event loop waiting."""
-
-    async def append(self, prediction: Prediction) -> Prediction:
-        """Return once the prediction is on disk: it with its sequence, or the one its request id already has."""
-
-    async def append_many(
-        self, predictions: Sequence[Prediction], *, batch: PredictionBatch | None = None
-    ) -> list[Prediction]:
-        """Return once all are on disk, by one transaction: the predictions as `append` gives them."""
-
-
 _COLUMNS: Final = Prediction.__struct_fields__
 _LIST: Final = ", ".join(_COLUMNS)
-_ROW: Final = f"({', '.join('?' * (len(_COLUMNS) - 1))})"
-_REQUEST_ID: Final = _COLUMNS.index("request_id")
+_WIDTH: Final = len(_COLUMNS) - 1
+_ROW: Final = f"({', '.join('?' * _WIDTH)})"
+_FEATURES, _VECTOR = _COLUMNS.index("features_json"), _COLUMNS.index("vector_json")
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS predictions (
   sequence INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -286,13 +185,14 @@ class PredictionLog(PredictionReader):
         """
         super().__init__(path)
         self._disk_limit_bytes = disk_limit_bytes
+        self._layout_ids: dict[Layout, int] = {}
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._writer = _connect(path)
             self._writer.execute("PRAGMA journal_mode=WAL")
             self._writer.execute("PRAGMA synchronous=FULL")
             self._writer.execute(f"PRAGMA max_page_count={max(1, disk_limit_bytes // PAGE_BYTES)}")
-            for statement in (_SCHEMA, _INDEX, *batch_table.SCHEMA):
+            for statement in (_SCHEMA, _INDEX, *batch_table.SCHEMA, packed_features.SCHEMA):
                 self._writer.execute(statement)
             self._writer.execute(NO_WAITING)
             path.chmod(0o600)
@@ -352,7 +252,7 @@ class PredictionLog(PredictionReader):
             raise StoreError(f"predictions cannot be written to {self._path}: {error}") from error
 
     def _written(self, records: Sequence[Prediction | PredictionBatch]) -> list[Prediction | PredictionBatch]:
-        alone = [msgspec.structs.astuple(one)[:-1] for one in records if isinstance(one, Prediction)]
+        alone = [one for one in records if isinstance(one, Prediction)]
         together = [one for one in records if isinstance(one, PredictionBatch)]
         if not together and len(alone) <= ROWS_A_STATEMENT:
             try:
@@ -367,24 +267,44 @@ class PredictionLog(PredictionReader):
         stored = chain.from_iterable(parts)
         return [next(stored) if isinstance(one, Prediction) else next(batches) for one in records]
 
-    def _inserted(self, rows: Sequence[tuple[Any, ...]]) -> list[Prediction]:
+    def _inserted(self, predictions: Sequence[Prediction]) -> list[Prediction]:
         """Insert by one statement, which is a transaction of its own where none was begun.
 
         SQLite runs a statement without the interpreter's lock: one for all rows and the flush, instead of one a row,
         keeps this thread and the event loop from taking the lock from each other.
         """
-        done = self._writer.execute(_insert(len(rows)), tuple(chain.from_iterable(rows)))
-        if done.rowcount < len(rows):
-            return [self._stored(row[_REQUEST_ID]) for row in rows]
-        first = (done.lastrowid or 0) - len(rows) + 1
-        return [Prediction(*(*row, sequence)) for sequence, row in enumerate(rows, start=first)]
+        values = tuple(chain.from_iterable(map(self._row, predictions)))
+        done = self._writer.execute(_insert(len(predictions)), values)
+        if done.rowcount < len(predictions):
+            return [_rows(self._writer, "WHERE request_id = ?", (one.request_id,))[0] for one in predictions]
+        first = (done.lastrowid or 0) - len(predictions) + 1
+        return [msgspec.structs.replace(one, sequence=first + row) for row, one in enumerate(predictions)]
 
-    def _stored(self, request_id: str) -> Prediction:
-        return _rows(self._writer, "WHERE request_id = ?", (request_id,))[0]
+    def _row(self, prediction: Prediction) -> Sequence[object]:
+        """What is written of a prediction; usual features are packed."""
+        row = msgspec.structs.astuple(prediction)[:_WIDTH]
+        packed = prediction.packed if isinstance(prediction, UsualPrediction) else None
+        if packed is None:
+            return row
+        layout_id = self._layout_ids.get(packed.layout)
+        if layout_id is None:
+            layout_id = packed_features.layout_id_of(self._writer, packed.layout)
+            self._layout_ids[packed.layout] = layout_id
+        return (*row[:_FEATURES], packed.text(layout_id), *row[_FEATURES + 1 : _VECTOR], "", *row[_VECTOR + 1 :])
 
 
 def _rows(connection: sqlite3.Connection, where: str, values: Sequence[object]) -> list[Prediction]:
-    return [Prediction(*row) for row in connection.execute(f"SELECT {_LIST} FROM predictions {where}", values)]
+    rows = connection.execute(f"SELECT {_LIST} FROM predictions {where}", values).fetchall()
+    return [_whole(connection, Prediction(*row)) for row in rows]
+
+
+def _whole(connection: sqlite3.Connection, prediction: Prediction) -> Prediction:
+    """A prediction with its features as they were answered."""
+    text = prediction.features_json
+    if not packed_features.is_packed(text):
+        return prediction
+    features, vector = packed_features.unpacked(connection, text, predicted_at_us=prediction.predicted_at_us)
+    return msgspec.structs.replace(prediction, features_json=features, vector_json=vector)
 
 
 @cache

@@ -21,8 +21,8 @@ from psycopg.errors import DiskFull, UndefinedTable
 
 from forecastle.contract.errors import CapacityError, StoreError
 from forecastle.store.group_commit import GroupCommit
+from forecastle.store.prediction import Prediction, predictions_in
 from forecastle.store.prediction_batch import PredictionBatch
-from forecastle.store.prediction_log import Prediction, predictions_in
 
 CONNECT_TIMEOUT_SECONDS: Final = 2
 STATEMENT_TIMEOUT_SECONDS: Final = 5.0
@@ -235,7 +235,7 @@ class PostgresPredictionLog(PostgresPredictionReader):
         super().close()
 
     def _commit(self, predictions: Sequence[Prediction]) -> list[Prediction]:
-        rows = [msgspec.structs.astuple(prediction)[:-1] for prediction in predictions]
+        rows = [msgspec.structs.astuple(prediction)[: len(_COLUMNS) - 1] for prediction in predictions]
         columns = [list(column) for column in zip(*rows, strict=True)]
         asked = list({prediction.request_id for prediction in predictions})
 

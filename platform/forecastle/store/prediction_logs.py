@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from forecastle.contract.errors import StoreError
-from forecastle.store.prediction_log import DISK_LIMIT_BYTES, PredictionLog, PredictionReader, ReadableLog, WritableLog
+from forecastle.store.prediction import ReadableLog, WritableLog
+from forecastle.store.prediction_log import DISK_LIMIT_BYTES, PredictionLog, PredictionReader
 
 
 def open_log(url: str, *, path: Path, system: str, disk_limit_bytes: int = DISK_LIMIT_BYTES) -> WritableLog:

@@ -59,8 +59,10 @@ def daily_profile(warehouse: Warehouse, table: ProfiledTable, version: TableVers
 
     Returns columns table, column, measure, day, rows and found as `measure.quality.judge_quality` takes them, and both
     again of each day's rows that were known by the time of day of `now`.
-    Outliers are counted against the extremes of all days but the newest; a jump is a value that differs from the same
-    entity's value before by the factor of another unit.
+    Outliers are counted against the extremes of all days but the newest, and by entity where the table has one: one in
+    a thousand rows is too rare a thing for its clustering to be learned, and the rows that a view makes of one busy
+    entity in a day lie beyond them together. A jump is a value that differs from the same entity's value before by the
+    factor of another unit.
     """
     columns = [name for name in table.columns if name in version.columns]
     numbers = [name for name in columns if _is_number(table.columns[name])]
@@ -81,11 +83,14 @@ def daily_profile(warehouse: Warehouse, table: ProfiledTable, version: TableVers
         tallies = _tallies(columns, numbers, table.columns, keys)
         selects = ", ".join(f"{sql} AS {name}" for name, sql, *_ in tallies)
         early = f"epoch_us(known_at) % {_DAY_US} <= epoch_us({instant(now)}) % {_DAY_US}"
-        frame = connection.execute(
-            f"SELECT __day AS day, {early} AS is_early, count(*) AS rows, {selects}"
-            f" FROM ({lagged}) CROSS JOIN __fences GROUP BY ALL ORDER BY ALL"
-        ).df()
-    return _tidy(f"{table.kind}/{table.name}", frame, tallies)
+        whole, so_far = (
+            connection.execute(
+                f"SELECT __day AS day, count(*) AS rows, {selects}"
+                f" FROM ({lagged}) CROSS JOIN __fences WHERE {counted} GROUP BY ALL ORDER BY ALL"
+            ).df()
+            for counted in ("true", early)
+        )
+    return _tidy(f"{table.kind}/{table.name}", whole, so_far, tallies)
 
 
 def _tallies(
@@ -93,14 +98,15 @@ def _tallies(
 ) -> list[tuple[str, str, str, str, str]]:
     """(alias, SQL of the count, column, measure, alias of its rows)."""
     found = []
+    entity = f"DISTINCT ROW({', '.join(map(quote_ident, keys))})" if keys else "*"
     for index, name in enumerate(columns):
         quoted = quote_ident(name)
         found.append((f"__n{index}", f"count(*) FILTER (WHERE {quoted} IS NULL)", name, "null_rate", "rows"))
         if name not in numbers:
             continue
-        known = (f"__k{index}", f"count({quoted})", "", "", "")
+        known = (f"__k{index}", f"count({entity}) FILTER (WHERE {quoted} IS NOT NULL)", "", "", "")
         beyond = f"{quoted} < {quote_ident('__lo_' + name)} OR {quoted} > {quote_ident('__hi_' + name)}"
-        found += [known, (f"__o{index}", f"count(*) FILTER (WHERE {beyond})", name, "outlier_rate", known[0])]
+        found += [known, (f"__o{index}", f"count({entity}) FILTER (WHERE {beyond})", name, "outlier_rate", known[0])]
         if keys:
             pairs = f"{quoted} > 0 AND {quote_ident('__was_' + name)} > 0"
             ratio = f"abs(ln({quoted} / {quote_ident('__was_' + name)}))"
@@ -111,10 +117,11 @@ def _tallies(
     return found
 
 
-def _tidy(table: str, frame: pd.DataFrame, tallies: Sequence[tuple[str, str, str, str, str]]) -> pd.DataFrame:
-    counts = frame.assign(day=pd.to_datetime(frame["day"]).dt.date).drop(columns="is_early")
-    whole = counts.groupby("day").sum()
-    early = counts[frame["is_early"]].groupby("day").sum().reindex(whole.index, fill_value=0)
+def _tidy(
+    table: str, whole: pd.DataFrame, so_far: pd.DataFrame, tallies: Sequence[tuple[str, str, str, str, str]]
+) -> pd.DataFrame:
+    whole, early = (days.assign(day=pd.to_datetime(days["day"]).dt.date).set_index("day") for days in (whole, so_far))
+    early = early.reindex(whole.index, fill_value=0)
     wanted = [("", "volume", "rows", "rows"), *((name, m, of, alias) for alias, _, name, m, of in tallies if m)]
     parts = [
         pd.DataFrame({
