@@ -42,8 +42,9 @@ lock: $(STAMP)  ## resolve both lock files anew
 
 benchmarks: $(STAMP)  ## every benchmark table (long; a quiet machine)
 	@for name in platform.load platform.graph statistics.s1_calibration_report statistics.s2_drift \
-	  statistics.s3_comparison statistics.s4_bootstrap features.f1_point_in_time features.f5_f6_online \
-	  learning.l1_factory learning.l2_definitions learning.l3_backtest serve; do \
+	  statistics.s3_comparison statistics.s4_bootstrap features.f1_point_in_time features.f3_growth \
+	  features.f4_rolling features.f5_f6_online features.f7_stream features.f8_on_demand features.l4_rebuild \
+	  features.table_format learning.l1_factory learning.l2_definitions learning.l3_backtest serve; do \
 	  $(BIN)/python -m benchmarks.$$name; done
 
 clean:  ## remove the environment and all state of the demo

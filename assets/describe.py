@@ -24,6 +24,10 @@ _FOLLOWING = frozenset({
     "experiment", "retrain_decision",
 })  # fmt: skip
 
+POOL = "rows_and_models"
+"""Runs with such a step share the slots of `dagster.yaml`; one slot more is left to a person's approval."""
+_OWN_SLOT = frozenset({"promotion", "bento"})
+
 Lineage = Mapping[str, Sequence[tuple[str, str]]]
 
 
@@ -58,6 +62,7 @@ def attributes(
         "deps": list(deps),
         "metadata": dict(metadata or {}),
         "freshness_policy": policy(window),
+        "pool": None if kind in _OWN_SLOT else POOL,
         **_automation(system, kind),
     }
 

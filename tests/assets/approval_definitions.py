@@ -1,4 +1,4 @@
-"""The promotion of the ferries as a code location: what Dagster's web server loads for a test.
+"""Promotion and alerts of the ferries as a code location: what Dagster's web server loads for a test.
 
 The folder is named by FERRIES_FOLDER: the system in `systems/ferries`, the home in `home`.
 """
@@ -11,9 +11,10 @@ from pathlib import Path
 
 import dagster as dg
 
+from assets.alerts import build_alerts
 from assets.promotion import build_promotion
 from forecastle.contract.load import load_system
-from resources.platform import Platform
+from resources.platform import Alerts, Platform
 from tests.learn.ferries import NOW
 
 FOLDER = Path(os.environ["FERRIES_FOLDER"])
@@ -24,7 +25,10 @@ def _definitions() -> dg.Definitions:
     promote = system.declaration.promote.model_copy(update={"approval": "manual"})
     manual = dataclasses.replace(system, declaration=system.declaration.model_copy(update={"promote": promote}))
     platform = Platform(home=str(FOLDER / "home"), now=NOW.isoformat())
-    return dg.Definitions(assets=[build_promotion(manual)], resources={"platform": platform})
+    return dg.Definitions(
+        assets=[build_promotion(manual), build_alerts(manual)],
+        resources={"platform": platform, "alerts": Alerts(platform=platform)},
+    )
 
 
 defs = _definitions()

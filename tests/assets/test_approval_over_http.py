@@ -7,22 +7,26 @@ import shutil
 import threading
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import httpx
 import pytest
+import yaml
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 from starlette.applications import Starlette
 
+from assets.instance import SETTINGS
 from forecastle.store.home import Home
 from tests.assets.test_promotion import home, platform_of  # noqa: F401  a fixture
 from tests.learn.conftest import Built, built, frame, mlflow, system  # noqa: F401  fixtures
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("graph")]
 
-# Dagster's daemon would take runs from its queue; here nobody does.
-WITHOUT_A_QUEUE = {"run_coordinator": {"module": "dagster._core.run_coordinator", "class": "DefaultRunCoordinator"}}
+OURS = yaml.safe_load(SETTINGS.read_text())
 LAUNCH = """
 mutation($params: ExecutionParams!) {
   launchRun(executionParams: $params) {
@@ -35,15 +39,23 @@ mutation($params: ExecutionParams!) {
 """
 
 
+@dataclass(frozen=True)
+class Web:
+    """Dagster's web application, its instance with our settings, and what its daemon sees."""
+
+    app: Starlette
+    instance: dg.DagsterInstance
+    context: WorkspaceProcessContext
+
+
 @pytest.fixture
 def web(
     built: Built,  # noqa: F811
     home: Home,  # noqa: F811
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[tuple[Starlette, dg.DagsterInstance]]:
-    """Dagster's web application over a code server that has the ferries' promotion, and its instance."""
-    from dagster._core.workspace.context import WorkspaceProcessContext
+) -> Iterator[Web]:
+    """Dagster's web application over a code server that has the ferries' promotion."""
     from dagster._core.workspace.load_target import ModuleTarget
     from dagster_webserver.app import create_app_from_workspace_process_context
 
@@ -56,17 +68,25 @@ def web(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with (
-            dg.DagsterInstance.local_temp(str(tmp_path / "dagster"), overrides=WITHOUT_A_QUEUE) as instance,
+            dg.DagsterInstance.local_temp(str(tmp_path / "dagster"), overrides=OURS) as instance,
             WorkspaceProcessContext(instance, workspace_load_target=target) as context,
         ):
-            yield create_app_from_workspace_process_context(context), instance
+            yield Web(create_app_from_workspace_process_context(context), instance, context)
 
 
-def ended(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus:
-    """How a launched run ended."""
+def dequeue(web: Web) -> None:
+    """One look of Dagster's daemon at its queue."""
+    with QueuedRunCoordinatorDaemon(interval_seconds=1) as daemon:
+        for _ in daemon.run_iteration(web.context):
+            pass
+
+
+def ended(web: Web, run_id: str) -> dg.DagsterRunStatus:
+    """How a run ended that was taken from the queue."""
+    dequeue(web)
     over = threading.Event()
     for _ in range(600):
-        run = instance.get_run_by_id(run_id)
+        run = web.instance.get_run_by_id(run_id)
         if run is not None and run.is_finished:
             return run.status
         over.wait(0.1)
@@ -80,33 +100,51 @@ async def asked(app: Starlette, body: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def launched(app: Starlette, config: dict[str, Any]) -> str:
-    """The id of the run that the UI's launchpad starts for `promotion` with this configuration."""
+def launched(web: Web, config: dict[str, Any] | None = None, *, asset: str = "promotion") -> str:
+    """The id of the run that the UI's launchpad queues for an asset with this configuration."""
     params = {
         "selector": {
             "repositoryLocationName": "ferries", "repositoryName": "__repository__", "jobName": "__ASSET_JOB",
-            "assetSelection": [{"path": ["ferries", "promotion"]}],
+            "assetSelection": [{"path": ["ferries", asset]}],
         },
-        "runConfigData": {"ops": {"ferries__promotion": {"config": config}}},
+        "runConfigData": {"ops": {f"ferries__{asset}": {"config": config}}} if config else {},
     }  # fmt: skip
-    answer = asyncio.run(asked(app, {"query": LAUNCH, "variables": {"params": params}}))
+    answer = asyncio.run(asked(web.app, {"query": LAUNCH, "variables": {"params": params}}))
     assert answer["data"]["launchRun"]["__typename"] == "LaunchRunSuccess", answer
     return str(answer["data"]["launchRun"]["run"]["runId"])
 
 
-def test_a_person_approves_through_the_web_server(
+def test_a_person_approves_through_the_web_server_while_runs_train(
     built: Built,  # noqa: F811
     home: Home,  # noqa: F811
-    web: tuple[Starlette, dg.DagsterInstance],
+    web: Web,
 ) -> None:
-    """Nobody's name fails the run and promotes nothing; Ann's makes the waiting bundle champion, with her words."""
-    app, instance = web
+    """Two runs are at work, so a third of their kind stays in the queue; approvals behind it are taken at once.
+
+    Nobody's name fails its run and promotes nothing; Ann's makes the waiting bundle champion, with her words.
+    """
     registry = platform_of(home).registry()
-    assert ended(instance, launched(app, {"approved_by": "root"})) is dg.DagsterRunStatus.FAILURE
+    # Before the first look at a pool Dagster knows no limit of it.
+    assert ended(web, launched(web, asset="alerts")) is dg.DagsterRunStatus.SUCCESS
+    for _ in range(2):
+        run = web.instance.get_run_by_id(launched(web, asset="alerts"))
+        assert run is not None
+        # As a run says of itself while it works; a process of its own would have to be kept waiting.
+        web.instance.run_storage.handle_run_event(run.run_id, started(run))
+    third = launched(web, asset="alerts")
+    assert ended(web, launched(web, {"approved_by": "root"})) is dg.DagsterRunStatus.FAILURE
     assert registry.champion("ferries") is None
     config = {"approved_by": "ann@example.org", "bundle": built.model.bundle[:12], "reason": "read the card"}
-    assert ended(instance, launched(app, config)) is dg.DagsterRunStatus.SUCCESS
+    assert ended(web, launched(web, config)) is dg.DagsterRunStatus.SUCCESS
+    waiting = web.instance.get_run_by_id(third)
+    assert waiting is not None
+    assert waiting.status is dg.DagsterRunStatus.QUEUED
     champion = registry.champion("ferries")
     assert champion is not None
     assert (champion.bundle, champion.approved_by) == (built.model.bundle, "ann@example.org")
     assert champion.reason == "read the card"
+
+
+def started(run: dg.DagsterRun) -> dg.DagsterEvent:
+    """The event with which a run begins."""
+    return dg.DagsterEvent(event_type_value=dg.DagsterEventType.PIPELINE_START.value, job_name=run.job_name)

@@ -53,4 +53,5 @@ def test_no_answered_rows_are_refused(built, rows) -> None:
 def test_a_baseline_with_gaps_is_left_out(built, rows) -> None:
     """A baseline that was silent on some row cannot be drawn beside the model; the report is made without it."""
     report = calibration_of(built.system, rows.assign(guess=np.where(rows.index == 3, np.nan, rows["guess"])))
-    assert report.scores.decompositions[0].miscalibration >= 0
+    assert set(report.forecasts["forecast"]) == {"forecast"}
+    assert set(calibration_of(built.system, rows).forecasts["forecast"]) == {"forecast", "guess"}

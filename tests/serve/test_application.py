@@ -213,8 +213,8 @@ def test_an_unwritable_log_gives_no_answer(client, settings):
 
 
 def test_a_log_at_its_limit_says_disk_and_heals(settings):
-    """A log of twelve pages takes some answers, then 503 with the word disk and no probability; with room it goes on."""
-    with running(dataclasses.replace(settings, log_limit_bytes=12 * 4_096)) as client:
+    """A log of 14 pages takes some answers, then 503 with the word disk and no probability; with room it goes on."""
+    with running(dataclasses.replace(settings, log_limit_bytes=14 * 4_096)) as client:
         answers = [client.predict(ASK) for _ in range(50)]
     taken = [answer.status for answer in answers].index(503)
     assert taken > 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -35,15 +36,21 @@ def record(usual: UsualRows) -> PredictionBatch:
     )  # fmt: skip
 
 
-def check(usual: UsualRows, alone: list[Served | None]) -> None:
-    """The rows in columns are among the usual ones, and say what those say."""
+Said = tuple[Any, str, list[str]]
+
+
+def together(usual: UsualRows) -> list[Said]:
+    """What each row in columns says: its features, its vector as it is logged, its vector as it is scored."""
     batch = record(usual)
     features = joined(batch.feature_pieces(), len(batch)) if len(batch) else []
-    for row, place in enumerate(usual.places):
-        one = alone[place]
-        assert one is not None
-        assert (features[row], batch.vector_texts()[row]) == (one.features_json, json_text(one.vector))
-        assert list(map(str, usual.vectors[row].tolist())) == list(map(str, map(float, one.vector)))
+    vectors = [list(map(str, vector)) for vector in usual.vectors.tolist()]
+    return list(zip(features, batch.vector_texts() if len(batch) else [], vectors, strict=True))
+
+
+def each(usual: UsualRows, alone: list[Served | None]) -> list[Said | None]:
+    """What the same rows say alone; None for one that is not usual, which no row in columns may be."""
+    asked = [alone[place] for place in usual.places]
+    return [one and (one.features_json, json_text(one.vector), list(map(str, map(float, one.vector)))) for one in asked]
 
 
 ROWS = st.sampled_from([
@@ -58,7 +65,8 @@ ROWS = st.sampled_from([
 @example([stored(), stored(ages_us=(5, 6)), None])
 def test_stored_rows_say_what_single_requests_say(rows):
     """Entities together get the features, bytes and vector of each alone; what is unusual is left out."""
-    check(COLUMNS.stored(rows, now_us=NOW_US), [PLAN.usual({}, one, now_us=NOW_US) for one in rows])
+    usual = COLUMNS.stored(rows, now_us=NOW_US)
+    assert together(usual) == each(usual, [PLAN.usual({}, one, now_us=NOW_US) for one in rows])
 
 
 @settings(max_examples=50, deadline=None)
@@ -75,7 +83,8 @@ def test_given_rows_say_what_single_requests_say(asked, is_reversed):
     body = json.dumps({"requests": [{"features": one} for one in asked]}).encode()
     rows = GIVEN_COLUMNS.given_rows(body, limit=10)
     if rows is not None:
-        check(GIVEN_COLUMNS.given(rows), [GIVABLE.usual(one, {}, now_us=NOW_US) for one in asked])
+        usual = GIVEN_COLUMNS.given(rows)
+        assert together(usual) == each(usual, [GIVABLE.usual(one, {}, now_us=NOW_US) for one in asked])
 
 
 def test_usual_rows_stay_together():

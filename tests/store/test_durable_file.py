@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from forecastle.contract.errors import ForecastleError, StoreError
 from forecastle.store.durable_file import DISK_LIMIT_BYTES, DurableFile, disk_limit
+from forecastle.store.sqlite_turns import LOOK_SECONDS
 
 SCHEMA = ("CREATE TABLE IF NOT EXISTS kept (n INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT",)
 
@@ -43,3 +47,31 @@ def test_a_limit_from_the_environment_is_a_number_that_can_hold_something() -> N
     for wrong in ("16GB", "-1", "1048575"):
         with pytest.raises(ForecastleError, match=r"LIMIT is .*at least 1,048,576"):
             disk_limit(wrong, variable="LIMIT", default=DISK_LIMIT_BYTES)
+
+
+def test_a_file_that_another_process_writes_is_looked_at_again(tmp_path: Path) -> None:
+    """While another holds the file a write waits, looking every millisecond, and is stored once the other is done."""
+    file = opened(tmp_path / "events.sqlite", pages=200)
+    with closing(sqlite3.connect(file.path, isolation_level=None)) as other, ThreadPoolExecutor(1) as threads:
+        other.execute("BEGIN IMMEDIATE")
+        waiting = threads.submit(put, file, range(5))
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=20 * LOOK_SECONDS)
+        other.execute("COMMIT")
+        waiting.result()
+    assert file.fetch("SELECT count(*) FROM kept") == [(5,)]
+    file.close()
+
+
+def test_a_writer_that_never_ends_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the last look the caller hears what is taken; nothing is stored, and later writes go on."""
+    monkeypatch.setattr("forecastle.store.sqlite_turns.BUSY_LOOKS", 3)
+    file = opened(tmp_path / "events.sqlite", pages=200)
+    with closing(sqlite3.connect(file.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match=r"event queue .* cannot be written: database is locked"):
+            put(file, range(5))
+        other.execute("ROLLBACK")
+    put(file, range(2))
+    assert file.fetch("SELECT count(*) FROM kept") == [(2,)]
+    file.close()

@@ -53,7 +53,7 @@ class Home:
 
     @property
     def reports(self) -> Path:
-        """HTML reports: <system>/<name>.html."""
+        """HTML reports: <system>/<name>/index.html."""
         return self.root / "reports"
 
     @property

@@ -244,6 +244,7 @@ class PredictionLog(PredictionReader):
         except sqlite3.Error as error:
             with suppress(sqlite3.Error):
                 self._writer.execute("ROLLBACK")
+            self._layout_ids.clear()  # one may have been given in what was rolled back
             if getattr(error, "sqlite_errorcode", None) in _FULL:
                 raise CapacityError(
                     f"the prediction log is full: it may take {self._disk_limit_bytes:,} bytes, or its disk has no "
