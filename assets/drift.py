@@ -16,7 +16,8 @@ from forecastle.contract.errors import StoreError
 from forecastle.contract.load import LoadedSystem
 from forecastle.contract.system import Drift
 from forecastle.draw.drift import drift_diagram
-from forecastle.measure.drift import Tolerance, drift_table
+from forecastle.learn.bundle import Bundle
+from forecastle.measure.drift import DriftTable, Tolerance, drift_table
 from forecastle.measure.reference import Reference
 from forecastle.store.population import population
 from forecastle.store.warehouse import Warehouse
@@ -44,11 +45,7 @@ def build_drift(system: LoadedSystem) -> dg.AssetsDefinition:
             bundle = required_champion(platform, system)
             warehouse = platform.warehouse()
             rows = newest_weeks(warehouse, system, now=platform.clock())
-            references = {name: Reference.from_json(data) for name, data in bundle.reference.items()}
-            tolerance, alpha = tolerance_of(declared.drift), declared.drift.alpha_of_look
-            drift = drift_table(
-                references, rows, tolerance=tolerance, alpha=alpha, independent_share=entities_per_row(system, rows)
-            )
+            drift = drift_of_features(system, bundle, rows)
             version = warehouse.publish(f"{system.name}/drift/features", drift.features)
         check = dg.AssetCheckResult(
             asset_key=asset_key, check_name="drift", passed=not drift.alarms,
@@ -64,6 +61,18 @@ def build_drift(system: LoadedSystem) -> dg.AssetsDefinition:
         return dg.MaterializeResult(metadata=metadata, check_results=[check])
 
     return drift_asset
+
+
+def drift_of_features(system: LoadedSystem, bundle: Bundle, rows: pd.DataFrame) -> DriftTable:
+    """How the rows lie against what the bundle's features looked like in training."""
+    declared = system.declaration.drift
+    return drift_table(
+        {name: Reference.from_json(data) for name, data in bundle.reference.items()},
+        rows,
+        tolerance=tolerance_of(declared),
+        alpha=declared.alpha_of_look,
+        independent_share=entities_per_row(system, rows),
+    )
 
 
 def tolerance_of(declared: Drift) -> Tolerance:

@@ -135,6 +135,7 @@ class _Life:
         self.alerts_seen = 0
         self.alerts: list[Alert] = []
         self.promotions: list[Promotion] = []
+        self.trained_until: list[tuple[datetime, datetime]] = []
         self.unexpected: list[str] = []
         self.overdue_at: datetime | None = None
 
@@ -244,10 +245,17 @@ class _Life:
         reasons = {d.decision_id: d.reasons for d in self.platform.registry().decisions(self.system.name)}
         for promotion in history[len(self.promotions) :]:
             self.promotions.append(promotion)
+            self.trained_until.append((promotion.promoted_at, self.newest_training_row()))
             self.month.say(
                 event="promoted", at=promotion.promoted_at.isoformat(), version=promotion.model_version,
                 reasons=list(reasons.get(promotion.decision_id or 0, ())),
             )  # fmt: skip
+
+    def newest_training_row(self) -> datetime:
+        """Until when the newest training set knows anything: a row holds what was known at its `predict_at`."""
+        rows = self.platform.warehouse().frame(f"{self.system.name}/training_set/all", ["predict_at"])
+        newest: datetime = rows["predict_at"].max().to_pydatetime()
+        return newest
 
     def platform_alerts(self) -> Any:
         from resources.platform import Alerts
@@ -282,7 +290,7 @@ class _Life:
         return Month(
             self.plan.since,
             [alert for alert in self.alerts if alert.raised_at and alert.raised_at > BEGIN],
-            [promotion.promoted_at for promotion in self.promotions[1:]],
+            self.trained_until[1:],
             [(run.at, asset, said) for run in self.ran for asset, said in run.failed.items()],
             [(run.at, asset) for run in self.ran for asset in run.made],
             self.unexpected,

@@ -150,6 +150,14 @@ def test_every_verb_of_the_command_line_is_documented() -> None:
     assert promised <= verbs
 
 
+def test_make_benchmarks_runs_every_benchmark() -> None:
+    """Each module that says how to run it without a word more is in the Makefile's list, and nothing else is."""
+    texts = [path.read_text() for path in (ROOT / "benchmarks").rglob("*.py")]
+    said = {name for text in texts for name in re.findall(r"python -m benchmarks\.([\w.]+\w)(?! [A-Z])\b", text)}
+    (names,) = re.findall(r"^benchmarks:.*\n\t@for name in ([^;]*);", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert sorted(names.replace("\\\n", " ").split()) == sorted(said)
+
+
 def code(markdown: str) -> list[str]:
     """Lines in code blocks and code spans that are commands."""
     blocks = re.findall(r"```(?:console|bash|sh)?\n(.*?)```", markdown, re.DOTALL)

@@ -54,13 +54,13 @@ def slow_down() -> None:
     """Say each model that was trained; registering the second waits for leave, with its MLflow run open."""
     register, trained = build._register, []
 
-    def registering(parts: BundleParts, **doors: Any) -> tuple[str, str]:
+    def registering(parts: BundleParts, recording: build.Recording, **told: Any) -> tuple[str, str]:
         trained.append(parts.facts["model"])
         sys.stdout.write(f"trained {trained[-1]}\n")
         sys.stdout.flush()
         if len(trained) == 2:
             sys.stdin.readline()
-        return register(parts, **doors)
+        return register(parts, recording, **told)
 
     build._register = registering
 

@@ -11,6 +11,7 @@ import pytest
 
 from assets.kept_models import bundle_of, ended_with, kept_models
 from assets.models import read_training_set
+from forecastle.learn.factory import WORK
 from forecastle.learn.inputs import inputs_hash
 from tests.assets.killed_factory import MODELS, platform_of
 from tests.learn.fleet import write_fleet
@@ -35,8 +36,17 @@ def statuses(folder: Path) -> list[str]:
     return [run.info.status for run in runs]
 
 
+def left(folder: Path) -> list[str]:
+    """Files that lie in the factory's working folder."""
+    work = platform_of(folder).layout.bundles("ferries") / WORK
+    return [path.name for path in work.rglob("*") if path.is_file() and path.suffix != ".lock"]
+
+
 def test_a_killed_factory_goes_on_where_it_was(tmp_path: Path) -> None:
-    """One model is kept, the run that was open is KILLED, three are trained; a run that ended leaves none to keep."""
+    """One model is kept, the run that was open is KILLED, three are trained; a run that ended leaves none to keep.
+
+    The rows that the killed one had handed to its processes go, too.
+    """
     with started(tmp_path) as killed:
         told = (line.split() for line in killed.stdout)
         said = (words[1] for words in told if words[:1] == ["trained"])
@@ -44,12 +54,14 @@ def test_a_killed_factory_goes_on_where_it_was(tmp_path: Path) -> None:
         killed.kill()
     assert killed.returncode == -signal.SIGKILL
     assert statuses(tmp_path) == ["FINISHED", "RUNNING"]
+    assert left(tmp_path) == ["rows.pickle"]
     platform, system = platform_of(tmp_path), write_fleet(tmp_path / "systems")
     kept_bundle = bundle_of(platform, system, first)
     assert bundle_of(platform, system, second) == ""
     lines, _ = started(tmp_path).communicate("go on\n", timeout=120)
     trained = [line.split()[1] for line in lines.splitlines() if line.startswith("trained ")]
     assert sorted([first, *trained]) == sorted(MODELS)
+    assert left(tmp_path) == []
     assert bundle_of(platform, system, first) == kept_bundle
     assert statuses(tmp_path) == ["FINISHED", "KILLED", "FINISHED", "FINISHED", "FINISHED"]
     assert [(row["model"], row["reason"]) for row in ended_with(platform, system, "trees")] == [(n, "") for n in MODELS]

@@ -177,6 +177,29 @@ def test_an_entity_with_periods_takes_the_period_it_was_asked_in(port) -> None:
     assert found["status"].tolist() == ["known", "known", "known", "asked_too_late"]
 
 
+def test_the_next_period_of_an_entity_waits_though_the_last_one_is_known(port) -> None:
+    """Asked about each day, labels a day late: the third day's outcome is still to come; it is not too late for it."""
+    port.arrive(*(ferries.arrival(7, START + day * DAY, 1, START + (day + 1) * DAY) for day in range(2)))
+    port.ask((crossing(7), START + 0.5 * DAY), (crossing(7), START + 2.5 * DAY))
+    assert port.outcomes(START + 3 * DAY)["status"].tolist() == ["known", "waiting"]
+    assert port.outcomes(START + 3.5 * DAY)["status"].tolist() == ["known", "asked_too_late"]
+
+
+def test_an_outcome_of_the_last_period_is_not_taken_for_the_next_one(port) -> None:
+    """Asked every 12 hours, each outcome known 24 hours on: at hour 37 that of hour 12 is known, that of 24 is not.
+
+    A prediction of hour 24 waits until it is mature, and then has its own outcome, not the one that came before.
+    """
+    half, outcomes = DAY / 2, [0, 0, 1]
+    port.arrive(*(ferries.arrival(7, START + n * half, y, START + n * half + DAY) for n, y in enumerate(outcomes)))
+    port.ask((crossing(7), START + DAY))
+    early = port.one(START + DAY + 13 * HOUR)
+    assert early["status"] == "waiting"
+    assert np.isnan(early["outcome"])
+    final = port.one(START + 2 * DAY)
+    assert (final["status"], final["outcome"], final["is_mature"]) == ("known", 1, True)
+
+
 def test_nothing_asked_gives_an_empty_table(port) -> None:
     """An empty log is a table of no rows with all columns, not a failure."""
     port.arrive(ferries.arrival(7, START, 1, START + 5 * HOUR))

@@ -66,11 +66,27 @@ def test_a_wrong_name_that_comes_first_is_wrong_and_beside_it_is_not():
     assert judge(SYSTEM, STORIES["unit"], UNIT, month(alert("clocks", "source/polls", 2), right)).right
 
 
+@pytest.mark.parametrize(("hours", "right"), [(24, True), (25, False)])
+def test_a_true_symptom_may_come_first_where_the_cause_follows_within_a_day(hours, right):
+    """Percent that became ratios have drifted as well; a day later somebody has looked in the wrong place."""
+    told = month(alert("drift", "drift/features", 1), alert("units", "source/polls", 1 + hours))
+    assert judge(SYSTEM, STORIES["unit"], UNIT, told).right is right
+
+
+def test_a_symptom_of_what_shows_over_days_may_come_days_earlier():
+    """Turned outcomes move the answers of the next model before enough of them tell that answers are wrong."""
+    told = Told({}, "resolutions", "resolved_to", "outcomes are turned", FIRST)
+    alerts = (alert("drift", "drift/predictions", 24 * 5), alert("miscalibration", "live_calibration", 24 * 9))
+    assert judge(SYSTEM, STORIES["concept"], told, month(*alerts)).right
+    assert not judge(SYSTEM, STORIES["concept"], told, month(alert("clocks", "source/trades", 1), *alerts)).right
+
+
 def test_a_promotion_on_spoilt_rows_is_wrong():
-    """After the first bad row; before it promotions are everyday."""
+    """A model of rows asked before the first bad one saw nothing bad, whenever it is promoted."""
     told = month(alert("units", "source/polls", 1))
-    assert judge(SYSTEM, STORIES["unit"], UNIT, replace(told, promoted_at=[SINCE])).right
-    assert not judge(SYSTEM, STORIES["unit"], UNIT, replace(told, promoted_at=[SINCE + HOUR])).right
+    promoted_at = SINCE + HOUR
+    assert judge(SYSTEM, STORIES["unit"], UNIT, replace(told, promotions=[(promoted_at, SINCE)])).right
+    assert not judge(SYSTEM, STORIES["unit"], UNIT, replace(told, promotions=[(promoted_at, FIRST)])).right
 
 
 def test_what_should_be_refused_and_was_made_is_wrong():

@@ -72,8 +72,8 @@ class World:
             return job.execute_in_process(run_config=QUIET, instance=self.instance, asset_selection=keys)
 
     def told(self, ran: dg.ExecuteInProcessResult, asset: str) -> Mapping[str, Any]:
-        """Metadata of an asset that a run made."""
-        (event,) = ran.asset_materializations_for_node("__".join([self.name, *asset.split("/")]))
+        """Metadata of an asset that a run made, of its newest partition where it has some."""
+        *_, event = ran.asset_materializations_for_node("__".join([self.name, *asset.split("/")]))
         return {name: value.value for name, value in event.metadata.items()}
 
     def forecastle(self, *arguments: str, now: datetime) -> str:

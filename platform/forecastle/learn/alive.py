@@ -1,12 +1,13 @@
 """Signs of life: a file locked for as long as its process does something, which the kernel unlocks when it dies.
 
-Belongs here: the lock, and which locks were left behind.
-Does not belong here: what was being done, and ending it (`tracking.py`).
+Belongs here: the lock, which locks were left behind, a folder that lasts as long as its lock.
+Does not belong here: what was being done, and ending it (`tracking.py`, `factory.py`).
 """
 
 from __future__ import annotations
 
 import fcntl
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,21 @@ def alive(folder: Path) -> Iterator[str]:
             yield token
         finally:
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def working_folder(folder: Path) -> Iterator[Path]:
+    """A new folder within `folder` that is removed when the block ends; those of dead processes are removed first."""
+    for token in dead(folder):
+        shutil.rmtree(folder / token, ignore_errors=True)
+        forget(folder, token)
+    with alive(folder) as token:
+        own = folder / token
+        own.mkdir(mode=0o700)
+        try:
+            yield own
+        finally:
+            shutil.rmtree(own, ignore_errors=True)
 
 
 def dead(folder: Path) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -17,12 +16,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
 
 from forecastle.contract.errors import ForecastleError
 from forecastle.contract.load import LoadedSystem
+from forecastle.learn.alive import working_folder
 from forecastle.learn.build import BuiltModel, LearnedModel, Recording, learn_model, record_model
+
+WORK: Final = ".work"
+"""Folder beside the bundles for rows that the pool's processes read."""
 
 # A linear-algebra library that starts threads of its own would take the cores from the other models.
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -54,7 +58,8 @@ def build_models(
     A model is the same whether it is built alone or among others. One that fails, or whose process dies, comes as a
     `FailedModel`; the others go on. When the caller stops, no further model begins and none is left half recorded.
     """
-    for name, learned in _learned(system, names, frame, processes=min(processes, len(names))):
+    work = recording.bundles / WORK
+    for name, learned in _learned(system, names, frame, work=work, processes=min(processes, len(names))):
         if isinstance(learned, FailedModel):
             yield learned
             continue
@@ -65,31 +70,31 @@ def build_models(
 
 
 def _learned(
-    system: LoadedSystem, names: Sequence[str], frame: pd.DataFrame, *, processes: int
+    system: LoadedSystem, names: Sequence[str], frame: pd.DataFrame, *, work: Path, processes: int
 ) -> Iterator[tuple[str, LearnedModel | FailedModel]]:
-    """Each model trained, as it comes."""
-    with tempfile.TemporaryDirectory(prefix="forecastle-") as folder, _one_thread():
-        work = Path(folder) / "work.pickle"
-        with work.open("wb") as file:
+    """Each model trained, as it comes; the rows lie in a folder of `work` that outlives no kill for long."""
+    with working_folder(work) as folder, _one_thread():
+        rows = folder / "rows.pickle"
+        with rows.open("wb") as file:
             pickle.dump((_plain(system), frame), file, protocol=pickle.HIGHEST_PROTOCOL)
         broken: list[str] = []
-        for name, found in _in_pool(work, names, processes=processes):
+        for name, found in _in_pool(rows, names, processes=processes):
             if found is None:
                 broken.append(name)
             else:
                 yield name, found
         # A process that died took the whole pool with it; alone, each shows whether it was the one.
         for name in broken:
-            ((_, found),) = _in_pool(work, [name], processes=1)
+            ((_, found),) = _in_pool(rows, [name], processes=1)
             yield name, found or FailedModel(name, "its process died while training it: too little memory, or a crash")
 
 
 def _in_pool(
-    work: Path, names: Sequence[str], *, processes: int
+    rows: Path, names: Sequence[str], *, processes: int
 ) -> Iterator[tuple[str, LearnedModel | FailedModel | None]]:
     """Each model trained in a new pool; None for those whose pool broke."""
     # Spawned, not forked: a fork of a process with threads (Dagster's, OpenMP's) may hold their locks for ever.
-    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_open, initargs=(str(work),))
+    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_open, initargs=(str(rows),))
     try:
         waiting: dict[Future[LearnedModel | FailedModel], str] = {pool.submit(_learn, name): name for name in names}
         while waiting:
@@ -109,9 +114,9 @@ def _in_pool(
 _WORK: list[tuple[LoadedSystem, pd.DataFrame]] = []
 
 
-def _open(work: str) -> None:
+def _open(rows: str) -> None:
     """What a process reads once: the system and the rows."""
-    with Path(work).open("rb") as file:
+    with Path(rows).open("rb") as file:
         (declaration, folder, sql, code), frame = pickle.load(file)  # noqa: S301  our own file, written by our parent
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _WORK[:] = [(LoadedSystem(declaration, folder, sql, code), frame)]

@@ -15,6 +15,7 @@ from forecastle.contract.errors import ForecastleError
 from forecastle.contract.request import Violation
 
 STATUS_OF_CODE: Final = {
+    "not_http": 400,
     "not_json": 400,
     "unauthorized": 401,
     "foreign_origin": 403,
@@ -29,6 +30,7 @@ STATUS_OF_CODE: Final = {
     "contract": 422,
     "no_model": 422,
     "too_busy": 429,
+    "head_too_large": 431,
     "internal": 500,
     "no_champion": 503,
     "online_store_unavailable": 503,

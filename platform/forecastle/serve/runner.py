@@ -92,6 +92,7 @@ def _config(host: str, port: int, workers: int) -> uvicorn.Config:
         port=port,
         workers=workers,
         http=PatientProtocol,
+        ws="none",
         lifespan="on",
         log_level="warning",
         access_log=False,

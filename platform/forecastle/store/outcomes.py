@@ -39,15 +39,18 @@ def publish_outcomes(
 
     A label row (entity, predict_at) holds for every prediction about its entity from predict_at until its outcome was
     first known; the latest such row counts, else the earliest later one (asked before the first). Its outcome is
-    the version known last. Where that gives no outcome, `told` does (the table of `told.told_outcomes`): words about
-    the prediction, else about its entity, which give way to any label of it; those known last, then told last.
+    the version known last. Where entities are asked about again while an outcome is open, the row of a prediction's
+    own period comes last: none counts before the prediction is mature. Where that gives no outcome, `told` does (the
+    table of `told.told_outcomes`): words about the prediction, else about its entity, which give way to any label of
+    it; those known last, then told last.
 
     One row a prediction, in the log's order: entity keys, what was answered, the logged baseline, label columns,
     `outcome` (0, 1 or null), its `first_known_at` and `known_at`, `told_by` (`source`, `caller` or null),
     `caller_outcome` (what callers say, whether it counts or not), `matures_at`, `is_mature` and `status`:
 
         known             the outcome came after the prediction
-        asked_too_late    every outcome of the entity was known already when it was asked; `outcome` is null
+        asked_too_late    every outcome of the entity was known already when it was asked; `outcome` is null. Where the
+                          label asks about one entity again after an outcome, this is said once it is mature
         waiting           no outcome yet, and not yet mature
         overdue           no outcome though `label.matures` has passed
         no_entity         the request named no entity, and no caller told the outcome of the prediction
@@ -185,14 +188,15 @@ def _joined(system: LoadedSystem, *, now: datetime) -> str:
       SELECT paired.*, {matures} AS matures_at, {matures} <= {instant(now)} AS is_mature,
         heard.outcome AS caller_outcome, heard.first_known_at AS caller_first_known_at,
         heard.known_at AS caller_known_at, CASE
-          WHEN paired.first_known_at > predicted_at THEN 'source'
+          WHEN paired.first_known_at > predicted_at AND (is_mature OR NOT {_overlap(keys)}) THEN 'source'
           WHEN heard.first_known_at > predicted_at AND (is_named OR paired.first_known_at IS NULL) THEN 'caller'
         END AS told_by
       FROM __paired AS paired JOIN __heard AS heard ON heard.sequence = paired.sequence
     ), told AS (
       SELECT *, CASE
         WHEN told_by IS NOT NULL THEN 'known'
-        WHEN first_known_at IS NOT NULL OR caller_first_known_at IS NOT NULL THEN 'asked_too_late'
+        WHEN (first_known_at IS NOT NULL OR caller_first_known_at IS NOT NULL) AND (is_mature OR NOT {_recurs(keys)})
+          THEN 'asked_too_late'
         WHEN {unnamed} THEN 'no_entity'
         WHEN is_mature THEN 'overdue'
         ELSE 'waiting' END AS status
@@ -203,6 +207,22 @@ def _joined(system: LoadedSystem, *, now: datetime) -> str:
       {_of_teller("first_known_at")}, {_of_teller("known_at")}
     ) FROM told ORDER BY sequence
     """
+
+
+def _recurs(keys: tuple[str, ...]) -> str:
+    """SQL that is true where some entity has outcomes of several periods."""
+    known = f"SELECT count(DISTINCT first_known_at) AS outcomes FROM __settled GROUP BY {column_list(keys)}"
+    return f"(SELECT coalesce(max(outcomes) > 1, FALSE) FROM ({known}))"
+
+
+def _overlap(keys: tuple[str, ...]) -> str:
+    """SQL that is true where some entity's next period begins before the outcome of the last one is known."""
+    by = f"OVER (PARTITION BY {column_list(keys)} ORDER BY predict_at)"
+    following = f"lead(predict_at) {by} AS next_at, lead(first_known_at) {by} AS next_known_at"
+    return (
+        "(SELECT coalesce(bool_or(next_at < first_known_at AND first_known_at < next_known_at), FALSE)"
+        f" FROM (SELECT first_known_at, {following} FROM __settled))"
+    )
 
 
 def _of_teller(column: str) -> str:

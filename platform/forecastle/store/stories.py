@@ -55,6 +55,8 @@ Teller = Callable[[LoadedSystem, Deliveries, datetime, np.random.Generator], Tol
 class Story:
     """One story: how it is told, and which causes of an alert name it rightly.
 
+    `symptoms` are causes of other stories that are true in this one as well (values in another unit have drifted): an
+    alert of theirs may come first where the right name follows soon; any other cause that comes first misleads.
     `spoils` says that models trained on its rows would be wrong: nothing may be promoted while it lasts. `refuses` is
     what may not be made of them: the source itself, or nothing (""). `shows` is where it can be seen: in single rows,
     at once, or only in how many of them are so, over days.
@@ -63,6 +65,7 @@ class Story:
     name: str
     tell: Teller
     causes: frozenset[str]
+    symptoms: frozenset[str]
     spoils: bool
     refuses: Literal["source", ""]
     shows: Literal["rows", "days"]
@@ -363,25 +366,28 @@ def _story(
     name: str,
     tell: Teller,
     *causes: str,
+    symptoms: tuple[str, ...] = (),
     spoils: bool = False,
     refuses: Literal["source", ""] = "",
     shows: Literal["rows", "days"] = "rows",
 ) -> Story:
     description = (tell.__doc__ or "").split("\n")[0]
-    return Story(name, tell, frozenset(causes), spoils, refuses, shows, description)
+    return Story(name, tell, frozenset(causes), frozenset(symptoms), spoils, refuses, shows, description)
 
 
+# Symptoms: the same old rows, or none, let what is served age and drift; values of another size have drifted, whatever
+# made them so; models that learn turned outcomes answer otherwise; a clock that is behind makes new rows look old.
 _ALL = (
-    _story("stale", _stale, "event_time_freshness", spoils=True, shows="days"),
-    _story("replayed", _replayed, "replay", "event_time_freshness", spoils=True),
+    _story("stale", _stale, "event_time_freshness", symptoms=("drift",), spoils=True, shows="days"),
+    _story("replayed", _replayed, "replay", "event_time_freshness", symptoms=("drift",), spoils=True),
     _story("schema", _schema, "run_failure", spoils=True, refuses="source"),
     _story("retyped", _retyped, "run_failure", spoils=True, refuses="source"),
-    _story("unit", _unit, "units", "unit_jump_rate", spoils=True, refuses="source"),
-    _story("unit-partial", _unit_partial, "unit_jump_rate", "outlier_rate", spoils=True),
+    _story("unit", _unit, "units", "unit_jump_rate", symptoms=("drift", "run_failure"), spoils=True, refuses="source"),
+    _story("unit-partial", _unit_partial, "unit_jump_rate", "outlier_rate", symptoms=("drift",), spoils=True),
     _story("drift", _drift, "drift", shows="days"),
-    _story("concept", _concept, "miscalibration", "live_performance", shows="days"),
-    _story("restate", _restate, "restatement"),
-    _story("zone", _zone, "clocks", spoils=True),
+    _story("concept", _concept, "miscalibration", "live_performance", symptoms=("drift",), shows="days"),
+    _story("restate", _restate, "restatement", symptoms=("drift", "miscalibration", "live_performance")),
+    _story("zone", _zone, "clocks", symptoms=("event_time_freshness",), spoils=True),
     _story("calm", _calm),
 )
 

@@ -19,6 +19,8 @@ FALSE_ALERTS_MAX: Final = 1
 SILENCE_BAR: Final = timedelta(minutes=15)
 ONE_LOOK: Final = timedelta(minutes=1)
 REFUSED_WITHIN: Final = timedelta(days=1)
+NAMED_WITHIN: Final = timedelta(days=1)
+"""After a true symptom of a story that shows in single rows; what shows only over days may be named later."""
 NAMELESS: Final = frozenset({"outlier_rate"})
 """Causes that say that something moved and not why: true in several stories, misleading in none."""
 OPENING: Final = frozenset({"raised", "worse"})
@@ -28,7 +30,8 @@ OPENING: Final = frozenset({"raised", "worse"})
 class Month:
     """What a month left behind, all instants UTC.
 
-    `alerts` are those raised in it, oldest first; `promoted_at` the promotions; `refused` the (instant, asset,
+    `alerts` are those raised in it, oldest first; `promotions` each (instant, newest `predict_at` of the rows that the
+    model was trained and judged on), a row holding only what was known by then; `refused` the (instant, asset,
     sentence) of each asset that was not made; `made` the (instant, asset) of each that was; `unexpected` what went
     wrong beside, such as a question that the service did not answer; `overdue_at` when the silent source's declared
     window had passed.
@@ -36,7 +39,7 @@ class Month:
 
     since: datetime
     alerts: Sequence[Alert]
-    promoted_at: Sequence[datetime]
+    promotions: Sequence[tuple[datetime, datetime]]
     refused: Sequence[tuple[datetime, str, str]]
     made: Sequence[tuple[datetime, str]]
     unexpected: Sequence[str] = ()
@@ -129,12 +132,21 @@ def _touches(system: LoadedSystem, told: Told, alert: Alert) -> bool:
 
 
 def _misnamed(story: Story, after: Iterable[Alert], right: Alert) -> list[str]:
-    """Another story's name that came before the right one."""
+    """Another story's name that came before the right one: a wrong cause, or a symptom long before it."""
     others = frozenset(cause for other in STORIES.values() for cause in other.causes) - story.causes - NAMELESS
     assert right.raised_at is not None
     # What one look of the automation finds is found together, whichever check is written down first.
     before = [a for a in after if a.cause in others and a.raised_at and a.raised_at < right.raised_at - ONE_LOOK]
-    return [f"{_named(before)} came first"] if before else []
+    misleading = [alert for alert in before if not _is_early_symptom(story, alert, right)]
+    return [f"{_named(misleading)} came first"] if misleading else []
+
+
+def _is_early_symptom(story: Story, alert: Alert, right: Alert) -> bool:
+    """Is it true in this story too, and did the right name follow soon enough for nobody to be misled?"""
+    assert alert.raised_at is not None
+    assert right.raised_at is not None
+    soon = story.shows == "days" or right.raised_at - alert.raised_at <= NAMED_WITHIN
+    return alert.cause in story.symptoms and soon
 
 
 def _late(story: Story, month: Month, right: Alert) -> list[str]:
@@ -147,10 +159,10 @@ def _late(story: Story, month: Month, right: Alert) -> list[str]:
 
 
 def _promoted(story: Story, told: Told, month: Month) -> list[str]:
-    """Promotions on spoilt rows."""
+    """Promotions of models that saw spoilt rows: what was trained on rows from before the first one is right."""
     if not story.spoils or told.first_at is None:
         return []
-    wrong = [at for at in month.promoted_at if at >= told.first_at]
+    wrong = [at for at, rows_until in month.promotions if rows_until >= told.first_at]
     return [f"{len(wrong)} promotion(s) on spoilt rows, the first at {wrong[0]:%Y-%m-%d %H:%M}"] if wrong else []
 
 
