@@ -83,7 +83,7 @@ def tolerance_of(declared: Drift) -> Tolerance:
 
 
 def entities_per_row(system: LoadedSystem, rows: pd.DataFrame) -> float:
-    """An entity stands in the window once a week with nearly the same values: so many of its rows are draws."""
+    """An entity stands in the window once a week, and whether a feature of it is null is then mostly the same."""
     return len(rows[list(system.declaration.entity_of_label().keys)].drop_duplicates()) / len(rows)
 
 

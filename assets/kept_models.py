@@ -1,4 +1,4 @@
-"""Models that a factory which was stopped half-way left whole: the next one keeps them.
+"""Models of a training that was stopped half-way: the next run of their factory keeps them.
 
 Belongs here: what each run of a factory ended with, which models stand, what the UI shows of them.
 Does not belong here: the factory's assets (`matrix.py`), the hash of what a model is made of (`forecastle.learn`).
@@ -24,18 +24,16 @@ from resources.platform import Platform
 
 @dataclass(frozen=True, slots=True)
 class KeptModel:
-    """A model that was made after the last run of its factory that came to an end, and of what is there now."""
+    """A model that was made of what is there now, and that no comparison has judged."""
 
     name: str
     facts: Mapping[str, str]
 
 
-def kept_models(
-    platform: Platform, system: LoadedSystem, group: str, models: Sequence[str], *, inputs: str
-) -> list[KeptModel]:
-    """The models of a matrix that stand: unfinished business of a run that was killed or failed as a whole."""
-    ended = {row["model"]: row["bundle"] for row in ended_with(platform, system, group)}
-    return [kept for name in models if (kept := _kept(platform, system, name, inputs, ended.get(name, "")))]
+def kept_models(platform: Platform, system: LoadedSystem, models: Sequence[str], *, inputs: str) -> list[KeptModel]:
+    """The models of a matrix that stand: what a run left that ended before it judged them."""
+    judged = _judged(platform, system)
+    return [kept for name in models if (kept := _kept(platform, system, name, inputs=inputs, judged=judged))]
 
 
 def ended_with(platform: Platform, system: LoadedSystem, group: str) -> list[dict[str, str]]:
@@ -68,7 +66,7 @@ def kept_metadata(platform: Platform, system: LoadedSystem, kept: KeptModel) -> 
         "bundle": bundle.hash,
         "model_version": kept.facts["model_version"],
         "mlflow_run_id": kept.facts["mlflow_run_id"],
-        "kept": "made by a run that was stopped, of the same declaration and training set",
+        "kept": "made of the same declaration and training set by a run that was stopped before it was compared",
         "card": dg.MetadataValue.md(bundle.card),
         "card_page": dg.MetadataValue.path(str(page)),
     }
@@ -80,12 +78,20 @@ def kept_metadata(platform: Platform, system: LoadedSystem, kept: KeptModel) -> 
     }
 
 
-def _kept(platform: Platform, system: LoadedSystem, name: str, inputs: str, ended: str) -> KeptModel | None:
+def _judged(platform: Platform, system: LoadedSystem) -> frozenset[str]:
+    """The bundles that the newest comparison judged."""
+    version = platform.warehouse().version(f"{system.name}/decisions/all")
+    return frozenset() if version is None else frozenset(platform.warehouse().frame(version, ["bundle"])["bundle"])
+
+
+def _kept(
+    platform: Platform, system: LoadedSystem, name: str, *, inputs: str, judged: frozenset[str]
+) -> KeptModel | None:
     found = platform.warehouse().version(f"{system.name}/models/{name}")
     if found is None or found.facts.get(INPUTS) != inputs:
         return None
     bundle = found.facts["bundle"]
-    if bundle == ended or bundle != bundle_of(platform, system, name):
+    if bundle in judged or bundle != bundle_of(platform, system, name):
         return None
     try:
         whole = not golden_faults(load_bundle(platform.layout.bundles(system.name) / bundle, expected_hash=bundle))

@@ -186,6 +186,8 @@ def build_drift_of_predictions(system: LoadedSystem) -> dg.AssetsDefinition:
     def drift_of_predictions_asset(platform: Platform) -> dg.MaterializeResult:
         with told_plainly():
             compared, drift = drift_of_predictions(platform, system)
+            if drift is None:
+                return dg.MaterializeResult(check_results=[_nothing_said_yet(asset_key)])
             version = platform.warehouse().publish(f"{system.name}/drift/predictions", drift.features)
         check = dg.AssetCheckResult(
             asset_key=asset_key,
@@ -205,8 +207,14 @@ def build_drift_of_predictions(system: LoadedSystem) -> dg.AssetsDefinition:
     return drift_of_predictions_asset
 
 
-def drift_of_predictions(platform: Platform, system: LoadedSystem) -> tuple[str, DriftTable]:
-    """Which probabilities were compared, and how they lie against those of the champion's test rows.
+def _nothing_said_yet(asset_key: dg.AssetKey) -> dg.AssetCheckResult:
+    told = "The champion is new and has said nothing yet; it is compared at the next look."
+    return dg.AssetCheckResult(asset_key=asset_key, check_name="drift", passed=True, description=told)
+
+
+def drift_of_predictions(platform: Platform, system: LoadedSystem) -> tuple[str, DriftTable | None]:
+    """Which probabilities were compared, and how they lie against those of the champion's test rows; no table while
+    everything that was said is another bundle's.
 
     Raises:
         StoreError: nothing was served lately and nobody can be asked about.
@@ -218,6 +226,8 @@ def drift_of_predictions(platform: Platform, system: LoadedSystem) -> tuple[str,
     compared, rows = recent_probabilities(
         warehouse, system, bundle=champion.hash, now=platform.clock(), window=declared.window
     )
+    if len(rows) == 0 and len(warehouse.frame(f"{system.name}/batch_predictions/all", ["bundle"])):
+        return compared, None
     if len(rows) == 0:
         raise StoreError(
             f"{system.name} served nothing in the last {declared.window.days} days and nobody can be asked about now: "
@@ -252,8 +262,8 @@ def reference_probabilities(
 def recent_probabilities(
     warehouse: Warehouse, system: LoadedSystem, *, bundle: str, now: datetime, window: timedelta
 ) -> tuple[str, "pd.Series[float]"]:
-    """What the bundle served within the window before `now`, one answer an entity, else the batch predictions; and
-    which of them it is.
+    """What the bundle served within the window before `now`, one answer an entity, else its batch predictions; and
+    which of them it is. What another bundle said is no drift of this one: its calibrator may end elsewhere.
     """
     columns = ["prediction_id", "predicted_at", "bundle", "entity_json", "probability"]
     served = warehouse.frame(f"{system.name}/predictions/all", columns)
@@ -264,8 +274,8 @@ def recent_probabilities(
         about = mine["entity_json"].where(mine["entity_json"] != "{}", mine["prediction_id"])
         mine = mine.assign(about=about).sort_values("predicted_at", kind="stable")
         return "entities' served predictions", one_row_each(mine, ["about"])["probability"]
-    batch = warehouse.frame(f"{system.name}/batch_predictions/all", ["probability"])
-    return "batch predictions", batch["probability"]
+    batch = warehouse.frame(f"{system.name}/batch_predictions/all", ["probability", "bundle"])
+    return "batch predictions", batch.loc[batch["bundle"] == bundle, "probability"]
 
 
 def _live_report(

@@ -125,12 +125,12 @@ def failed_models(platform: Platform, system: LoadedSystem) -> dict[str, str]:
 def _made(
     platform: Platform, group: Group, *, run_id: str
 ) -> Iterator[FailedModel | Sequence[dg.AssetMaterialization]]:
-    """Each model trained, published, evaluated and calibrated, as it comes; first those that a killed run left."""
+    """Each model trained, published, evaluated and calibrated, as it comes; first those that a stopped run left."""
     system = group.system
     with told_plainly():
         identity, frame = read_training_set(platform, system)
         platform.tracking().end_killed_runs()
-        kept = kept_models(platform, system, group.name, group.models, inputs=inputs_hash(system, identity))
+        kept = kept_models(platform, system, group.models, inputs=inputs_hash(system, identity))
         for model in kept:
             yield _materialized(group, model.name, kept_metadata(platform, system, model))
         names = [name for name in group.models if name not in {model.name for model in kept}]

@@ -37,11 +37,14 @@ def main(folder: Path) -> bool:
         return materialised(system, platform, instance)
 
 
-def materialised(system: LoadedSystem, platform: Platform, instance: dg.DagsterInstance) -> bool:
-    """Run the factory; true when every model was made."""
+def materialised(system: LoadedSystem, platform: Platform, instance: dg.DagsterInstance, *asset: str) -> bool:
+    """Run one asset, by default the factory; true when it was made."""
     resources = resources_from({}) | {"platform": platform, "alerts": Alerts(platform=platform)}
     definitions = dg.Definitions.merge(dg.Definitions(resources=resources), build_system(system))
-    job, key = definitions.resolve_job_def("ferries_refresh"), dg.AssetKey(["ferries", "factory", "trees"])
+    job, key = (
+        definitions.resolve_job_def("ferries_refresh"),
+        dg.AssetKey(["ferries", *(asset or ("factory", "trees"))]),
+    )
     return job.execute_in_process(instance=instance, asset_selection=[key], raise_on_error=False).success
 
 

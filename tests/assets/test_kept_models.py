@@ -7,13 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from assets.kept_models import bundle_of, ended_with, kept_models
 from assets.models import read_training_set
 from forecastle.learn.factory import WORK
 from forecastle.learn.inputs import inputs_hash
-from tests.assets.killed_factory import MODELS, platform_of
+from tests.assets.killed_factory import MODELS, materialised, platform_of
 from tests.learn.fleet import write_fleet
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("graph")]
@@ -43,7 +44,7 @@ def left(folder: Path) -> list[str]:
 
 
 def test_a_killed_factory_goes_on_where_it_was(tmp_path: Path) -> None:
-    """One model is kept, the run that was open is KILLED, three are trained; a run that ended leaves none to keep.
+    """One model is kept, the run that was open is KILLED, three are trained; what was compared is not kept.
 
     The rows that the killed one had handed to its processes go, too.
     """
@@ -66,4 +67,9 @@ def test_a_killed_factory_goes_on_where_it_was(tmp_path: Path) -> None:
     assert statuses(tmp_path) == ["FINISHED", "KILLED", "FINISHED", "FINISHED", "FINISHED"]
     assert [(row["model"], row["reason"]) for row in ended_with(platform, system, "trees")] == [(n, "") for n in MODELS]
     identity, _ = read_training_set(platform, system)
-    assert kept_models(platform, system, "trees", MODELS, inputs=inputs_hash(system, identity)) == []
+    inputs = inputs_hash(system, identity)
+    assert [model.name for model in kept_models(platform, system, MODELS, inputs=inputs)] == list(MODELS)
+    assert kept_models(platform, system, MODELS, inputs="of another declaration") == []
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert materialised(system, platform, instance, "comparison")
+    assert kept_models(platform, system, MODELS, inputs=inputs) == []

@@ -261,7 +261,8 @@ def test_each_day_of_asking_is_a_partition_with_its_check(copied: Harbour) -> No
 
 def test_drift_of_predictions_is_noticed(copied: Harbour) -> None:
     """A batch that says 0.97 to everybody is not what the test rows looked like: the check warns with the reason."""
-    alike = pd.DataFrame({"probability": np.full(400, 0.97)})
+    bundle = copied.platform.registry().champion("ferries").bundle
+    alike = pd.DataFrame({"probability": np.full(400, 0.97), "bundle": bundle})
     copied.platform.warehouse().publish("ferries/batch_predictions/all", alike)
     result = copied.make(build_predictions(copied.system), build_drift_of_predictions(copied.system))
     found = check(result, "drift", "predictions")
@@ -270,9 +271,21 @@ def test_drift_of_predictions_is_noticed(copied: Harbour) -> None:
     assert "probability: PSI" in (found.description or "")
 
 
+def test_what_another_bundle_said_is_no_drift_of_a_new_champion(copied: Harbour) -> None:
+    """Until it has answered or scored anybody, nothing is compared and the check passes, saying why."""
+    other = pd.DataFrame({"probability": np.full(400, 0.97), "bundle": "0" * 64})
+    copied.platform.warehouse().publish("ferries/batch_predictions/all", other)
+    result = copied.make(build_predictions(copied.system), build_drift_of_predictions(copied.system))
+    found = check(result, "drift", "predictions")
+    assert result.success
+    assert found.passed
+    assert "has said nothing yet" in (found.description or "")
+
+
 def test_drift_with_nobody_to_ask_names_the_stale_sources(copied: Harbour) -> None:
     """Nothing served and every entity older than its ttl: the failure says so, not that a distribution is empty."""
-    copied.platform.warehouse().publish("ferries/batch_predictions/all", pd.DataFrame({"probability": np.zeros(0)}))
+    nobody = pd.DataFrame({"probability": np.zeros(0), "bundle": pd.Series(dtype="str")})
+    copied.platform.warehouse().publish("ferries/batch_predictions/all", nobody)
     copied.make(build_predictions(copied.system))
     with pytest.raises(StoreError, match="look at the freshness of the sources"):
         drift_of_predictions(copied.platform, copied.system)

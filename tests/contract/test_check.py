@@ -114,8 +114,7 @@ CASES: dict[str, tuple[str, str, str, str]] = {
         "declare params.n_estimators, the most rounds that are tried"),
     "rounds of no rounds": (
         "params: {n_estimators: 10}", "params: {n_estimators: 0}\n    rounds: cross_validated",
-        "rounds is cross_validated and n_estimators is 0",
-        "declare params.n_estimators, the most rounds that are tried"),
+        "params.n_estimators is 0; a whole number of at least 1 is required", ""),
     "rounds of another boosting": (
         "params: {n_estimators: 10}", "params: {n_estimators: 10, boosting_type: dart}\n    rounds: cross_validated",
         "boosting_type 'dart' has no start and no model of fewer rounds within it",

@@ -192,9 +192,11 @@ def test_a_module_is_made_once_and_reached_by_no_import():
 
 def test_a_module_that_fails_leaves_nothing_behind():
     """The next attempt runs the text again and does not find half a module."""
+    before = set(sys.modules)
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
             load_module("features", "x = 1\n1 / 0\n", origin="fails")
+    assert set(sys.modules) == before
 
 
 def test_threads_never_see_half_a_module():

@@ -154,7 +154,7 @@ WRONG_VALUES = [
     ("{n_estimators: 10}", "{n_estimators: 10}\n    features: []",
      "models.trees.features is empty; at least one is required"),
     ("{n_estimators: 10}", "{n_estimators: [10]}",
-     "params.n_estimators is a list; a single value is required"),
+     "params.n_estimators is a list; a whole number of at least 1 is required"),
     ("{n_estimators: 10}", "{n_estimators: 10}\n    seed: 1.5", "models.trees.seed is 1.5; a whole number is required"),
     ("{embargo: 1d}", "{embargo: 1d, test: 1}", "evaluate.split.test is 1; less than 1 is allowed"),
     ("{embargo: 1d}", "1d", "evaluate.split is '1d'; a mapping (key: value) is required"),

@@ -61,6 +61,10 @@ def test_the_models_of_a_pool_are_those_made_alone(mlflow, tmp_path: Path, monke
         assert bundle.model_bytes == load_bundle(tmp_path / "alone" / "bundles" / alone.bundle).model_bytes
 
 
-def test_the_cores_are_those_that_may_be_used() -> None:
-    """At least one, whatever the machine has."""
-    assert cores() >= 1
+def test_the_cores_are_those_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those the process was left, however many there are; all of them where a system cannot tell."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {1, 4, 5}, raising=False)
+    assert cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert cores() == 7

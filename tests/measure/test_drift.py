@@ -251,8 +251,8 @@ def test_a_feature_in_another_unit_is_named():
     assert unit_change(ref, seconds * 1.5) is None
 
 
-def test_rows_of_one_entity_count_as_one_draw() -> None:
-    """Four rows of each of 100 entities are worth 100 draws: p-values are those of one row of each, rates of all.
+def test_nulls_of_one_entity_count_as_one_draw() -> None:
+    """Four rows of each of 100 entities hold 100 draws of nulls: the p-value is that of one row of each.
 
     24 of 100 null against 13 of 100: pooled share 0.185, z = 0.11 / sqrt(0.185 · 0.815 · 2 / 100) = 2.003, p = 0.045.
     """

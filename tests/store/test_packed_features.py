@@ -35,7 +35,7 @@ def usual(number: int, values: tuple, times: tuple = (), **changes: object) -> U
     """A prediction of these values, its texts made as a receipt shows them."""
     layout, made = STORED if times else GIVEN, prediction(number, **changes)
     texts = texts_of(values)
-    pieces = feature_pieces(layout, [[text] for text in texts], [[pair] for pair in times], made.predicted_at_us)
+    pieces = feature_pieces(layout, [[text] for text in texts], [[pair] for pair in times], [made.predicted_at_us])
     vector = msgspec.json.encode([None if values[place] is None else float(values[place]) for place in layout.vector])
     told = asdict(made) | {"features_json": joined(pieces, 1)[0], "vector_json": vector.decode()}
     return UsualPrediction(**told, packed=PackedFeatures(layout, times, f"[{','.join(texts)}]"))

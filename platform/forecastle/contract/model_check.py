@@ -164,7 +164,7 @@ def _rounds(model: Model) -> Iterator[PlacedFault]:
     most = model.params.get("n_estimators")
     if model.search and "n_estimators" in model.search.space:
         return
-    if not isinstance(most, int) or isinstance(most, bool) or most < 1:
+    if most is None:  # what is wrong with a number that is there, `_params` says
         told = "rounds is cross_validated" if chosen == "rounds" else "early_stopping is declared"
         hint = "declare params.n_estimators, the most rounds that are tried"
         yield (chosen,), f"{told} and n_estimators is {most}", hint

@@ -116,9 +116,9 @@ def drift_table(
     `current` maps feature names to columns of shape (n,), nulls allowed; columns without a reference are not
     looked at. Few rows cannot alarm by noise and many rows cannot alarm by a trifle: see `DriftTable`.
 
-    `independent_share` is how many of a hundred rows are independent draws, where the rows of one entity are nearly the
-    same (its inverse is the design effect, Kish 1965): as many count in p-values and in PSI's sampling part, on both
-    sides. Rates and distances are those of all rows.
+    `independent_share` is entities over rows where an entity stands in several: whether a feature is null is the same
+    in all rows of an entity (nobody reports its trades), so that share of nulls are independent draws, on both sides
+    (design effect, Kish 1965, Survey Sampling). Its values move and count row by row.
 
     Raises:
         MeasureError: no references, a referenced feature is not in `current`, has no rows, or has text for
@@ -187,12 +187,12 @@ def _compare(name: str, ref: Reference, values: Any, tolerance: Tolerance, *, sh
             ordered, rows = sorted_values(values)
             n = ordered.size
             if n and ref.n:
-                numbers, tests = _numeric(ref, ordered, tolerance, share=share)
+                numbers, tests = _numeric(ref, ordered, tolerance)
         else:
             counts, rows = category_counts(values)
             n = sum(counts.values())
             if n and ref.n:
-                numbers, tests = _category(ref, counts, tolerance, share=share)
+                numbers, tests = _category(ref, counts, tolerance)
     except MeasureError as error:
         raise MeasureError(f"{name}: {error}") from None
     nulls = _nulls(ref, rows - n, rows, tolerance, share=share)
@@ -203,49 +203,43 @@ def _compare(name: str, ref: Reference, values: Any, tolerance: Tolerance, *, sh
     return _Compared(numbers, (*tests, nulls))
 
 
-def _numeric(
-    ref: Reference, ordered: FloatArray, tolerance: Tolerance, *, share: float
-) -> tuple[dict[str, Any], list[_Test]]:
+def _numeric(ref: Reference, ordered: FloatArray, tolerance: Tolerance) -> tuple[dict[str, Any], list[_Test]]:
     n, m = ref.n, ordered.size
     sample = np.array(ref.sample)
     numbers = {"ks": ks_distance(sample, ordered)}
-    numbers["ks_p_value"] = ks_p_value(numbers["ks"], _fewer(n, share), _fewer(m, share))
+    numbers["ks_p_value"] = ks_p_value(numbers["ks"], n, m)
     distance = wasserstein_distance(sample, ordered)
     sd = ref.sd or 0.0
     numbers["wasserstein_sd"] = distance / sd if sd else (np.inf if distance else 0.0)
     upto = np.searchsorted(ordered, np.array(ref.edges), side="right")
-    counts = np.diff(upto, prepend=0, append=m)
-    shape = _shape(np.array(ref.counts) * share, counts * share, tolerance, numbers)
+    shape = _shape(ref.counts, np.diff(upto, prepend=0, append=m), tolerance, numbers)
     unit = _unit(ref, sample, ordered, numbers)
-    return numbers, [shape, _tails(ref, ordered, tolerance, numbers, share=share), unit]
+    return numbers, [shape, _tails(ref, ordered, tolerance, numbers), unit]
 
 
-def _category(
-    ref: Reference, counts: dict[str, int], tolerance: Tolerance, *, share: float
-) -> tuple[dict[str, Any], list[_Test]]:
+def _category(ref: Reference, counts: dict[str, int], tolerance: Tolerance) -> tuple[dict[str, Any], list[_Test]]:
     n, m = ref.n, sum(counts.values())
     known = set(ref.categories)
     unseen = {name: count for name, count in counts.items() if name not in known}
     before, now = _cells(ref, counts, unseen)
     # A category met once was unseen by all other rows: their share is what new rows will hold (Good 1953).
     expected = ref.counts[-1] + ref.counts[:-1].count(1)
-    unseen_rate = sum(unseen.values()) / m
-    pooled = _pooled(before * share, now * share)
+    share = sum(unseen.values()) / m
     numbers: dict[str, Any] = {
-        "chi2_p_value": chi2_p_value(*pooled),
+        "chi2_p_value": chi2_p_value(*_pooled(before, now)),
         "l_infinity": float(np.max(np.abs(before / n - now / m))),
-        "unseen_rate": unseen_rate,
+        "unseen_rate": share,
         "unseen_rate_expected": expected / n,
     }
-    shape = _shape(*pooled, tolerance, numbers)
+    shape = _shape(*_pooled(before, now), tolerance, numbers)
     if ref.counts[-1]:
         # The kept categories were partly frequent by luck: more than the expected share falls outside them.
         return numbers, [shape]
     names = sorted(unseen, key=lambda name: (-unseen[name], name))
     shown = ", ".join(repr(name) for name in names[:3]) + (", …" if len(names) > 3 else "")
-    seen = f"{unseen_rate:.2%} of rows hold categories not in the reference ({shown}), {expected / n:.2%} expected"
-    p_value = excess_p_value(*(_fewer(count, share) for count in (expected, n, sum(unseen.values()), m)))
-    return numbers, [shape, _Test("unseen", unseen_rate - expected / n, tolerance.unseen_rate, p_value, seen)]
+    seen = f"{share:.2%} of rows hold categories not in the reference ({shown}), {expected / n:.2%} expected"
+    p_value = excess_p_value(expected, n, sum(unseen.values()), m)
+    return numbers, [shape, _Test("unseen", share - expected / n, tolerance.unseen_rate, p_value, seen)]
 
 
 def _cells(ref: Reference, counts: dict[str, int], unseen: dict[str, int]) -> tuple[IntArray, IntArray]:
@@ -267,9 +261,7 @@ def _shape(before: Any, now: Any, tolerance: Tolerance, numbers: dict[str, Any])
     return _Test("distribution", found.psi_null_corrected, tolerance.psi, found.tolerance_p_value, seen)
 
 
-def _tails(
-    ref: Reference, ordered: FloatArray, tolerance: Tolerance, numbers: dict[str, Any], *, share: float
-) -> _Test:
+def _tails(ref: Reference, ordered: FloatArray, tolerance: Tolerance, numbers: dict[str, Any]) -> _Test:
     m = ordered.size
     low, high = np.asarray((ref.low, ref.high), np.float64)
     below, upto = np.searchsorted(ordered, low, side="left"), np.searchsorted(ordered, high, side="right")
@@ -281,7 +273,7 @@ def _tails(
         f"{beyond / m:.2%} of values lie outside {low:.6g} to {high:.6g}, {expected:.2%} expected: "
         "part of the rows may come in another unit or from another source"
     )
-    p_value = excess_p_value(*(_fewer(count, share) for count in (spacings - 1, ref.n, beyond, m)))
+    p_value = excess_p_value(spacings - 1, ref.n, beyond, m)
     return _Test("tails", beyond / m - expected, tolerance.tail_rate, p_value, seen)
 
 

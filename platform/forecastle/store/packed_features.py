@@ -36,7 +36,7 @@ class PackedFeatures(msgspec.Struct, frozen=True, gc=False):
         return f"[{layout_id},[{times}],{self.values_json}]"
 
 
-_packed_of: Final = msgspec.json.Decoder(tuple[int, list[tuple[int, int]], list[msgspec.Raw]]).decode
+_head_of: Final = msgspec.json.Decoder(tuple[int, list[tuple[int, int]]]).decode
 _layout_of: Final = lru_cache(maxsize=256)(msgspec.json.Decoder(Layout).decode)
 
 
@@ -53,17 +53,34 @@ def is_packed(features_json: str) -> bool:
     return not features_json.startswith("{")
 
 
-def unpacked(connection: sqlite3.Connection, text: str, *, predicted_at_us: int) -> tuple[str, str]:
-    """Features as the receipt showed them and the model's vector, both JSON.
+def unpacked(connection: sqlite3.Connection, packed: Sequence[tuple[str, int]]) -> list[tuple[str, str]]:
+    """Features as the receipt showed them and the model's vector, both JSON, of each text and time of prediction (µs).
 
     Raises:
-        CorruptionError: the log does not hold the layout.
+        CorruptionError: the log does not hold a layout.
     """
-    layout_id, times, values = _packed_of(text)
+    rows_of: dict[int, list[int]] = {}
+    times_of: list[list[tuple[int, int]]] = []
+    values_of: list[list[str]] = []
+    for row, (text, _) in enumerate(packed):
+        head, _, values = text.rpartition(",[")  # values are numbers, booleans and nulls
+        layout_id, times = _head_of(f"{head}]")
+        rows_of.setdefault(layout_id, []).append(row)
+        times_of.append(times)
+        values_of.append(values[:-2].split(","))
+    found = [("", "")] * len(packed)
+    for layout_id, rows in rows_of.items():
+        layout = _layout(connection, layout_id)
+        views = [list(of_view) for of_view in zip(*(times_of[row] for row in rows), strict=True)]
+        columns = [list(column) for column in zip(*(values_of[row] for row in rows), strict=True)]
+        pieces = feature_pieces(layout, columns, views, [packed[row][1] for row in rows])
+        for row, features in zip(rows, joined(pieces, len(rows)), strict=True):
+            found[row] = features, vector_text(layout, msgspec.json.decode(f"[{','.join(values_of[row])}]"))
+    return found
+
+
+def _layout(connection: sqlite3.Connection, layout_id: int) -> Layout:
     found = connection.execute(f"SELECT layout_json FROM {LAYOUTS} WHERE layout_id = ?", (layout_id,)).fetchone()
     if found is None:
         raise CorruptionError(f"the prediction log holds no layout {layout_id}; restore its file from a copy")
-    layout = _layout_of(found[0])
-    texts = [bytes(value).decode() for value in values]
-    pieces = feature_pieces(layout, [[one] for one in texts], [[pair] for pair in times], predicted_at_us)
-    return joined(pieces, 1)[0], vector_text(layout, msgspec.json.decode(f"[{','.join(texts)}]"))
+    return _layout_of(found[0])

@@ -81,7 +81,7 @@ class PredictionBatch(msgspec.Struct, frozen=True):
         width = len(self.layout.names)
         texts = self.values_json[2:-2].replace("],[", ",").split(",")
         values = [texts[place::width] for place in range(width)]
-        return feature_pieces(self.layout, values, self.times, self.predicted_at_us)
+        return feature_pieces(self.layout, values, self.times, [self.predicted_at_us] * len(self))
 
     def vector_texts(self) -> list[str]:
         """JSON of what the model saw, a row."""
@@ -89,8 +89,10 @@ class PredictionBatch(msgspec.Struct, frozen=True):
         return [vector_text(self.layout, row) for row in rows]
 
 
-def feature_pieces(layout: Layout, values: Sequence[list[str]], times: Sequence[Times], predicted_at_us: int) -> Pieces:
-    """Features as receipts show them, of rows whose values' JSON texts stand in a list a feature."""
+def feature_pieces(
+    layout: Layout, values: Sequence[list[str]], times: Sequence[Times], predicted_at_us: Sequence[int]
+) -> Pieces:
+    """Features as receipts show them: values' JSON texts a feature, times a view, each with an item a row."""
     tails = [_stored_tails(of_view, predicted_at_us) for of_view in times]
     pieces: Pieces = []
     text = "{"
@@ -142,15 +144,15 @@ def texts_of(values: Sequence[Any]) -> list[str]:
     return _encode(values)[1:-1].decode().split(",") if values else []
 
 
-def _stored_tails(times: Times, predicted_at_us: int) -> list[str]:
+def _stored_tails(times: Times, predicted_at_us: Sequence[int]) -> list[str]:
     """What follows the value of a stored feature; rows of one view often have the same times."""
-    found = dict.fromkeys(times)
-    ages = texts_of([(predicted_at_us - event_at_us) / MICROSECONDS for event_at_us, _ in found])
+    found = dict.fromkeys(zip(times, predicted_at_us, strict=True))
+    ages = texts_of([(now_us - event_at_us) / MICROSECONDS for (event_at_us, _), now_us in found])
     tails = {
-        pair: f',"status":"PRESENT","age_seconds":{age},"event_at":"{iso(pair[0])}","known_at":"{iso(pair[1])}"}}'
-        for pair, age in zip(found, ages, strict=True)
+        row: f',"status":"PRESENT","age_seconds":{age},"event_at":"{iso(row[0][0])}","known_at":"{iso(row[0][1])}"}}'
+        for row, age in zip(found, ages, strict=True)
     }
-    return [tails[pair] for pair in times]
+    return [tails[row] for row in zip(times, predicted_at_us, strict=True)]
 
 
 @lru_cache(maxsize=4096)

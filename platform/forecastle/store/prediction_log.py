@@ -295,17 +295,14 @@ class PredictionLog(PredictionReader):
 
 
 def _rows(connection: sqlite3.Connection, where: str, values: Sequence[object]) -> list[Prediction]:
+    """Predictions with their features as they were answered."""
     rows = connection.execute(f"SELECT {_LIST} FROM predictions {where}", values).fetchall()
-    return [_whole(connection, Prediction(*row)) for row in rows]
-
-
-def _whole(connection: sqlite3.Connection, prediction: Prediction) -> Prediction:
-    """A prediction with its features as they were answered."""
-    text = prediction.features_json
-    if not packed_features.is_packed(text):
-        return prediction
-    features, vector = packed_features.unpacked(connection, text, predicted_at_us=prediction.predicted_at_us)
-    return msgspec.structs.replace(prediction, features_json=features, vector_json=vector)
+    found = [Prediction(*row) for row in rows]
+    packed = [place for place, one in enumerate(found) if packed_features.is_packed(one.features_json)]
+    texts = packed_features.unpacked(connection, [(found[i].features_json, found[i].predicted_at_us) for i in packed])
+    for place, (features, vector) in zip(packed, texts, strict=True):
+        found[place] = msgspec.structs.replace(found[place], features_json=features, vector_json=vector)
+    return found
 
 
 @cache
