@@ -39,7 +39,10 @@ class _Unlogged(PredictionLog):
         return replace(prediction, sequence=1)
 
     async def append_many(
-        self, predictions: Sequence[Prediction], *, batch: PredictionBatch | None = None  # noqa: ARG002  kept nowhere
+        self,
+        predictions: Sequence[Prediction],
+        *,
+        batch: PredictionBatch | None = None,  # noqa: ARG002  kept nowhere
     ) -> list[Prediction]:
         return [replace(prediction, sequence=1) for prediction in predictions]
 

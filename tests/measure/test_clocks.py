@@ -99,3 +99,5 @@ def test_rows_of_the_future_are_beyond_five_minutes() -> None:
     """Two good clocks differ by seconds; 301 s is ahead, 300 s and a missing time are not."""
     assert ahead_rows([0.0, 300.0, 301.0, np.nan], 0.0) == 1
     assert ahead_rows([900.0, 900.0], [900.0, 100.0]) == 1
+    assert ahead_rows([900.0, 400.0, -400.0], [0.0, 0.0, 0.0]) == 2
+    assert ahead_rows([900.0], 900.0) == 0

@@ -16,6 +16,7 @@ def test_naive_lift_by_hand():
     found = naive_lift([1, 0, 1, 0, 0, 1], [1, 1, 1, 0, 0, 0])
     assert found.estimate == pytest.approx(1 / 3)
     assert found.standard_error == pytest.approx(np.sqrt(2 * (1 / 3) / 3))
+    assert naive_lift([2, 0, 5, 1], [1, 1, 0, 0]).estimate == pytest.approx((2 + 0) / 2 - (5 + 1) / 2)
 
 
 def test_weighting_by_hand():

@@ -181,3 +181,12 @@ def test_a_profile_without_rows_gives_tables_that_can_be_stored() -> None:
     for frame in (judged, bands):
         described = duckdb.connect().from_arrow(pa.Table.from_pandas(frame)).project("*").description
         assert not [name for name, kind, *_ in described if str(kind) in ('"NULL"', "TIMESTAMP")]
+
+
+def test_a_unit_that_stays_wrong_stays_an_alarm() -> None:
+    """A tenth of the rows for three weeks: the first bad days must not make the later ones usual."""
+    history = [0, 1] * 20
+    for days in (1, 7, 14, 21, 27):
+        found = judge_quality(series([*history, *[20] * days], measure="unit_jump_rate"), today=TODAY)
+        assert found["alarm"].all()
+    assert not judge_quality(series(history, measure="unit_jump_rate"), today=TODAY)["alarm"].any()

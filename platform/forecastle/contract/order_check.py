@@ -18,21 +18,23 @@ from forecastle.contract.errors import Problem
 from forecastle.contract.sql import DIALECT, ParsedSql, line_of
 from forecastle.contract.system import FeatureView, System
 
+_Group = tuple[type[exp.Expression], ...]
+
 _SQL_TYPES: Final = {
     "float64": "DOUBLE", "int64": "BIGINT", "string": "VARCHAR", "bool": "BOOLEAN", "timestamp": "TIMESTAMPTZ",
     "date": "DATE",
 }  # fmt: skip
-_SUMS: Final = (exp.Sum, exp.Avg)
-_MOMENTS: Final = (
+_SUMS: Final[_Group] = (exp.Sum, exp.Avg)
+_MOMENTS: Final[_Group] = (
     exp.Stddev, exp.StddevPop, exp.StddevSamp, exp.Variance, exp.VariancePop, exp.Corr, exp.CovarPop, exp.CovarSamp,
     exp.Skewness, exp.Kurtosis, exp.RegrSlope, exp.RegrIntercept, exp.RegrR2, exp.RegrSxx, exp.RegrSyy, exp.RegrSxy,
     exp.RegrAvgx, exp.RegrAvgy,
 )  # fmt: skip
-_KEPT: Final = (exp.First, exp.Last, exp.AnyValue, exp.ArrayAgg, exp.GroupConcat)
-_PLACES: Final = (exp.RowNumber, exp.Ntile, exp.Lag, exp.Lead, exp.FirstValue, exp.LastValue, exp.NthValue)
-_SKETCHES: Final = (exp.ApproxQuantile, exp.ApproxTopK)
+_KEPT: Final[_Group] = (exp.First, exp.Last, exp.AnyValue, exp.ArrayAgg, exp.GroupConcat)
+_PLACES: Final[_Group] = (exp.RowNumber, exp.Ntile, exp.Lag, exp.Lead, exp.FirstValue, exp.LastValue, exp.NthValue)
+_SKETCHES: Final[_Group] = (exp.ApproxQuantile, exp.ApproxTopK)
 # Functions of DuckDB that the parser knows by name only.
-_NAMES: Final = {
+_NAMES: Final[dict[str, _Group]] = {
     "mean": _SUMS,
     **dict.fromkeys(("fsum", "kahan_sum", "sumkahan", "favg", "product", "geomean", "geometric_mean"), _MOMENTS),
     **dict.fromkeys(("sem", "kurtosis_pop", "weighted_avg", "wavg"), _MOMENTS),
@@ -70,19 +72,26 @@ def _reads_parts(view: FeatureView, system: System) -> bool:
 
 def _way_out(call: exp.Expression, *, in_parts: bool) -> str:
     """What to write instead of a call that depends on the order of rows; empty for one that does not."""
-    kinds = _NAMES.get(call.name.lower(), ()) if isinstance(call, exp.Anonymous) else (type(call),)
-    window, name = _window(call), call.name.upper() if isinstance(call, exp.Anonymous) else call.sql_name()
-    if not kinds or call.find(exp.Order) or (window is not None and _is_ordered(window, kinds, in_parts=in_parts)):
+    group, window = _group(call), _window(call)
+    name = call.name.upper() if isinstance(call, exp.Anonymous) else call.sql_name()
+    if not group or call.find(exp.Order) or (window is not None and _is_ordered(window, group, in_parts=in_parts)):
         return ""
-    if kinds[0] in _SKETCHES:
+    if group is _SKETCHES:
         return "write QUANTILE_CONT(…), or count values: both are the same in any order"
-    if kinds[0] in _PLACES or (window is not None and kinds[0] in _KEPT):
+    if group is _PLACES or (window is not None and group is _KEPT):
         return f"write {name}(…) OVER (… ORDER BY …) {_APART}"
-    if kinds[0] in _SUMS and not _is_float_sum(call):
+    if group is _SUMS and not _is_float_sum(call):
         return ""
-    also = ", or add up CAST(… AS DECIMAL(18, 6)), which is exact" if kinds[0] in _SUMS else ""
+    also = ", or add up CAST(… AS DECIMAL(18, 6)), which is exact" if group is _SUMS else ""
     also = ", or MIN(…), which is the same in any order" if isinstance(call, exp.AnyValue) else also
     return f"write {name}(… ORDER BY …) {_APART}{also}"
+
+
+def _group(call: exp.Expression) -> _Group:
+    """Which of the groups above a call belongs to; an empty one where it belongs to none."""
+    if isinstance(call, exp.Anonymous):
+        return _NAMES.get(call.name.lower(), ())
+    return next(group for group in (_SUMS, _MOMENTS, _KEPT, _PLACES, _SKETCHES) if isinstance(call, group))
 
 
 def _window(call: exp.Expression) -> exp.Window | None:
@@ -92,9 +101,9 @@ def _window(call: exp.Expression) -> exp.Window | None:
     return around if isinstance(around, exp.Window) else None
 
 
-def _is_ordered(window: exp.Window, kinds: tuple[type[exp.Expression], ...], *, in_parts: bool) -> bool:
+def _is_ordered(window: exp.Window, group: _Group, *, in_parts: bool) -> bool:
     """Does the window itself say in which order this kind of call reads its rows?"""
-    if kinds[0] in _SUMS or kinds[0] in _MOMENTS:
+    if group is _SUMS or group is _MOMENTS:
         return not in_parts
     select = window.find_ancestor(exp.Select)
     named = select.args.get("windows") or [] if select else []

@@ -41,6 +41,8 @@ Measure = Literal["volume", "null_rate", "outlier_rate", "unit_jump_rate"]
 Counts = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 _WEEK: Final = 7
+# Wrong units are compared with days this long before: a fault that lasts must not become its own measure.
+_SETTLED: Final = timedelta(weeks=4)
 _SENTENCES: Final = {
     "null_rate": "is null in {value:.1%} of {rows:,} rows; {expected:.2%} is usual, {worst:.2%} was the worst",
     "outlier_rate": (
@@ -168,12 +170,12 @@ def _rate(days: pd.DataFrame, measure: str, *, today: date, limits: QualityLimit
 
 
 def _window(days: pd.DataFrame, measure: str, width: int, *, limits: QualityLimits) -> dict[str, object] | None:
-    rows_by_day, found_by_day = (days[column].to_numpy(np.int64) for column in ("rows", "found"))
-    rows, found = int(rows_by_day[-width:].sum()), int(found_by_day[-width:].sum())
+    now, before = days.iloc[-width:], _history(days, measure, width, limits=limits)
+    rows, found = int(now["rows"].sum()), int(now["found"].sum())
     if rows < limits.rows_min:
         return None
     value, newest = found / rows, days["day"].iloc[-1]
-    rows_before, found_before = rows_by_day[:-width], found_by_day[:-width]
+    rows_before, found_before = (before[column].to_numpy(np.int64) for column in ("rows", "found"))
     if len(rows_before) < limits.days_min:
         return _row(newest, rows, found, value, reason="too little history to judge by")
     all_rows, all_found = int(rows_before.sum()), int(found_before.sum())
@@ -190,6 +192,13 @@ def _window(days: pd.DataFrame, measure: str, width: int, *, limits: QualityLimi
         newest, rows, found, value, expected=expected, worst=worst, p_value=p_value, alarm=alarm,
         reason=sentence if alarm else "as usual",
     )  # fmt: skip
+
+
+def _history(days: pd.DataFrame, measure: str, width: int, *, limits: QualityLimits) -> pd.DataFrame:
+    """The days that a window is compared with: those before it, of wrong units the settled ones where they suffice."""
+    before = days.iloc[:-width]
+    settled = before[before["day"] <= days["day"].iloc[-1] - _SETTLED]
+    return settled if measure == "unit_jump_rate" and len(settled) >= limits.days_min else before
 
 
 def _worst_rate(rows: Counts, found: Counts, width: int, *, rows_min: int) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from forecastle.serve.champion import Champion
 from forecastle.serve.columns import UsualRows
@@ -18,6 +19,8 @@ from forecastle.serve.predict import decision_json
 from forecastle.serve.receipt import json_text
 from forecastle.serve.refusal import Refusal
 from forecastle.store.prediction_batch import PredictionBatch
+
+FloatArray = NDArray[np.float64]
 
 
 class Answered(msgspec.Struct, frozen=True, gc=False):
@@ -39,16 +42,13 @@ def answered(
 ) -> Answered:
     """The record of usual rows; `entities` are those of all rows asked, where they were asked by entity.
 
-    The champion is not an ensemble: of those every row says which members answered it.
+    The champion is no ensemble: its rows say which members answered. A row that the model has no score for is left out.
 
     Raises:
-        ArithmeticError: the bundle gives no finite number.
+        ArithmeticError: the bundle gives no finite probability.
     """
     bundle = champion.bundle
-    raw = champion.scorer.scores(usual.vectors)
-    probabilities = bundle.calibrator.apply(raw)
-    if not np.isfinite(probabilities).all():
-        raise ArithmeticError(f"bundle {bundle.hash} does not answer every row of a batch with a finite number")
+    usual, raw, probabilities = _scored(usual, champion)
     decisions, refused = _decided(usual, probabilities.tolist(), champion, now_us)
     kept = [row for row in range(len(usual.places)) if usual.places[row] not in refused]
     if not kept:
@@ -58,15 +58,8 @@ def answered(
         decisions = [decisions[row] for row in kept] if decisions is not None else None
     bounds = bundle.calibrator.interval(raw)
     batch = PredictionBatch(
-        batch_id=batch_id,
-        system=bundle.system,
-        predicted_at_us=now_us,
-        model=champion.model,
-        model_version=champion.model_version,
-        bundle=bundle.hash,
-        feature_set=bundle.feature_set.hash,
-        variant=champion.variant,
-        latency_ms=latency_ms(),
+        batch_id, bundle.system, now_us, champion.model, champion.model_version, bundle.hash, bundle.feature_set.hash,
+        champion.variant, latency_ms(),
         layout=usual.layout,
         values_json=json_text(usual.values),
         times=usual.times,
@@ -75,8 +68,24 @@ def answered(
         intervals=(bounds[0].tolist(), bounds[1].tolist()) if bounds else None,
         entities=[json_text(entities[place]) for place in usual.places] if entities is not None else None,
         decisions=decisions,
-    )
+    )  # fmt: skip
     return Answered(batch, usual.places, refused)
+
+
+def _scored(usual: UsualRows, champion: Champion) -> tuple[UsualRows, FloatArray, FloatArray]:
+    """The rows that the model answers, their raw scores and probabilities.
+
+    Raises:
+        ArithmeticError: a probability is not finite.
+    """
+    raw = champion.scorer.scores(usual.vectors)
+    there = np.flatnonzero(~np.isnan(raw))
+    if len(there) < len(raw):
+        usual, raw = usual.at(there.tolist()), raw[there]
+    probabilities = champion.bundle.calibrator.apply(raw)
+    if not np.isfinite(probabilities).all():
+        raise ArithmeticError(f"bundle {champion.bundle.hash} does not answer every row with a finite probability")
+    return usual, raw, probabilities
 
 
 def _decided(
