@@ -14,6 +14,8 @@ from pathlib import Path
 
 import dagster as dg
 
+from assets.describe import POOL
+
 SETTINGS = Path(__file__).with_name("dagster.yaml")
 LOCK = "in_use.lock"
 MAKING = "making.lock"
@@ -37,6 +39,9 @@ def opened(folder: Path) -> Iterator[dg.DagsterInstance]:
     with (folder / MAKING).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         instance = dg.DagsterInstance.from_config(str(folder))
+        if instance.global_op_concurrency_default_limit:
+            # Dagster's daemon learns of a pool only after it has launched what is queued: three trainings at once.
+            instance.event_log_storage.initialize_concurrency_limit_to_default(POOL)
     with instance:
         yield instance
 

@@ -154,9 +154,10 @@ def harbour(tmp_path_factory) -> Iterator[Harbour]:
         trained = [build(system, "trees") for build in (build_model_asset, build_evaluation, build_calibration)]
         result = made.make(*trained, build_comparison(system), build_promotion(system))
         assert result.success
-        assert made.platform.registry().champion("ferries") is not None
-        tested = made.table("models/trees")["probability"]
-        warehouse.publish("ferries/batch_predictions/all", pd.DataFrame({"probability": tested.to_numpy()}))
+        champion = made.platform.registry().champion("ferries")
+        assert champion is not None
+        tested = made.table("models/trees")[["probability"]].assign(bundle=champion.bundle)
+        warehouse.publish("ferries/batch_predictions/all", tested)
         yield made
 
 

@@ -13,6 +13,7 @@ import dagster as dg
 import pytest
 
 from assets import run
+from assets.describe import POOL
 from assets.instance import SETTINGS, fail_dead_runs, in_use, mend, opened, prepare_instance
 from tests.assets.conftest import Made
 from tests.assets.world import NAME, World
@@ -138,3 +139,13 @@ def test_first_openings_at_once_make_one_storage(tmp_path: Path) -> None:
     for path in (folder / "history" / "runs.db", folder / "schedules" / "schedules.db"):
         with closing(sqlite3.connect(path)) as storage:
             assert storage.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)
+
+
+def test_a_new_instance_knows_its_pool_before_anything_is_queued(tmp_path: Path) -> None:
+    """Two runs that make rows or models and one that only promotes, from the daemon's first look on."""
+    with opened(prepare_instance(tmp_path / "dagster")) as instance:
+        assert instance.event_log_storage.get_concurrency_keys() == {POOL}
+        assert instance.event_log_storage.get_concurrency_info(POOL).slot_count == 2
+        queue = instance.get_concurrency_config().run_queue_config
+        assert queue is not None
+        assert queue.max_concurrent_runs == 3
