@@ -5,6 +5,7 @@ Does not belong here: all models beside each other (`comparison.py`), statistics
 (`forecastle.draw`).
 """
 
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
@@ -135,11 +136,13 @@ def evaluate(platform: Platform, system: LoadedSystem, model: str) -> Evaluation
 
 
 def _evaluate(system: LoadedSystem, rows: pd.DataFrame, champion: Bundle | None) -> Evaluation:
-    """The champion (when there is one) is scored on the same rows."""
+    """The champion (when there is one) is scored on the same rows, but for those that it may have learnt from."""
     forecast = None if champion is None else score_rows(champion, rows).probability
     if forecast is not None and np.isnan(forecast).any():
         forecast = None  # it has no model for some of these rows, so it cannot be compared on them
-    return evaluate_test(system, rows, rows["probability"].to_numpy(), champion=forecast)
+    told = champion and champion.facts.get("test_from")
+    since = datetime.fromisoformat(told) if told else None
+    return evaluate_test(system, rows, rows["probability"].to_numpy(), champion=forecast, champion_from=since)
 
 
 def _basis(system: LoadedSystem, rows: TableVersion, champion: Bundle | None) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -55,6 +57,18 @@ def test_the_difference_is_paired_on_common_rows(four) -> None:
     assert found.rows == 3
     assert found.difference.estimate == pytest.approx((0.01 + 0.04 + 0.16) / 3 - 0.25)
     assert found.difference.clusters == 2
+
+
+def test_a_champion_is_not_judged_by_rows_that_it_learnt_from(four) -> None:
+    """It was tested from the third day on: rows 3 and 4 count, where it has 0.5² each and the model 0.09 and 0.16."""
+    days = four.assign(predict_at=pd.date_range("2026-01-01", periods=4, tz="UTC"))
+    found = evaluate_model(
+        days, np.array([0.9, 0.2, 0.7, 0.4]), declared=DECLARED, cluster="entity",
+        champion=np.full(4, 0.5), champion_from=datetime(2026, 1, 3, tzinfo=UTC), seed=1,
+    )  # fmt: skip
+    assert found.value(CHAMPION, "n") == found.comparison(CHAMPION).rows == 2
+    assert found.comparison(CHAMPION).difference.estimate == pytest.approx((0.09 + 0.16) / 2 - 0.25)
+    assert found.value(MODEL, "n") == 4
 
 
 def test_a_kept_evaluation_is_the_same_number_for_number(four) -> None:

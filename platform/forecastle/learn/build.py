@@ -207,15 +207,21 @@ def test_rows(frame: pd.DataFrame, built: BuiltModel) -> pd.DataFrame:
 
 
 def evaluate_test(
-    system: LoadedSystem, test: pd.DataFrame, probability: np.ndarray, *, champion: np.ndarray | None
+    system: LoadedSystem,
+    test: pd.DataFrame,
+    probability: np.ndarray,
+    *,
+    champion: np.ndarray | None,
+    champion_from: datetime | None = None,
 ) -> Evaluation:
-    """Evaluate probabilities of test rows by the system's declaration."""
+    """Evaluate probabilities of test rows by the system's declaration, see `evaluate_model`."""
     return evaluate_model(
         test,
         probability,
         declared=system.declaration.evaluate,
         cluster=cluster_column(system),
         champion=champion,
+        champion_from=champion_from,
         seed=0,
     )
 

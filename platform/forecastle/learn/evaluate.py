@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -91,6 +91,7 @@ def evaluate_model(
     cluster: str,
     champion: FloatArray | None,
     seed: int,
+    champion_from: datetime | None = None,
 ) -> Evaluation:
     """Score a model's probabilities beside the baseline's and the champion's.
 
@@ -100,6 +101,8 @@ def evaluate_model(
         declared: baseline, slices and the length of a block.
         cluster: rows equal in this column are resampled together, in blocks of neighbours in time.
         champion: the champion's probabilities of the same rows (n,), or None where there is none.
+        champion_from: rows asked before it the champion may have learnt from, so it is not judged by them; that is
+            where the model is tested in blocks that begin before the champion's own test did.
         seed: of the resampling.
 
     Raises:
@@ -111,7 +114,8 @@ def evaluate_model(
         BASELINE: _baseline(test, declared.baseline),
     }
     if champion is not None:
-        forecasters[CHAMPION] = _spoken(champion, CHAMPION, rows=len(test))
+        spoken = _spoken(champion, CHAMPION, rows=len(test))
+        forecasters[CHAMPION] = spoken if champion_from is None else _from(test["predict_at"], spoken, champion_from)
     rows = [row for name, forecast in forecasters.items() for row in _slices(test, name, forecast, declared)]
     clusters = test[cluster].to_numpy()
     comparisons = tuple(
@@ -144,6 +148,11 @@ def _spoken(probability: FloatArray, name: str, *, rows: int) -> FloatArray:
             "look at its calibrator"
         )
     return probability
+
+
+def _from(asked_at: pd.Series[Any], forecast: FloatArray, start: datetime) -> FloatArray:
+    """Nothing said of rows asked before `start`."""
+    return np.where((asked_at >= start).to_numpy(), forecast, np.nan)
 
 
 def _baseline(test: pd.DataFrame, name: str) -> FloatArray:
