@@ -101,8 +101,7 @@ def evaluate_model(
         declared: baseline, slices and the length of a block.
         cluster: rows equal in this column are resampled together, in blocks of neighbours in time.
         champion: the champion's probabilities of the same rows (n,), or None where there is none.
-        champion_from: rows asked before it the champion may have learnt from, so it is not judged by them; that is
-            where the model is tested in blocks that begin before the champion's own test did.
+        champion_from: it may have learnt from rows asked earlier, as in blocks before its test: not judged by them.
         seed: of the resampling.
 
     Raises:

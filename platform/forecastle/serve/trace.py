@@ -91,16 +91,13 @@ def trace_prediction(
     bundle = load_bundle(home.bundles(system.name) / prediction.bundle, expected_hash=prediction.bundle)
     predicted_at = EPOCH + timedelta(microseconds=prediction.predicted_at_us)
     features = json.loads(prediction.features_json)
-    name = TableName(system.name, "training_set", "all")
-    wanted = int(bundle.facts["training_set_version"])
-    versions = [v for v in warehouse.versions(name) if v.version == wanted]
     live = [p for p in registry.history(system.name) if p.bundle == bundle.hash]
     return Trace(
         prediction=prediction,
         predicted_at=predicted_at,
         bundle=bundle,
         promotion=live[0] if live else None,
-        training_set=versions[0] if versions else None,
+        training_set=_training_set(system, bundle, warehouse),
         run=tracking.describe(bundle.facts["mlflow_run_id"]),
         features=features,
         lineage=_lineage(system, bundle),
@@ -117,6 +114,13 @@ def replay(bundle: Bundle, vector: list[float | None]) -> float:
 
     raw = load_scorer(bundle).score_row([float("nan") if value is None else float(value) for value in vector])
     return bundle.calibrator.apply_scalar(raw)
+
+
+def _training_set(system: LoadedSystem, bundle: Bundle, warehouse: Warehouse) -> TableVersion | None:
+    """The version that the bundle was trained on; None where it was never here."""
+    wanted = int(bundle.facts["training_set_version"])
+    versions = warehouse.versions(TableName(system.name, "training_set", "all"))
+    return next((version for version in versions if version.version == wanted), None)
 
 
 def _lineage(system: LoadedSystem, bundle: Bundle) -> dict[str, tuple[tuple[str, str], ...]]:

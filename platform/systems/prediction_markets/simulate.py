@@ -102,32 +102,26 @@ def world(
     same rate all the time, so that the recorded past looks like the present: on its first day there are old and new
     ones too, their earlier prices lost. It is a Monday, for labels are asked on Mondays and the first finds a week of
     prices. About one market in six is still open at `now`. Every source of the system gets its file; `truth.parquet`
-    has mid, day and true_probability, the probability of yes given everything
-    that had happened when the day (UTC) began.
+    has mid, day and true_probability, that of yes given everything that had happened when the day (UTC) began. Gives
+    the path of `truth.parquet`.
 
     Args:
         folder: made when it is not there; files of these names are replaced.
         seed: of every random choice.
         now: with a zone; the recorded past leads up to it.
-        until: nothing known later is written; `now` when not given. From two days after `now` on, markets open
-            at the same rate as before.
+        until: nothing known later is written; `now` when not given. Markets go on to open at the same rate.
         markets: how many markets are open at some time from the first day to `now`.
         days: length of the history.
-
-    Returns:
-        The path of `truth.parquet`.
 
     Raises:
         ValueError: `now` has no zone, there is no market, or the history is shorter than 30 days.
     """
-    until = until or now
     if now.tzinfo is None or markets < 1 or days < 30:
         given = f"now={now.isoformat()}, markets={markets}, days={days}"
         raise ValueError(f"got {given}; now needs a zone, markets at least 1, days at least 30")
-    random = np.random.default_rng(seed)
+    until, random = until or now, np.random.default_rng(seed)
     today, last = (int(at.timestamp()) // SECONDS_PER_DAY for at in (now, until))
-    first_day = today - days
-    first_day -= (first_day - A_MONDAY) % 7
+    first_day = today - days - (today - days - A_MONDAY) % 7
     lives = [_market(random, mid, first_day=first_day, last_day=today - 6) for mid in range(markets)]
     # The first to close are corrected, so that it is known long before `now`.
     parts = [_told(random, lives, corrected=CORRECTED_RESOLUTIONS)]
@@ -136,12 +130,11 @@ def world(
         lives += block
         parts.append(_told(random_, block, corrected=0, first_trade=number * TRADES_OF_A_BLOCK))
     cut = int(until.timestamp()) * MICROSECONDS_PER_SECOND
+    tables = _known(parts, lives, int(_instants(first_day)), cut) | {"truth": _truth(lives, last)}
     folder.mkdir(parents=True, exist_ok=True)
-    for name, columns in _known(parts, lives, int(_instants(first_day)), cut).items():
+    for name, columns in tables.items():
         _write(folder / f"{name}.parquet", columns)
-    truth = folder / "truth.parquet"
-    _write(truth, _truth(lives, last))
-    return truth
+    return folder / "truth.parquet"
 
 
 def _later(

@@ -9,6 +9,7 @@ and on their own genres, what they like on its quality and those genres: popular
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -27,6 +28,7 @@ TASTE = 1.2
 SECONDS_PER_DAY = 86_400
 # Users that come after `now` are drawn four weeks at a time, so that a world that goes on further has the same past.
 BLOCK_DAYS = 28
+BLOCK_SECONDS = BLOCK_DAYS * SECONDS_PER_DAY
 CAMPAIGNS = {"men": 34, "women": 46}
 IMPRESSIONS = 8_000
 CLICK_RATE = 0.08
@@ -48,7 +50,7 @@ def world(
     """Write the four files of a service that began `days` before `now`, with what is known at `until`.
 
     The same arguments give the same bytes, a later `until` the same rows and those known since. The shop's impressions
-    are those of the week before `now`.
+    are those of the week before `now`. Gives the folder.
 
     Args:
         folder: made when it is not there; files of these names are replaced.
@@ -59,9 +61,6 @@ def world(
         films: size of the catalogue.
         days: length of the history at `now`.
 
-    Returns:
-        The folder.
-
     Raises:
         ValueError: `now` has no zone, or there are too few users, films (250) or days (60).
     """
@@ -71,15 +70,13 @@ def world(
     random = np.random.default_rng(seed)
     begin, cut = int(now.timestamp()), int((until or now).timestamp())
     catalogue = _catalogue(random, films)
-    ratings = [_ratings(random, catalogue, users=range(1, users + 1), came=(begin - days * SECONDS_PER_DAY, begin))]
-    people = [_users_table(random, range(1, users + 1))]
-    impressions = _impressions_table(random, cut=begin)
-    size, length = max(1, round(users / days * BLOCK_DAYS)), BLOCK_DAYS * SECONDS_PER_DAY
-    for number, came in enumerate(range(begin, cut, length), start=1):
-        random = np.random.default_rng([seed, number])
-        later = range(users + 1 + (number - 1) * size, users + 1 + number * size)
-        ratings.append(_ratings(random, catalogue, users=later, came=(came, came + length)))
-        people.append(_users_table(random, later))
+    ratings, people = [], []
+    for drawn, who, came in [
+        (random, range(1, users + 1), (begin - days * SECONDS_PER_DAY, begin)),
+        *_later(seed, range(begin, cut, BLOCK_SECONDS), first_user=users + 1, size=round(users / days * BLOCK_DAYS)),
+    ]:
+        ratings.append(_ratings(drawn, catalogue, users=who, came=came))
+        people.append(_users_table(drawn, who))
     known = _known(ratings, cut)
     # Who comes after `now` is a user from the first rating on.
     seen = np.union1d(np.arange(1, users + 1), known["user_id"])
@@ -87,8 +84,18 @@ def world(
     _write(folder / "ml100k_interactions.parquet", _ratings_table(known))
     _write(folder / "ml100k_items.parquet", _films_table(catalogue))
     _write(folder / "ml100k_users.parquet", pa.concat_tables(people).filter(pc.field("user_id").isin(seen)))
-    _write(folder / "obd_impressions.parquet", impressions)
+    _write(folder / "obd_impressions.parquet", _impressions_table(random, cut=begin))
     return folder
+
+
+def _later(
+    seed: int, begins: range, *, first_user: int, size: int
+) -> Iterator[tuple[np.random.Generator, range, tuple[int, int]]]:
+    """Who comes after the first ones, block by block, and between which seconds."""
+    size = max(1, size)
+    for number, begin in enumerate(begins):
+        users = range(first_user + number * size, first_user + (number + 1) * size)
+        yield np.random.default_rng([seed, number + 1]), users, (begin, begin + BLOCK_SECONDS)
 
 
 def _catalogue(random: np.random.Generator, films: int) -> Columns:
