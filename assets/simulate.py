@@ -22,7 +22,7 @@ from forecastle.contract.errors import ForecastleError
 
 if TYPE_CHECKING:
     from assets.simulated_month import SimulatedMonth
-    from forecastle.store.stories import Story
+    from forecastle.story.stories import Story
 
 STOPPED = 130
 
@@ -45,7 +45,7 @@ def live(asked: dict[str, Any], folder: Path, *, kept: bool) -> bool:
     """Tell each story to its own month of one world, seed after seed; True when all ended right."""
     from assets.simulated_month import Plan, SimulatedMonth
     from forecastle.contract.load import discover, load_system
-    from forecastle.store.stories import STORIES, story_named
+    from forecastle.story.stories import STORIES, story_named
     from resources.environment import system_folders, without_telemetry
 
     without_telemetry(os.environ)

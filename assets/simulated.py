@@ -2,7 +2,7 @@
 
 Belongs here: evaluating the sensors and schedules of the definitions when they are due, running what they ask for.
 Does not belong here: what they ask for and why (`automation.py`, `alerts.py`), what happens in the world
-(`forecastle.store.stories`), the days of a month (`simulated_month.py`).
+(`forecastle.story.stories`), the days of a month (`simulated_month.py`).
 """
 
 from __future__ import annotations

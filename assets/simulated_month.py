@@ -2,7 +2,7 @@
 
 Belongs here: the days, the clock, the questions asked of the service, what is said of each day.
 Does not belong here: automation (`simulated.py` does what the definitions ask for), stories and verdicts
-(`forecastle.store.stories`, `forecastle.store.story_verdict`), printing (`forecastle.cli`).
+(`forecastle.story.stories`, `forecastle.story.verdict`), printing (`forecastle.cli`).
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from forecastle.contract.load import LoadedSystem
 from forecastle.promote.registry import Promotion
 from forecastle.serve.in_process import InProcessService
 from forecastle.serve.settings import Settings
-from forecastle.store.deliveries import Deliveries, Upstream, read_deliveries
 from forecastle.store.home import Home
-from forecastle.store.stories import Story, Told
-from forecastle.store.story_verdict import Month, Verdict, judge
 from forecastle.store.training_set import rebuild_training_set
 from forecastle.store.watermark import watermark
+from forecastle.story.deliveries import Deliveries, Upstream, read_deliveries
+from forecastle.story.stories import Story, Told
+from forecastle.story.verdict import Month, Verdict, judge
 
 BEGIN: Final = datetime(2026, 6, 1, 6, tzinfo=UTC)
 DAY: Final = timedelta(days=1)

@@ -22,9 +22,9 @@ from forecastle.store.online import OnlineStore
 from forecastle.store.online_stores import open_online
 from forecastle.store.prediction import ReadableLog
 from forecastle.store.prediction_logs import open_log_reader
-from forecastle.store.simulated import simulated_data
 from forecastle.store.stream_log import StreamLog
 from forecastle.store.warehouse import Warehouse
+from forecastle.story.world import simulated_data
 from resources.variables import variables
 
 

@@ -1,7 +1,7 @@
 """Forecastle: declared prediction problems become calibrated, gated, audited probabilities.
 
-Belongs here: the version, and the rooms `contract`, `measure`, `draw`, `alert`, `store`, `learn`, `promote`, `serve`,
-`cli`.
+Belongs here: the version, and the rooms `contract`, `measure`, `draw`, `alert`, `store`, `story`, `learn`, `promote`,
+`serve`, `cli`.
 Does not belong here: anything that knows Dagster (`assets/`, `resources/`) or one prediction problem (`systems/`).
 """
 

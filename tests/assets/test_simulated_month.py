@@ -13,8 +13,8 @@ import pytest
 
 from assets.simulated_month import BEGIN, Plan, SimulatedMonth
 from forecastle.contract.load import LoadedSystem
-from forecastle.store.stories import STORIES
-from forecastle.store.story_verdict import Verdict
+from forecastle.story.stories import STORIES
+from forecastle.story.verdict import Verdict
 from tests.assets.world import small_system
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("month")]

@@ -2,7 +2,7 @@
 
 Belongs here: what each event looks like, the table of verdicts.
 Does not belong here: living through a month (another process does, the library does not know Dagster), verdicts
-(`forecastle.store.story_verdict`).
+(`forecastle.story.verdict`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from forecastle.cli.surroundings import Surroundings
 from forecastle.contract.errors import ForecastleError, did_you_mean
 from forecastle.contract.load import LoadedSystem
 from forecastle.contract.types import parse_duration
-from forecastle.store.stories import story_named
+from forecastle.story.stories import story_named
 
 SHORT: Final = 160
 LOOK_SECONDS: Final = 300.0

@@ -13,7 +13,7 @@ import pytest
 
 from forecastle.contract.errors import SourceError
 from forecastle.contract.load import LoadedSystem, load_system
-from forecastle.store.simulated import GROWS_AFTER, RENEWED_AFTER, SEED, simulated_data
+from forecastle.story.world import GROWS_AFTER, RENEWED_AFTER, SEED, simulated_data
 from tests.learn import ferries
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)

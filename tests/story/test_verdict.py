@@ -10,8 +10,8 @@ import pytest
 
 from forecastle.alert.alerts import Alert
 from forecastle.contract.load import load_system
-from forecastle.store.stories import STORIES, Told
-from forecastle.store.story_verdict import Month, judge
+from forecastle.story.stories import STORIES, Told
+from forecastle.story.verdict import Month, judge
 
 SYSTEM = load_system(Path(__file__).parents[2] / "platform" / "systems" / "prediction_markets")
 SINCE = datetime(2026, 6, 8, 13, tzinfo=UTC)

@@ -22,7 +22,7 @@ from forecastle.contract.load import LoadedSystem
 from forecastle.contract.source import Source
 from forecastle.measure.units import related_factors
 from forecastle.store.clocks import row_clocks
-from forecastle.store.deliveries import Deliveries, Delivery, as_instants
+from forecastle.story.deliveries import Deliveries, Delivery, as_instants
 
 PARTIAL_SHARE: Final = 0.1
 DRIFT_FACTOR: Final = 5.0

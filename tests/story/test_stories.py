@@ -12,8 +12,8 @@ import pytest
 
 from forecastle.contract.errors import ForecastleError
 from forecastle.contract.load import LoadedSystem, load_system
-from forecastle.store.deliveries import Deliveries, Upstream, as_instants, read_deliveries
-from forecastle.store.stories import STORIES, moved, story_named
+from forecastle.story.deliveries import Deliveries, Upstream, as_instants, read_deliveries
+from forecastle.story.stories import STORIES, moved, story_named
 
 FOLDER = Path(__file__).parents[2] / "platform" / "systems" / "prediction_markets"
 END = datetime(2026, 7, 1, 6, tzinfo=UTC)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from forecastle.alert.alerts import Alert
 from forecastle.contract.load import LoadedSystem
-from forecastle.store.stories import STORIES, Story, Told
+from forecastle.story.stories import STORIES, Story, Told
 
 FALSE_ALERTS_MAX: Final = 1
 SILENCE_BAR: Final = timedelta(minutes=15)
