@@ -94,11 +94,13 @@ def test_a_world_is_made_in_the_shape_of_a_data_folder(system, calls, tmp_path) 
         (RENEWED_AFTER - timedelta(seconds=1), 1),
         (RENEWED_AFTER, 2),
         (timedelta(days=30), 2),
-        (timedelta(seconds=-1), 2),
+        (timedelta(seconds=-1), 1),
+        (-GROWS_AFTER, 1),
+        (-GROWS_AFTER - timedelta(seconds=1), 2),
     ],
 )
 def test_a_world_that_cannot_go_on_is_renewed(system, calls, tmp_path, age, made) -> None:
-    """Younger than twenty hours it stays; an older one, or one from later than now, is made again."""
+    """Younger than twenty hours it stays; an older one, or one from hours later than now, is made again."""
     simulated_data(system, tmp_path / "data", now=NOW)
     simulated_data(system, tmp_path / "data", now=NOW + age)
     assert worlds(calls) == made
@@ -127,6 +129,16 @@ def test_files_that_did_not_grow_are_left_alone(lasting, calls, tmp_path) -> Non
     after = {path.name: path.stat().st_mtime_ns for path in (data / "ferries").iterdir()}
     assert {name for name in after if after[name] != before[name]} == {"rows.txt", "world.json"}
     assert (data / "ferries").stat().st_ino == inode
+
+
+def test_a_replayed_clock_that_starts_again_finds_the_same_world(lasting, calls, tmp_path) -> None:
+    """The process that comes second begins at the instant where the first one, by now seconds ahead, began."""
+    data = simulated_data(lasting, tmp_path / "data", now=NOW)
+    simulated_data(lasting, data, now=NOW + timedelta(days=1, seconds=3))
+    written = rows(data)
+    simulated_data(lasting, data, now=NOW + timedelta(days=1))
+    assert rows(data) == written
+    assert worlds(calls) == 2
 
 
 def test_a_clock_that_was_set_back_makes_another_world(lasting, calls, tmp_path) -> None:

@@ -48,7 +48,8 @@ def simulated_data(system: LoadedSystem, folder: Path, *, now: datetime) -> Path
             instant. A simulator without `until` writes another world once this one is 20 hours old.
         folder: the data folder; files come to lie in `folder/<system>/`.
         now: nothing known later is written; what has become known since is, once the files are six hours behind. A
-            world that was written later than this is made anew.
+            world that was written more than six hours later than this is made anew: processes that replay a clock
+            start it again, so a little later is the same world.
 
     Raises:
         SourceError: the system declares no simulator.
@@ -79,7 +80,7 @@ def simulated_data(system: LoadedSystem, folder: Path, *, now: datetime) -> Path
 
 def _wanted(lying: _World | None, now: datetime, *, goes_on: bool) -> _World:
     """The world that is to lie there at `now`: the same, the same and more of it, or a new one."""
-    if lying is None or now < lying.until:
+    if lying is None or lying.until - now > GROWS_AFTER:
         return _World(SEED, now, now)
     age = now - lying.until
     if goes_on:
