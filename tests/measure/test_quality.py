@@ -124,6 +124,21 @@ def test_volumes_are_of_days_that_are_over() -> None:
     assert found["day"].item() == TODAY - timedelta(days=1)
 
 
+def test_rows_that_come_in_pairs_vary_more_than_single_rows() -> None:
+    """Each poll is two rows. Mondays of 88 and of 80 and other days of 70 and 100 by turns: a Monday of 38 is chance.
+
+    By Mondays alone it is five roots of 84 low. Six in seven weekly changes are 30, so a day's standard deviation is
+    30 / (0.6745 · √2) = 31.4, and five of them are more than 84. Steady days leave no such excuse.
+    """
+    mondays = [88, 80] * 5
+    uneven = [rows for week, monday in enumerate(mondays) for rows in [monday, *[70 + 30 * (week % 2)] * 6]]
+    steady = [rows for monday in mondays for rows in [monday, *[85] * 6]]
+    assert not judge_quality(volumes([*uneven, 38]), today=TODAY)["alarm"].item()
+    found = judge_quality(volumes([*steady, 38]), today=TODAY)
+    assert found["alarm"].item()
+    assert found["reason"].item() == "only 38 rows came; 84 are usual on this weekday, 80 were the fewest"
+
+
 def test_usual_days_stay_quiet() -> None:
     """Twenty tables of two months with clustered rows and weekly rhythm: no alarm on any of the last fourteen days."""
     random = np.random.default_rng(7)

@@ -43,6 +43,8 @@ Counts = np.ndarray[tuple[int], np.dtype[np.int64]]
 _WEEK: Final = 7
 # Wrong units are compared with days this long before: a fault that lasts must not become its own measure.
 _SETTLED: Final = timedelta(weeks=4)
+# Half of a standard normal lies within this of its mean (https://en.wikipedia.org/wiki/Median_absolute_deviation).
+_NORMAL_QUARTILE: Final = 0.674_489_75
 _SENTENCES: Final = {
     "null_rate": "is null in {value:.1%} of {rows:,} rows; {expected:.2%} is usual, {worst:.2%} was the worst",
     "outlier_rate": (
@@ -62,7 +64,8 @@ class QualityLimits:
 
     `null_rate`, `outlier_rate`, `unit_jump_rate`: excess over the expectation that nobody would act on. A volume
     alarms below `volume_low` of the least of the days it is compared with where that is `volume_sd` standard deviations
-    below what is usual, or above `volume_high` times the most.
+    (the widest of: same weekdays, counts of single rows, weekly changes of any weekday by their median) below what is
+    usual, or above `volume_high` times the most.
     Fewer than `rows_min` rows have no rate; fewer than `days_min` days are no history for it, nor `weeks_min` for
     volumes.
     """
@@ -150,7 +153,7 @@ def _volume_bands(days: pd.DataFrame, limits: QualityLimits) -> pd.DataFrame:
     by_day = {day: int(rows) for day, rows in zip(days["day"], days["rows"], strict=True)}
     first, last = min(by_day), max(by_day)
     made = []
-    for day in (first + timedelta(days=n) for n in range((last - first).days + 1)):
+    for day in _days(first, last + timedelta(days=1)):
         usual = _usual_volume(by_day, day, limits)
         expected, low, high = (np.nan,) * 3 if usual is None else (usual[0], usual[3], usual[4])
         made.append((day, by_day.get(day, 0), float(by_day.get(day, 0)), expected, low, high))
@@ -246,11 +249,18 @@ def _usual_volume(
         return None
     weeks = range(1, (day - first).days // _WEEK + 1)
     compared = [by_day.get(day - timedelta(days=_WEEK * week), 0) for week in weeks]
-    least, most = min(compared), max(by_day.get(first + timedelta(days=d), 0) for d in range((day - first).days))
+    least, most = min(compared), max(by_day.get(at, 0) for at in _days(first, day))
     expected = float(pd.Series(compared).median())
-    spread = max(float(np.std(compared, ddof=1)), math.sqrt(max(expected, 1.0)))
+    # Rows that come in pairs vary by more than their root: changes from week to week, of every weekday, say by how much.
+    changes = [by_day.get(at, 0) - by_day.get(at - timedelta(days=_WEEK), 0) for at in _days(first, day)[_WEEK:]]
+    paired = float(np.median(np.abs(changes))) / (_NORMAL_QUARTILE * math.sqrt(2))
+    spread = max(float(np.std(compared, ddof=1)), math.sqrt(max(expected, 1.0)), paired)
     low = min(limits.volume_low * least, expected - limits.volume_sd * spread) if least >= limits.rows_min else 0.0
     return expected, least, most, max(low, 0.0), limits.volume_high * max(most, limits.rows_min)
+
+
+def _days(first: date, end: date) -> list[date]:
+    return [first + timedelta(days=number) for number in range((end - first).days)]
 
 
 def _row(
