@@ -251,7 +251,7 @@ def _usual_volume(
     compared = [by_day.get(day - timedelta(days=_WEEK * week), 0) for week in weeks]
     least, most = min(compared), max(by_day.get(at, 0) for at in _days(first, day))
     expected = float(pd.Series(compared).median())
-    # Rows that come in pairs vary by more than their root: changes from week to week, of every weekday, say by how much.
+    # Rows that come in pairs vary by more than their root: every weekday tells how far a day is from a week before.
     changes = [by_day.get(at, 0) - by_day.get(at - timedelta(days=_WEEK), 0) for at in _days(first, day)[_WEEK:]]
     paired = float(np.median(np.abs(changes))) / (_NORMAL_QUARTILE * math.sqrt(2))
     spread = max(float(np.std(compared, ddof=1)), math.sqrt(max(expected, 1.0)), paired)
