@@ -76,11 +76,15 @@ def orders(**changes: Any) -> Source:
 
 def report(folder: Path, source: Source, *, known: timedelta, stored: timedelta) -> ClockReport:
     """Sixty orders, one an hour, known and stored that much later."""
-    at = [START + timedelta(hours=n) for n in range(60)]
+    return compared(folder, source, [(START + timedelta(hours=n), known, stored) for n in range(60)])
+
+
+def compared(folder: Path, source: Source, rows: list[tuple[datetime, timedelta, timedelta]]) -> ClockReport:
+    """Orders made then, known and stored that much later."""
     instants = pa.timestamp("us", tz="UTC")
-    table = {"id": pa.array(range(60), pa.int64()), "ordered_at": pa.array(at, instants)}
-    table |= {"known": pa.array([t + known for t in at], instants)}
-    table |= {"stored": pa.array([t + stored for t in at], instants)}
+    table = {"id": pa.array(range(len(rows)), pa.int64()), "ordered_at": pa.array([t for t, _, _ in rows], instants)}
+    table |= {"known": pa.array([t + known for t, known, _ in rows], instants)}
+    table |= {"stored": pa.array([t + stored for t, _, stored in rows], instants)}
     pq.write_table(pa.table(table), folder / "orders.parquet")
     warehouse = Warehouse(folder / "warehouse", clock=lambda: NOW)
     version = ingest(warehouse, "shop", "orders", source, data=folder).source
@@ -95,6 +99,39 @@ def test_event_knowledge_and_ingestion_are_compared(tmp_path: Path) -> None:
         ("event_at", "ingested_at", 7200.0),
     ]
     assert found.sentence.startswith("ingested_at is 2.00 h ahead of event_at for 100% of the rows: one of the two")
+
+
+SOON, MINUTES, HOURS = timedelta(seconds=40), timedelta(minutes=12), timedelta(hours=5, seconds=40)
+
+
+@pytest.mark.parametrize(
+    ("usual", "lately", "told"),
+    [
+        (SOON, 16, "In the newest 30 rows, known_at is 5.01 h ahead of event_at for 53% of the rows"),
+        (SOON, 14, "known_at is 0.7 min ahead of event_at for 93% of the rows: one zone."),
+        (SOON, 80, "In the last day, known_at is 5.01 h ahead of event_at for 70% of the rows"),
+        (HOURS, 15, "known_at is 5.01 h ahead of event_at for 100% of the rows: one of the two"),
+    ],
+)
+def test_a_clock_that_was_set_lately_is_not_outvoted_by_its_past(
+    tmp_path: Path, usual: timedelta, lately: int, told: str
+) -> None:
+    """200 orders, one every ten minutes, the last ones five hours late: sixteen are more than half of thirty.
+
+    The 200th is known after 1,990 + 300 minutes. Of the day before that are the 80 late ones and of the 120 on time
+    those since minute 850: 34, and 80 / 114 is 70 %.
+    """
+    rows = [(START + timedelta(minutes=10 * n), HOURS if n >= 200 - lately else usual, SOON) for n in range(200)]
+    found = compared(tmp_path, orders(), rows)
+    assert found.sentence.startswith(told)
+    assert found.changed_lately is told.startswith("In the")
+
+
+def test_a_load_that_is_always_late_and_never_by_as_much_is_no_zone(tmp_path: Path) -> None:
+    """Loads of 40 rows once a night, each some minutes on from the night before: the last one's 3 h are chance."""
+    nights = [(START + timedelta(days=n), timedelta(hours=3, minutes=-11 * (29 - n)), SOON) for n in range(20)]
+    rows = [night for night in nights for _ in range(40)]
+    assert compared(tmp_path, orders(), rows).ok
 
 
 def test_rows_known_after_they_were_stored_are_told(tmp_path: Path) -> None:

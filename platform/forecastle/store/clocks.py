@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecastle.contract.source import Source
-from forecastle.measure.clocks import ClockGap, ahead_rows, clock_gap
+from forecastle.measure.clocks import ROWS_MIN, ClockGap, ahead_rows, clock_gap
 from forecastle.store.delta_log import TableName, TableVersion
 from forecastle.store.sql import column_list, quote_ident
 from forecastle.store.warehouse import Warehouse
@@ -29,19 +29,19 @@ LATELY_SECONDS: Final = 86_400.0
 class ClockPair:
     """Two clocks of one source and the gap between them; `second` is the one that should not run ahead by hours.
 
-    `lately` says that only the last day's rows were compared, because they alone show a shift.
+    `lately` names the rows that were compared where they alone show a shift ("" for all rows).
     """
 
     first: str
     second: str
     gap: ClockGap
-    lately: bool = False
+    lately: str = ""
 
     @property
     def sentence(self) -> str:
         """What to tell a person."""
         said = self.gap.sentence(self.first, self.second)
-        return f"In the last day, {said}" if self.lately else said
+        return f"In the {self.lately}, {said}" if self.lately else said
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class ClockReport:
     @property
     def changed_lately(self) -> bool:
         """Has a clock been set to another zone in the last day?"""
-        return any(pair.lately for pair in self.pairs)
+        return any(pair.lately != "" for pair in self.pairs)
 
     @property
     def sentence(self) -> str:
@@ -110,11 +110,33 @@ def compare_clocks(
 def _pair(
     event: NDArray[np.float64], other: NDArray[np.float64], known: NDArray[np.float64], *, name: str
 ) -> ClockPair:
-    """All rows, unless the last day's alone show a shift: a clock that was set lately is outvoted by its past."""
+    """All rows, unless the newest alone show a shift: a clock that was set lately is outvoted by its past."""
     whole = ClockPair("event_at", name, clock_gap(event, other))
+    if whole.gap.shift_seconds is not None:
+        return whole
     late = known > np.nanmax(known, initial=-np.inf) - LATELY_SECONDS
-    lately = ClockPair("event_at", name, clock_gap(event[late], other[late]), lately=True)
-    return lately if whole.gap.shift_seconds is None and lately.gap.shift_seconds is not None else whole
+    day = ClockPair("event_at", name, clock_gap(event[late], other[late]), lately="last day")
+    if day.gap.shift_seconds is not None:
+        return day
+    return _newest(event, other, known, name=name) or whole
+
+
+def _newest(
+    event: NDArray[np.float64], other: NDArray[np.float64], known: NDArray[np.float64], *, name: str
+) -> ClockPair | None:
+    """The newest few rows where they show a shift and the rows before them none.
+
+    So few rows may have come in one load that was hours late; a source whose rows always come within minutes is
+    trusted to have none.
+    """
+    if len(known) <= 2 * ROWS_MIN:
+        return None
+    order = np.argsort(known, kind="stable")
+    before, newest = order[:-ROWS_MIN], order[-ROWS_MIN:]
+    usual = clock_gap(event[before], other[before])
+    found = clock_gap(event[newest], other[newest])
+    told = usual.crowded and usual.shift_seconds is None and found.shift_seconds is not None
+    return ClockPair("event_at", name, found, lately=f"newest {ROWS_MIN} rows") if told else None
 
 
 def row_clocks(source: Source) -> dict[str, str]:
