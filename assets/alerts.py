@@ -18,7 +18,7 @@ from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGra
 
 from assets.automation import BY_DECISION, LOOKED_AT, is_due
 from assets.describe import attributes, key
-from assets.failures import reason
+from assets.failures import follows, reason
 from assets.freshness import FRESHNESS_CHECK, judged, state_of
 from forecastle.alert.alerts import Alert, AlertLog
 from forecastle.alert.delivery import deliver
@@ -294,13 +294,15 @@ def alert_for(system: str, name: str, noticed: Noticed) -> Alert | None:
 def failures_of(run: DagsterRun, instance: DagsterInstance, *, told: str) -> list[Alert]:
     """One alert for each asset (partition) whose step failed, with the step's reason; else one for the whole run.
 
-    Assets that were only skipped because of another are not named: their cause is.
+    Assets that were only skipped because of another are not named: their cause is. Nor is told what follows from
+    another asset's decision: the gates that leave a system without champion have their own alert, and an approval that
+    is awaited is no trouble.
     """
-    reasons = {
-        entry.dagster_event.step_key: reason(entry.dagster_event)
-        for entry in instance.all_logs(run.run_id, of_type=DagsterEventType.STEP_FAILURE)
-        if entry.dagster_event
-    }
+    logs = instance.all_logs(run.run_id, of_type=DagsterEventType.STEP_FAILURE)
+    events = [entry.dagster_event for entry in logs if entry.dagster_event]
+    reasons = {event.step_key: reason(event) for event in events if not follows(event)}
+    if events and not reasons:
+        return []
     alerts = []
     for entry in instance.all_logs(run.run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION_PLANNED):
         event = entry.dagster_event

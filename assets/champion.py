@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from assets.failures import FOLLOWS
 from forecastle.contract.load import LoadedSystem
 from forecastle.learn.bundle import Bundle, load_bundle
 from forecastle.promote.approval import awaiting
@@ -34,7 +35,8 @@ def required_champion(platform: Platform, system: LoadedSystem) -> Bundle:
     """
     bundle = champion_bundle(platform, system)
     if bundle is None:
-        raise dg.Failure(description=f"{system.name} has no champion: {_why(platform, system)}", allow_retries=False)
+        said = f"{system.name} has no champion: {_why(platform, system)}"
+        raise dg.Failure(description=said, metadata={FOLLOWS: "promotion"}, allow_retries=False)
     return bundle
 
 

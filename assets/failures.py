@@ -1,4 +1,4 @@
-"""What a failed step says of itself, in one sentence.
+"""What a failed step says of itself, in one sentence, and whether another asset has said it already.
 
 Belongs here: from Dagster's failure event to the refusal's own words.
 Does not belong here: where it is told (`alerts.py`, `run.py`).
@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+FOLLOWS = "follows from"
 BLOCKED = "dagster._core.errors.DagsterAssetCheckFailedError: "
 
 
@@ -23,3 +24,9 @@ def reason(event: dg.DagsterEvent) -> str:
         error = error.cause
     # A blocking check that failed is told plainly by the rest of its sentence.
     return error.message.strip().removeprefix(BLOCKED) if error else "no reason was given"
+
+
+def follows(event: dg.DagsterEvent) -> bool:
+    """Is a step's failure the consequence of what another asset decided, and told?"""
+    raised = event.step_failure_data.user_failure_data
+    return raised is not None and FOLLOWS in raised.metadata

@@ -66,7 +66,7 @@ def kept_metadata(platform: Platform, system: LoadedSystem, kept: KeptModel) -> 
         "bundle": bundle.hash,
         "model_version": kept.facts["model_version"],
         "mlflow_run_id": kept.facts["mlflow_run_id"],
-        "kept": "made of the same declaration and training set by a run that was stopped before it was compared",
+        "kept": "made before of the same declaration and training set, and not yet judged by `comparison`",
         "card": dg.MetadataValue.md(bundle.card),
         "card_page": dg.MetadataValue.path(str(page)),
     }

@@ -80,7 +80,8 @@ def _factory(group: Group) -> dg.AssetsDefinition:
             "factory",
             group.name,
             description=f"Trains, evaluates and calibrates all {len(group.models)} models of {group.name} side by "
-            "side; each is a partition of models, evaluation and calibration.",
+            "side; each is a partition of models, evaluation and calibration. Those of the same declaration and "
+            "training set that `comparison` has not judged yet are kept, not trained again.",
             kinds={"mlflow"},
             deps=[key(system, "training_set")],
         ),
@@ -89,19 +90,20 @@ def _factory(group: Group) -> dg.AssetsDefinition:
         ],
     )
     def factory_asset(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-        failed = []
+        failed, kept = [], 0
         for number, made in enumerate(_made(platform, group, run_id=context.run.run_id), start=1):
             if isinstance(made, FailedModel):
                 failed.append(made)
                 context.log.error("%s failed: %s", made.name, made.reason)
                 context.log_event(not_of_newest(group, made.name, f"failed: {made.reason}"))
             else:
+                kept += "kept" in made[0].metadata
                 for event in made:
                     context.log_event(event)
             context.log.info("%d of %d models are done", number, len(group.models))
         reasons = {one.name: one.reason or "no reason is known" for one in failed}
         publish_end(platform, system, group.name, models=group.models, reasons=reasons)
-        return _told(group, failed)
+        return _told(group, failed, kept=kept)
 
     return factory_asset
 
@@ -167,21 +169,29 @@ def _materialized(group: Group, model: str, told: Mapping[str, Mapping[str, Any]
     ]
 
 
-def _told(group: Group, failed: Sequence[FailedModel]) -> dg.MaterializeResult:
-    """The step's result; it fails where no model was made, and where some were it says which were not."""
+def _told(group: Group, failed: Sequence[FailedModel], *, kept: int) -> dg.MaterializeResult:
+    """The step's result: how many were made, trained or kept, and which were not; it fails where none was made."""
     reasons = "\n".join(f"- {model.name}: {model.reason}" for model in failed)
     if len(failed) == len(group.models):
         raise dg.Failure(description=f"no model of {group.name} could be made:\n{reasons}", allow_retries=False)
     made = len(group.models) - len(failed)
+    there = f"; {kept} of them were there already and not yet judged: materialise comparison to end that training"
     check = dg.AssetCheckResult(
         asset_key=group.key("factory"),
         check_name=EVERY_MODEL_CHECK,
         passed=not failed,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"{made} of {len(group.models)} models were made" + (f":\n{reasons}" if failed else ""),
+        description=f"{made} of {len(group.models)} models were made"
+        + (there if kept else "")
+        + (f":\n{reasons}" if failed else ""),
         metadata={"failed": [model.name for model in failed]},
     )
-    metadata = {"made": made, "failed": len(failed), "reasons": dg.MetadataValue.md(reasons or "none failed")}
+    metadata = {
+        "made": made,
+        "kept": kept,
+        "failed": len(failed),
+        "reasons": dg.MetadataValue.md(reasons or "none failed"),
+    }
     return dg.MaterializeResult(metadata=metadata, check_results=[check])
 
 

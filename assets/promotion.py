@@ -21,12 +21,13 @@ from forecastle.contract.load import LoadedSystem
 from forecastle.learn.evaluate import Evaluation
 from forecastle.promote.approval import approval_deadline, approve
 from forecastle.promote.gates import Decision, decide
-from forecastle.promote.promote import Candidate, settle
+from forecastle.promote.promote import Candidate, is_champion, settle
 from forecastle.promote.registry import Promotion
 from forecastle.serve.packaging import build_bento
 from resources.platform import Platform
 
 ROOT = Path(__file__).resolve().parents[1]
+STAYS = "it is the champion already and passes again: nothing changes, and the history has no new entry"
 
 
 class Approval(dg.Config):
@@ -87,11 +88,13 @@ def judged(
         severity=dg.AssetCheckSeverity.WARN, description=decision.reasons[0],
         metadata={g.gate: g.reason for g in decision.gates},
     )  # fmt: skip
-    waits = f"waits for approval until {deadline:%Y-%m-%d %H:%M} UTC" if deadline and decision.promote else "no"
+    stays = decision.promote and is_champion(candidate, before)
+    waiting = deadline and decision.promote and not stays
+    waits = f"waits for approval until {deadline:%Y-%m-%d %H:%M} UTC" if waiting else "no"
     metadata = {
         "promoted": settled is not None,
         "awaits_approval": waits,
-        "reasons": shown_reasons(decision.reasons),
+        "reasons": shown_reasons((*([STAYS] if stays else []), *decision.reasons)),
         "evidence": shown_table(pd.DataFrame(decision.evidence).drop(columns="reason")),
         "candidate": candidate.bundle,
     }

@@ -12,26 +12,29 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecastle.contract.errors import ForecastleError
+from forecastle.learn.alive import working_folder
 
 if TYPE_CHECKING:
     from assets.simulated_month import SimulatedMonth
     from forecastle.story.stories import Story
 
 STOPPED = 130
+MONTHS = ".months"
+"""Folder in FORECASTLE_HOME for months that nobody keeps; what a killed process left goes with the next."""
 
 
 def main(arguments: list[str]) -> int:
     """Live through the months of the plan given as the only argument."""
     try:
         asked = json.loads(arguments[0])
-        with tempfile.TemporaryDirectory(prefix="forecastle-month-") as folder:
+        home = Path(os.environ.get("FORECASTLE_HOME") or ".forecastle").resolve()
+        with working_folder(home / MONTHS) as folder:
             kept = bool(asked["folder"])
             return 0 if live(asked, Path(asked["folder"] or folder), kept=kept) else 1
     except ForecastleError as error:

@@ -32,6 +32,7 @@ from forecastle.story.stories import Story, Told
 from forecastle.story.verdict import Month, Verdict, judge
 
 BEGIN: Final = datetime(2026, 6, 1, 6, tzinfo=UTC)
+LOADING_LOOKS: Final = 1_200
 DAY: Final = timedelta(days=1)
 HOUR: Final = timedelta(hours=1)
 ALERTS_READ: Final = 100_000
@@ -84,8 +85,10 @@ class SimulatedMonth:
     def live(self, story: Story) -> Verdict:
         """The month with one story, in a folder of its own, from the first training on.
 
+        A first model that the gates refuse begins a month like any other: nobody answers until one passes.
+
         Raises:
-            ForecastleError: the gates refused the first model: nothing could be served.
+            ForecastleError: the first training came to no decision.
         """
         begun, folder = self.folder / "begun", self.folder / story.name
         if not self._has_begun:
@@ -101,11 +104,8 @@ class SimulatedMonth:
             automation = self._automation(folder, instance)
             Upstream(automation.data).deliver(self.calm, now=BEGIN)
             ran = automation.run(BEGIN, why="the first training")
-        registry = automation.platform(BEGIN).registry()
-        if registry.champion(self.system.name) is None:
-            decisions = registry.decisions(self.system.name)
-            said = "; ".join(decisions[0].reasons if decisions else ran.failed.values())
-            raise ForecastleError(f"{self.system.name} got no champion to begin the month with: {said}")
+        if not automation.platform(BEGIN).registry().decisions(self.system.name):
+            raise ForecastleError(f"{self.system.name} has no model to begin with: {'; '.join(ran.failed.values())}")
         self._has_begun = True
 
     def _automation(self, folder: Path, instance: dg.DagsterInstance) -> Automation:
@@ -219,7 +219,18 @@ class _Life:
 
     def ask(self) -> None:
         """Questions to the service about entities that can be asked about; its answers stand in the prediction log."""
+        registry = self.platform.registry()
+        if registry.champion(self.system.name) is None:
+            refused = registry.decisions(self.system.name)[0].reasons[0]
+            self.month.say(
+                event="skipped", at=self.now.isoformat(), message=f"nobody to ask, no champion yet: {refused}"
+            )
+            return
         self.service.wait(0.05)
+        for _ in range(LOADING_LOOKS):  # the first champion of all is tried in a process of its own before it answers
+            if self.service.get("/readyz").status == 200:
+                break
+            self.service.wait(0.05)
         keys = list(self.system.declaration.entity_of_label().keys)
         rows = self.platform.warehouse().frame(f"{self.system.name}/batch_predictions/all", keys)
         chosen = rows.sample(min(len(rows), self.plan.questions), random_state=self.random)
@@ -290,7 +301,7 @@ class _Life:
         return Month(
             self.plan.since,
             [alert for alert in self.alerts if alert.raised_at and alert.raised_at > BEGIN],
-            self.trained_until[1:],
+            [(at, until) for at, until in self.trained_until if at > BEGIN],
             [(run.at, asset, said) for run in self.ran for asset, said in run.failed.items()],
             [(run.at, asset) for run in self.ran for asset in run.made],
             self.unexpected,

@@ -71,5 +71,9 @@ def test_a_killed_factory_goes_on_where_it_was(tmp_path: Path) -> None:
     assert [model.name for model in kept_models(platform, system, MODELS, inputs=inputs)] == list(MODELS)
     assert kept_models(platform, system, MODELS, inputs="of another declaration") == []
     with dg.DagsterInstance.ephemeral() as instance:
+        assert materialised(system, platform, instance)
+        event = instance.get_latest_materialization_event(dg.AssetKey(["ferries", "factory", "trees"]))
+        assert event.asset_materialization.metadata["kept"].value == len(MODELS)
+        assert len(statuses(tmp_path)) == 5, "a factory made again alone trains nothing"
         assert materialised(system, platform, instance, "comparison")
     assert kept_models(platform, system, MODELS, inputs=inputs) == []

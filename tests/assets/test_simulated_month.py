@@ -31,9 +31,12 @@ PLAN = Plan(
 class Months:
     """One world, lived through once for each story, and what was said of it."""
 
-    def __init__(self, folder: Any, plan: Plan) -> None:
+    def __init__(self, folder: Any, plan: Plan, **gates: Any) -> None:
         self.said: list[dict[str, Any]] = []
-        self.month = SimulatedMonth(lean_system(), folder, plan, say=lambda **line: self.said.append(line))
+        system = lean_system()
+        declared = system.declaration.gates.model_copy(update=gates)
+        system = replace(system, declaration=system.declaration.model_copy(update={"gates": declared}))
+        self.month = SimulatedMonth(system, folder, plan, say=lambda **line: self.said.append(line))
 
     def live(self, story: str) -> Verdict:
         self.said.clear()
@@ -68,6 +71,25 @@ def test_a_story_is_noticed_by_its_name_and_nothing_wrong_is_done(months: Months
     assert all(line["answered"] >= 0.8 * line["asked"] > 0 for line in asked)
     made = {asset for line in months.events("ran") for asset in line["made"]}
     assert {"predictions", "outcomes", "live_performance", "live_calibration"} <= made
+
+
+def test_a_month_without_a_champion_goes_on_and_tells_the_gates_alone(tmp_path: Any) -> None:
+    """More test rows asked for than there are: every model is refused, nobody answers, and one alert says why.
+
+    What needs a champion (`batch_predictions`, `drift/features`) was not made either, which nobody is told again.
+    """
+    months = Months(tmp_path, replace(PLAN, days=2), rows_min=100_000)
+    verdict = months.live("calm")
+    assert verdict.right
+    assert months.events("asked") == []
+    assert months.events("promoted") == []
+    assert [(line["cause"], line["asset"].split("/")[-1]) for line in months.events("alert")] == [
+        ("gates", "promotion")
+    ]
+    failed = {asset for line in months.events("ran") for asset in line["failed"]}
+    assert {"batch_predictions", "drift/features"} <= failed
+    skipped = [line["message"] for line in months.events("skipped")]
+    assert any(said.startswith("nobody to ask, no champion yet:") for said in skipped)
 
 
 def test_a_silent_source_is_told_within_minutes_of_its_window(tmp_path: Any) -> None:

@@ -62,7 +62,7 @@ def test_null_is_nan(bundle, rows) -> None:
 
 def test_missing_features_are_named(bundle, rows) -> None:
     """Every feature that the rows lack is named at once."""
-    with pytest.raises(BundleError, match="needs features that the rows lack: wind_mps, booked_ratio"):
+    with pytest.raises(BundleError, match="rows lack: wind_mps, booked_ratio; declare them again, and take out"):
         score_rows(bundle, rows[["guess"]])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from datetime import timedelta
 
 import pytest
 
@@ -70,6 +71,24 @@ def test_a_refusal_is_recorded_and_changes_nothing_else(built, doors, mlflow) ->
     assert doors.registry.decisions("ferries")[0].reasons == ("too few",)
     assert (state(doors)[0], state(doors)[2]) == (history, pointer)
     assert alias(mlflow, doors) == built.model.model_version
+
+
+def test_a_champion_that_passes_again_is_no_new_promotion(built, doors, mlflow) -> None:
+    """The same bundle judged once more: it stays champion since its first promotion, also where a person approves.
+
+    A pointer that was lost meanwhile is written again, and a refusal of the champion is recorded like any other.
+    """
+    first = settle(candidate(built), YES, built.model.evaluation, expected=None, **doors.open())
+    before = state(doors)
+    doors.pointer.unlink()
+    again = {"expected": first, **doors.open()}
+    assert settle(candidate(built), YES, built.model.evaluation, **again) is None
+    due = first.promoted_at + timedelta(days=7)
+    assert settle(candidate(built), YES, built.model.evaluation, expires_at=due, **again) is None
+    assert state(doors) == before
+    assert alias(mlflow, doors) == built.model.model_version
+    assert settle(candidate(built), NO, built.model.evaluation, **again) is None
+    assert [d.promote for d in doors.registry.decisions("ferries")] == [False, True]
 
 
 def test_a_refusal_without_a_champion_leaves_no_pointer(built, doors, mlflow) -> None:

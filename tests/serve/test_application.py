@@ -120,9 +120,11 @@ def test_refusals_are_never_logged(client, settings):
     assert PredictionReader(settings.home.prediction_log("toy")).count() == 0
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[1]", b"null", b'"x"', b"\xff", b"[" * 300_000])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[1]", b"null", b'"x"', b"\xff", b"[" * 300_000, b'{"request_id":"\\ud800"}']
+)
 def test_what_is_not_json_is_400(shared, body):
-    """Empty, cut, other kinds, bad UTF-8 and deep nesting are `not_json`, never 500."""
+    """Empty, cut, other kinds, bad UTF-8, deep nesting and half of a surrogate pair are `not_json`, never 500."""
     answer = shared.predict(body)
     assert (answer.status, answer.json["error"]["code"]) == (400, "not_json")
 
@@ -213,9 +215,15 @@ def test_an_unwritable_log_gives_no_answer(client, settings):
 
 
 def test_a_log_at_its_limit_says_disk_and_heals(settings):
-    """A log of 14 pages takes some answers, then 503 with the word disk and no probability; with room it goes on."""
+    """A log of 14 pages takes some answers, then 503 with the word disk, no probability and word of it in
+    health; with room it goes on.
+    """
     with running(dataclasses.replace(settings, log_limit_bytes=14 * 4_096)) as client:
+        before = client.ask("GET", "/healthz").json
         answers = [client.predict(ASK) for _ in range(50)]
+        health = client.ask("GET", "/healthz").json
+    assert (before["status"], before["log"]) == ("ok", "available")
+    assert (health["status"], health["log"]) == ("degraded", "unavailable")
     taken = [answer.status for answer in answers].index(503)
     assert taken > 0
     full = answers[taken]

@@ -49,6 +49,17 @@ def built(tmp_path_factory) -> BuiltBento:
     return build(home, toy.make_bundle(home))
 
 
+def test_what_a_killed_build_left_goes_with_the_next(tmp_path):
+    """Build contexts lie in BENTOML_HOME; one whose process is gone is removed, whatever becomes of the next build."""
+    home = Home(tmp_path).create()
+    left = home.root / "bentoml" / ".work" / "0123"
+    left.mkdir(parents=True)
+    left.with_suffix(".lock").touch()
+    with pytest.raises(BundleError, match="BentoML did not build"):
+        build(home, toy.make_bundle(home), bentofile=tmp_path / "nowhere.yaml")
+    assert list(left.parent.iterdir()) == []
+
+
 @pytest.mark.e2e
 def test_the_bento_holds_library_and_bundle(built):
     """An empty Bento is a known trap: service and bundle are inside whole, compiled leftovers are not."""

@@ -31,10 +31,11 @@ def test_a_whole_request_is_read():
 @pytest.mark.parametrize(
     "body",
     [b"", b"{", b'{"entity": ', b"\xff\xfe", b"[" * 100_000, b"9" * 5_000, b"[]", b"null", b'"x"', b"3",
-     b"true", b"\xef\xbb\xbf{}", b"{'entity': 1}", b'{"a":1} x'],
+     b"true", b"\xef\xbb\xbf{}", b"{'entity': 1}", b'{"a":1} x',
+     b'{"request_id": "\\ud800"}', b'{"entity": {"\\uDFFF": 1}}'],
 )  # fmt: skip
 def test_what_is_no_json_object_is_refused(body):
-    """Empty, cut, foreign bytes, too deep, too long a number, or another JSON kind: 400 not_json."""
+    """Empty, cut, foreign bytes, too deep, too long a number, another JSON kind, half a character: 400 not_json."""
     with pytest.raises(Refusal) as caught:
         parse_request(body, keys=KEYS)
     assert (caught.value.code, caught.value.status) == ("not_json", 400)

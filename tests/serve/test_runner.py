@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from forecastle.contract.errors import ForecastleError
-from forecastle.serve.runner import is_loopback, raise_file_limit, service_environment
+from forecastle.serve.runner import _config, is_loopback, raise_file_limit, service_environment
 from forecastle.serve.settings import settings_from
 
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -83,3 +83,8 @@ def test_a_wrong_environment_is_told(environment, text):
     """A service that cannot know what to serve does not start; it says which variable is wrong."""
     with pytest.raises(ForecastleError, match=text):
         settings_from(environment)
+
+
+def test_a_worker_may_take_its_time_to_start():
+    """On a busy machine a worker needs more than five seconds for its imports and its bundle; that is no hang."""
+    assert _config("127.0.0.1", 3000, 2).timeout_worker_healthcheck == 30

@@ -11,7 +11,7 @@ import pytest
 from forecastle.serve.workers import LONGEST_WAIT_SECONDS, how_ended, wait_before_start
 from forecastle.serve.workers_state import workers_told, write_state
 from tests.serve.server import served, until
-from tests.serve.test_handover import children
+from tests.serve.test_handover import children, processes_with_gauges
 
 
 def test_waits_double_up_to_the_longest():
@@ -50,5 +50,6 @@ def test_a_crash_loop_is_slowed_and_told(home):
         assert (status, health["status"]) == (200, "degraded")
         assert health["workers"] == {"running": 1, "waiting": 1, "early_deaths": 3}
         assert server.ask("GET", "/readyz")[0] == 200
+        assert processes_with_gauges(home.root) == {steady}
     assert "the next one starts in 2 s, since 3 died early in a row" in log.read_text()
     assert json.loads(next((home.root / "metrics").glob("*.workers.json")).read_text())["early_deaths"] == 3

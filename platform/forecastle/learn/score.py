@@ -59,7 +59,10 @@ def score_rows(bundle: Bundle, frame: pd.DataFrame) -> Scores:
     from_views = [spec.name for spec in feature_set.features if spec.view is not None]
     missing = [name for name in from_views if name not in frame]
     if missing:
-        raise BundleError(f"bundle {bundle.hash[:12]} needs features that the rows lack: {', '.join(missing)}")
+        raise BundleError(
+            f"bundle {bundle.hash[:12]} needs features that the rows lack: {', '.join(missing)}; declare them again, "
+            "and take out what a champion uses once a model without it was promoted"
+        )
     columns = {name: feature_column(frame, name, codes=feature_set.codes) for name in from_views}
     columns.update(on_demand_columns(feature_set, columns))
     matrix = np.column_stack([columns[name] for name in feature_set.model_features])

@@ -48,8 +48,9 @@ def settle(
 
     `evaluation` is the evidence (None where a person decided, as in a rollback), `expected` the champion the
     decision was made against, `approved_by` who or what said so. With `expires_at` a decision to promote changes
-    nothing yet: until then a person may approve it (`approval.approve`). Pointer and alias are set to the registry's
-    champion whatever the decision: a run that was killed between them is mended by the next.
+    nothing yet: until then a person may approve it (`approval.approve`). A champion that passes once more stays what
+    it is since when it was promoted: nothing is recorded. Pointer and alias are set to the registry's champion
+    whatever the decision: a run that was killed between them is mended by the next.
 
     Raises:
         BundleError: the bundle on disk is not the one that was evaluated, or does not give its golden rows.
@@ -58,6 +59,9 @@ def settle(
     """
     evidence = {"gates": decision.evidence, "metrics": _finite(evaluation) if evaluation else {}}
     check_candidate(candidate, tracking=tracking, bundles=bundles)
+    if decision.promote and is_champion(candidate, expected):
+        announce(candidate.system, registry=registry, tracking=tracking, pointer=pointer)
+        return None
     waits = expires_at if decision.promote else None
     decision_id = _record(registry, candidate, decision, evidence, expected=expected, expires_at=waits)
     try:
@@ -66,6 +70,11 @@ def settle(
         return promote_recorded(candidate, registry, decision_id, expected=expected, approved_by=approved_by)
     finally:
         announce(candidate.system, registry=registry, tracking=tracking, pointer=pointer)
+
+
+def is_champion(candidate: Candidate, champion: Promotion | None) -> bool:
+    """Whether a candidate is the very bundle that answers already."""
+    return champion is not None and champion.bundle == candidate.bundle
 
 
 def promote_recorded(

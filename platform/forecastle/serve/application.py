@@ -372,6 +372,7 @@ def _health(running: _Running) -> dict[str, Any]:
         running.watch,
         challenger=running.predictor.challenger(),
         online=running.reader.available,
+        is_log_failing=running.log.is_failing,
         pending=running.log.pending,
         events_pending=running.operations.events_pending,
         workers=workers_told(running.settings.workers_state),

@@ -12,18 +12,21 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from forecastle.contract.errors import BundleError
+from forecastle.learn.alive import working_folder
 from forecastle.learn.bundle import FILES, MANIFEST, Bundle, load_bundle
 from forecastle.serve.requirements import extended_lock
 
 REQUIREMENTS: Final = "requirements-serve.lock"
 WHOLE_LOCK: Final = "requirements.lock"
+WORK: Final = ".work"
+"""Folder in BENTOML_HOME for build contexts; those of builds that were killed are removed by the next."""
+
 _NEEDED: Final = ("forecastle/serve/service.py", *(f"bundle/{name}" for name in (MANIFEST, *FILES)))
 _LABEL: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -60,8 +63,9 @@ def build_bento(
         BundleError: the bundle does not verify, or the built Bento lacks a file it needs.
     """
     bundle = load_bundle(bundle_folder, expected_hash=bundle_folder.name)
-    with tempfile.TemporaryDirectory(prefix="forecastle-bento-") as folder:
-        context = _stage(Path(folder) / "platform", bundle_folder=bundle_folder, source_root=source_root)
+    bento_home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with working_folder(bento_home / WORK) as folder:
+        context = _stage(folder / "platform", bundle_folder=bundle_folder, source_root=source_root)
         _lock(context / REQUIREMENTS, bundle, whole=bentofile.parent / WHOLE_LOCK)
         built_labels = {"system": bundle.system, "bundle": bundle.hash[:63], **labels}
         tag, path = _build(bentofile, version=_LABEL.sub("-", version), labels=built_labels, context=context,
@@ -93,7 +97,6 @@ def _build(
     bentofile: Path, *, version: str, labels: Mapping[str, str], context: Path, bento_home: Path
 ) -> tuple[str, Path]:
     """Build in a process of its own: BentoML changes directory, logging and imports of the one it runs in."""
-    bento_home.mkdir(mode=0o700, parents=True, exist_ok=True)
     # The champion of yesterday is packed again with the library of today; BentoML refuses a version that is there.
     for earlier in bento_home.glob(f"bentos/*/{version}"):
         shutil.rmtree(earlier)

@@ -21,17 +21,20 @@ def health(
     *,
     challenger: Challenger | None,
     online: bool | None,
+    is_log_failing: bool,
     pending: int,
     events_pending: int,
     workers: Json | None,
 ) -> Json:
-    """Health of the service; `degraded` while the newest champion is refused, the online store is away or workers die.
+    """Health of the service.
+
+    `degraded` while the newest champion is refused, the online store is away, the log takes nothing or workers die.
 
     `workers` is what their parent says of them; None where one process serves.
     """
     champion = watch.current
     steady = workers is None or not (workers["waiting"] or workers["early_deaths"])
-    whole = champion is not None and watch.error is None and online is not False and steady
+    whole = champion is not None and watch.error is None and online is not False and steady and not is_log_failing
     return {
         "status": "ok" if whole else "degraded" if champion is not None else "unavailable",
         "system": system,
@@ -40,6 +43,7 @@ def health(
         "challenger": trial_of(challenger) if challenger else None,
         "refused_swap": watch.error,
         "online_store": {True: "available", False: "unavailable", None: "not asked yet"}[online],
+        "log": "unavailable" if is_log_failing else "available",
         "log_pending": pending,
         "events_pending": events_pending,
         "workers": workers,

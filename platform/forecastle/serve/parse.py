@@ -60,6 +60,8 @@ def json_object(body: bytes, allowed: Sequence[str]) -> Mapping[str, Any]:
         return data
     try:
         data = _DECODER.decode(body.decode("utf-8"))
+        if b"\\u" in body:  # half of a surrogate pair can be neither stored nor answered
+            json.dumps(data, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
         raise Refusal("not_json", f"the body is not JSON: {_reason(error)}") from error
     if not isinstance(data, dict):
@@ -238,6 +240,8 @@ def _reason(error: Exception) -> str:
         return f"{error.msg} at character {error.pos}"
     if isinstance(error, UnicodeDecodeError):
         return f"byte {error.start} is not UTF-8"
+    if isinstance(error, UnicodeEncodeError):
+        return f"{error.object[error.start]!r} is half of a pair, no character"
     return "it nests too deep" if isinstance(error, RecursionError) else "a number has too many digits"
 
 

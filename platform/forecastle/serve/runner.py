@@ -11,9 +11,12 @@ import ipaddress
 import os
 import resource
 import shutil
+import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +31,8 @@ from forecastle.serve.workers import Workers
 OPEN_FILES: Final = 65_536
 LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
 SHUTDOWN_SECONDS: Final = 10
+# Uvicorn's 5 s end a restart, or a worker that has not yet imported everything, on a machine with other work to do.
+ANSWER_PARENT_SECONDS: Final = 30
 
 
 def serve(
@@ -63,7 +68,7 @@ def serve(
     os.environ.update(environment)
     config = _config(host, port, workers)
     if workers > 1:
-        Workers(config, [config.bind_socket()], state=state).run()
+        Workers(config, [config.bind_socket()], state=state, metrics=folder).run()
         return
     server = uvicorn.Server(config)
     with suppress(KeyboardInterrupt):
@@ -81,7 +86,16 @@ def service() -> Callable[..., Awaitable[Any]]:
     from forecastle.serve import service as module
     from forecastle.serve.application import Front
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     return Front(module.service.to_asgi(), application=module.application)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed answers what it has and ends: it would keep the port from the next service."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _config(host: str, port: int, workers: int) -> uvicorn.Config:
@@ -99,6 +113,7 @@ def _config(host: str, port: int, workers: int) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,  # nobody here asks what a proxy says of the caller
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        timeout_worker_healthcheck=ANSWER_PARENT_SECONDS,
     )
 
 

@@ -164,6 +164,7 @@ SCHEMAS: Final[dict[str, Json]] = {
         challenger={"type": ["object", "null"], "description": "The bundle under trial and its share of the entities."},
         refused_swap=_MAYBE_TEXT,
         online_store={"type": "string"},
+        log={"type": "string", "enum": ["available", "unavailable"]},
         log_pending=_COUNT,
         events_pending=_COUNT,
         workers={

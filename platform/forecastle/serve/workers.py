@@ -15,6 +15,7 @@ from pathlib import Path
 from socket import socket
 from typing import Final
 
+from prometheus_client.multiprocess import mark_process_dead
 from uvicorn import Config
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
@@ -47,11 +48,17 @@ class Workers(Multiprocess):
     """
 
     def __init__(
-        self, config: Config, sockets: list[socket], *, state: Path, timer: Callable[[], float] = time.monotonic
+        self,
+        config: Config,
+        sockets: list[socket],
+        *,
+        state: Path,
+        metrics: Path,
+        timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`state` is the file that the health page reads; `timer` counts seconds."""
+        """`state` is the file that the health page reads, `metrics` the workers' folder; `timer` counts seconds."""
         super().__init__(config, sockets)
-        self._state, self._timer = state, timer
+        self._state, self._metrics, self._timer = state, metrics, timer
         self._places: dict[int, _Place] = {}
 
     def keep_subprocess_alive(self) -> None:
@@ -64,6 +71,8 @@ class Workers(Multiprocess):
     def _look(self, index: int, process: Process) -> None:
         place = self._places.get(index)
         if place is None or place.process is not process:  # new here: at the start, or by a restart of the code
+            if place is not None:
+                self._forget(place.process)
             place = self._places[index] = _Place(process, self._timer())
             self._tell()
         if place.start_again_at is not None:
@@ -79,6 +88,7 @@ class Workers(Multiprocess):
         """A worker has died or hangs: its successor starts at once, or after a wait when this one did not last."""
         place.process.kill()
         place.process.join()
+        self._forget(place.process)
         exit_status = place.process.exitcode
         if exit_status == STARTUP_FAILURE:
             logger.error("worker %s could not start; the service ends", place.process.pid)
@@ -102,6 +112,11 @@ class Workers(Multiprocess):
         place.process.start()
         place.started_at, place.start_again_at = self._timer(), None
         self._tell()
+
+    def _forget(self, process: Process) -> None:
+        """What a process that ended said of its present (its champion, what waits in it) is true no longer."""
+        if process.pid is not None:
+            mark_process_dead(process.pid, str(self._metrics))
 
     def _tell(self) -> None:
         """Write what the health page says of the workers, whole or not at all."""

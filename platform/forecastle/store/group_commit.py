@@ -69,6 +69,11 @@ class GroupCommit(Generic[Record]):
         """Records handed over and not yet on disk."""
         return self._pending
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether the newest group could not be written."""
+        return self._is_failing
+
     async def append(self, records: Sequence[Record]) -> list[Record]:
         """Return once the records are on disk, all by one transaction, as stored.
 

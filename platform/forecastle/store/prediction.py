@@ -113,6 +113,10 @@ class WritableLog(ReadableLog, Protocol):
     def pending(self) -> int:
         """Predictions handed over and not yet on disk."""
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether what was appended last could not be written: a full disk, a server that is away."""
+
     async def answered(self, request_id: str) -> Prediction | None:
         """`by_request` without keeping the event loop waiting."""
 

@@ -207,6 +207,11 @@ class PredictionLog(PredictionReader):
         """Predictions handed over and not yet on disk."""
         return self._group.pending
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether what was appended last could not be written: a full disk, a server that is away."""
+        return self._group.is_failing
+
     async def answered(self, request_id: str) -> Prediction | None:
         """`by_request`; a local file keeps nobody waiting."""
         return self.by_request(request_id)

@@ -206,6 +206,11 @@ class PostgresPredictionLog(PostgresPredictionReader):
         """Predictions handed over and not yet on disk."""
         return self._group.pending
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether what was appended last could not be written: a full disk, a server that is away."""
+        return self._group.is_failing
+
     async def answered(self, request_id: str) -> Prediction | None:
         """`by_request` in a thread: a server that hangs keeps only this request waiting."""
         return await asyncio.to_thread(self.by_request, request_id)
