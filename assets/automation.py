@@ -18,6 +18,7 @@ from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 
 from assets.describe import key
 from assets.matrix import partitioned_keys
+from assets.rest import rest_of_run
 from assets.source_marks import is_new, source_marks
 from forecastle.contract.load import LoadedSystem
 from forecastle.promote.retrain_budget import Attempt, may_train, wait_after
@@ -138,6 +139,9 @@ def build_retrain_sensor(system: LoadedSystem) -> dg.SensorDefinition:
         "while its rows are in doubt.",
     )
     def retrain_sensor(context: dg.SensorEvaluationContext, platform: Platform, alerts: Alerts) -> Asked:
+        if rest := _rest(context.instance, system):
+            yield rest
+            return
         version = platform.warehouse().version(f"{system.name}/retrain_decision/all")
         if version is None:
             yield dg.SkipReason("retrain_decision was not made yet.")
@@ -307,6 +311,22 @@ def _read_decision(table: pd.DataFrame) -> tuple[str, str]:
     """What the newest `retrain_decision` says, and which of its questions say so."""
     decision = str(table["decision"].iloc[0]) if len(table) else "wait"
     return decision, "; ".join(table.loc[table["says"] == decision, "reason"]) if "says" in table else ""
+
+
+def _rest(instance: DagsterInstance, system: LoadedSystem) -> dg.RunRequest | None:
+    """What the newest training has left to do where a model failed alone; None while a run is at work."""
+    newest = [
+        record
+        for job in ("train", "refresh")
+        for record in instance.get_run_records(RunsFilter(job_name=f"{system.name}_{job}"), limit=1)
+    ]
+    ended = max(newest, key=lambda record: record.create_timestamp, default=None)
+    if ended is None or ended.dagster_run.status != DagsterRunStatus.FAILURE or running(instance, system):
+        return None
+    run_id = ended.dagster_run.run_id
+    rest = rest_of_run(instance, run_id)
+    why = {REASON: f"a model of run {run_id[:8]} failed; the others go on without it"}
+    return dg.RunRequest(run_key=f"rest of {run_id}", asset_selection=rest, tags=why) if rest else None
 
 
 def _at_work(instance: DagsterInstance, system: LoadedSystem) -> str:

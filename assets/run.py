@@ -30,6 +30,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from assets.failures import reason
 from assets.instance import in_use, mend, opened, prepare_instance
+from assets.rest import rest_of_run
 from forecastle.contract.errors import ForecastleError, StoreError
 
 
@@ -101,12 +102,15 @@ def of_day(job: dg.JobDefinition, day: str) -> tuple[dg.JobDefinition, dict[str,
 
 
 def run(job: dg.JobDefinition, instance: dg.DagsterInstance, *, tags: Mapping[str, str] | None = None) -> bool:
-    """Execute the job in this process and say each event as it happens."""
+    """Execute the job in this process and say each event as it happens; a failed model does not stop the others."""
     plan_run = instance.create_run_for_job(job, tags={**job.tags, **(tags or {})}, asset_selection=job.asset_selection)
     failed = False
     for event in execute_run_iterator(InMemoryJob(job), plan_run, instance):
         failed |= event.is_failure
         tell(event)
+    rest = rest_of_run(instance, plan_run.run_id) if failed else []
+    if rest:
+        run(job.get_subset(asset_selection=set(rest)), instance, tags=tags)
     return not failed
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import dagster as dg
 import numpy as np
+import pandas as pd
 
 from assets.simulated import Automation, Ran
 from forecastle.alert.alerts import Alert
@@ -219,20 +220,15 @@ class _Life:
 
     def ask(self) -> None:
         """Questions to the service about entities that can be asked about; its answers stand in the prediction log."""
-        registry = self.platform.registry()
-        if registry.champion(self.system.name) is None:
-            refused = registry.decisions(self.system.name)[0].reasons[0]
-            self.month.say(
-                event="skipped", at=self.now.isoformat(), message=f"nobody to ask, no champion yet: {refused}"
-            )
+        rows, nobody = self.entities()
+        if nobody:
+            self.month.say(event="skipped", at=self.now.isoformat(), message=f"nobody to ask, {nobody}")
             return
         self.service.wait(0.05)
         for _ in range(LOADING_LOOKS):  # the first champion of all is tried in a process of its own before it answers
             if self.service.get("/readyz").status == 200:
                 break
             self.service.wait(0.05)
-        keys = list(self.system.declaration.entity_of_label().keys)
-        rows = self.platform.warehouse().frame(f"{self.system.name}/batch_predictions/all", keys)
         chosen = rows.sample(min(len(rows), self.plan.questions), random_state=self.random)
         body = {"requests": [{"entity": entity} for entity in chosen.to_dict(orient="records")]}
         answered = self.service.post("/predict_batch", body)
@@ -240,6 +236,15 @@ class _Life:
         self.month.say(event="asked", at=self.now.isoformat(), **_tally(answered.status, results))
         if answered.status != 200:
             self.unexpected.append(f"the service answered {answered.status} at {self.now:%Y-%m-%d %H:%M}")
+
+    def entities(self) -> tuple[pd.DataFrame, str]:
+        """Whom the champion's newest batch answers for, and why for nobody."""
+        registry, keys = self.platform.registry(), list(self.system.declaration.entity_of_label().keys)
+        if registry.champion(self.system.name) is None:
+            refused = registry.decisions(self.system.name)[0].reasons[0]
+            return pd.DataFrame(columns=keys), f"no champion yet: {refused}"
+        rows = self.platform.warehouse().frame(f"{self.system.name}/batch_predictions/all", keys)
+        return rows, "what is known is too old for every entity" if rows.empty else ""
 
     def look(self) -> None:
         """Read what is new in the alert log and the registry, and say it."""
