@@ -1,6 +1,7 @@
 """Evidence for the gates of a candidate: what Dagster's checks found, how long one answer takes, its test rows.
 
-Belongs here: asking the instance for the newest parity and leakage checks, and whether they are of what stands now.
+Belongs here: asking the instance for the newest parity and leakage checks, whether they are of what stands now, and
+the registry whether a person has withdrawn the bundle.
 Does not belong here: measuring rows (`forecastle.promote.gate_evidence`), verdicts (`forecastle.promote.gates`).
 """
 
@@ -22,6 +23,7 @@ from forecastle.learn.bundle import Bundle, load_bundle
 from forecastle.learn.scorer import load_scorer
 from forecastle.promote.gate_evidence import Checked, GateEvidence, Latency, gate_evidence, measure_latency
 from forecastle.promote.promote import Candidate
+from forecastle.promote.rollback import withdrawal
 from resources.platform import Platform
 
 TABLES = "tables"
@@ -41,6 +43,7 @@ def evidence_for(
         latency=None if gates.latency is None else _latency(bundle, count=gates.latency.rows),
         parity=_parity(platform, system, instance) if gates.parity else None,
         leakage=_leakage(platform, system, instance, bundle) if gates.leakage else None,
+        withdrawn=_withdrawn(platform, system, bundle),
     )
 
 
@@ -82,6 +85,15 @@ def _leakage(platform: Platform, system: LoadedSystem, instance: DagsterInstance
         other = f"the check is of training set {newest.content_hash[:12]}, the model was trained on {trained}"
         return Checked(passed=False, sentence=f"{other}; train it again")
     return Checked(passed, sentence)
+
+
+def _withdrawn(platform: Platform, system: LoadedSystem, bundle: Bundle) -> Checked | None:
+    """A person who rolled back knew something that the gates do not measure."""
+    registry = platform.registry()
+    reasons = {decision.decision_id: decision.reasons for decision in registry.decisions(system.name)}
+    said = withdrawal(bundle.hash, registry.history(system.name), reasons)
+    back = f"forecastle rollback {system.name} --to {bundle.hash[:12]}"
+    return None if said is None else Checked(passed=False, sentence=f"{said}; only a person brings it back: {back}")
 
 
 def _newest(instance: DagsterInstance, asset: dg.AssetKey, name: str) -> tuple[bool, str, Mapping[str, Any]] | None:

@@ -10,13 +10,18 @@ from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
+import pandas as pd
 import pytest
 
+from assets.gates import evidence_for
 from assets.promotion import build_promotion
 from forecastle.contract.load import LoadedSystem
+from forecastle.learn.build import model_rows
+from forecastle.learn.build import test_rows as rows_of_the_test
 from forecastle.promote.approval import awaiting
 from forecastle.promote.gates import Decision, GateResult
 from forecastle.promote.promote import Candidate, settle
+from forecastle.promote.rollback import rollback_reason
 from forecastle.store.home import Home
 from resources.platform import Platform
 from tests.learn import ferries
@@ -95,3 +100,33 @@ def test_a_wrong_approval_fails_the_run_plainly(
     assert not done.success
     assert says in failure.user_failure_data.description
     assert platform_of(home).registry().champion("ferries") is None
+
+
+def test_a_bundle_that_a_person_rolled_back_from_waits_for_a_person(
+    built: Built,  # noqa: F811
+    frame: pd.DataFrame,  # noqa: F811
+    home: Home,
+) -> None:
+    """Judged once more, it fails the gate `withdrawn`, in that person's words; before, no such gate is asked."""
+    platform, registry = platform_of(home), platform_of(home).registry()
+    candidate = Candidate("ferries", "trees", built.model.bundle, built.model.model_version)
+    rows = rows_of_the_test(model_rows(built.system, "trees", frame), built.model)
+
+    def withdrawn() -> str | None:
+        with dg.DagsterInstance.ephemeral() as instance:
+            found = evidence_for(candidate, rows, platform=platform, system=built.system, instance=instance).withdrawn
+        return found and found.sentence
+
+    champion = registry.promote(
+        "ferries", bundle=candidate.bundle, model_version="1", approved_by="gates", expected=None, decision_id=None
+    )
+    assert withdrawn() is None
+    said = rollback_reason(candidate.bundle, by="ann", reason="odd answers at night")
+    act = registry.record_decision(
+        "ferries", model="trees", bundle="e" * 64, model_version="0", promote=True, reasons=(said,), evidence={}
+    )
+    registry.promote(
+        "ferries", bundle="e" * 64, model_version="0", approved_by="ann", expected=champion, decision_id=act
+    )
+    back = f"only a person brings it back: forecastle rollback ferries --to {candidate.bundle[:12]}"
+    assert withdrawn() == f"{said}; {back}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from forecastle.contract.errors import LearnError
 from forecastle.promote.registry import Promotion
-from forecastle.promote.rollback import rollback_target
+from forecastle.promote.rollback import rollback_reason, rollback_target, withdrawal
 
 A, B, C = ("a" * 64, "b" * 64, "b" * 10 + "c" * 54)
 
@@ -47,3 +48,22 @@ def test_a_refusal_says_what_is_there(past, to, says):
     """Nothing earlier, the champion itself, too few digits or an unknown hash are refused with what would be right."""
     with pytest.raises(LearnError, match=says):
         rollback_target(history(*past), to=to)
+
+
+@pytest.mark.parametrize(
+    ("past", "rolled_back", "withdrawn"),
+    [
+        ((A, B, A), {3}, True),  # B was promoted after A, and a person went back to A
+        ((C, A, B, A), {3}, True),  # what was promoted since changes nothing
+        ((B, A, B, A), {3}, False),  # somebody brought it back
+        ((A, B, A), set(), False),  # A came back by the gates
+        ((B, A), {2}, False),  # the champion itself
+        ((C, A), {2}, False),  # never promoted
+    ],
+)
+def test_a_bundle_that_a_person_withdrew_is_known(past, rolled_back, withdrawn):
+    """The act that ended its last time as champion was a rollback, whose sentence is told."""
+    sentence = rollback_reason(B, by="ann", reason="odd answers at night")
+    promotions = [replace(p, decision_id=p.promotion_id) for p in history(*past)]
+    reasons = {p.promotion_id: (sentence,) if p.promotion_id in rolled_back else ("passed",) for p in promotions}
+    assert withdrawal(B, promotions, reasons) == (sentence if withdrawn else None)

@@ -48,7 +48,8 @@ class Latency:
 class GateEvidence:
     """All that gates judge beside the evaluation; None where something was not or could not be measured.
 
-    `fairness` has the groups of each declared fairness gate, in order.
+    `fairness` has the groups of each declared fairness gate, in order; `withdrawn` is there only where a person has
+    rolled back from this very bundle.
     """
 
     miscalibration: tuple[float, float] | None = None
@@ -56,6 +57,7 @@ class GateEvidence:
     latency: Latency | None = None
     parity: Checked | None = None
     leakage: Checked | None = None
+    withdrawn: Checked | None = None
 
 
 def gate_evidence(
@@ -66,15 +68,17 @@ def gate_evidence(
     latency: Latency | None,
     parity: Checked | None,
     leakage: Checked | None,
+    withdrawn: Checked | None = None,
     seed: int = 0,
 ) -> GateEvidence:
     """Measure test rows that hold outcome, probability, predict_at, the label columns and the cluster column.
 
-    `latency`, `parity` and `leakage` are measured elsewhere and passed on. Intervals resample blocks of time.
+    `latency`, `parity`, `leakage` and `withdrawn` are found elsewhere and passed on. Intervals resample blocks of time.
     """
     blocks = time_blocks(rows, cluster=cluster, block=declared.evaluate.block)
     fairness = tuple(group_differences(rows, gate, blocks=blocks, seed=seed) for gate in declared.gates.fairness)
-    return GateEvidence(miscalibration_interval(rows, blocks, seed=seed), fairness, latency, parity, leakage)
+    miscalibration = miscalibration_interval(rows, blocks, seed=seed)
+    return GateEvidence(miscalibration, fairness, latency, parity, leakage, withdrawn)
 
 
 def miscalibration_interval(rows: pd.DataFrame, blocks: TimeBlocks, *, seed: int) -> tuple[float, float] | None:

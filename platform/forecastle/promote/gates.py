@@ -68,6 +68,8 @@ def decide(evaluation: Evaluation, gates: Gates, *, measured: GateEvidence) -> D
         results.append(_checked("parity", measured.parity))
     if gates.leakage:
         results.append(_checked("leakage", measured.leakage))
+    if measured.withdrawn is not None:
+        results.append(_checked("withdrawn", measured.withdrawn))
     promote = all(result.passed for result in results)
     ordered = sorted(results, key=lambda result: result.passed)
     return Decision(promote, tuple(result.reason for result in ordered), tuple(results))

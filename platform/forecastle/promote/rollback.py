@@ -1,12 +1,12 @@
 """Rollback: which earlier champion comes back.
 
-Belongs here: choosing among recorded promotions, the sentence that a rollback is recorded with.
+Belongs here: choosing among recorded promotions, the sentence that a rollback is recorded with, and finding it again.
 Does not belong here: the act itself, which is a promotion like any other (`promote.settle`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from forecastle.contract.errors import LearnError
@@ -53,3 +53,18 @@ def rollback_reason(live: str, *, by: str, reason: str) -> str:
 def is_rollback(reasons: Sequence[str]) -> bool:
     """Do these reasons of a recorded decision say that a person rolled back?"""
     return any(reason.startswith(_ROLLED_BACK) for reason in reasons)
+
+
+def withdrawal(bundle: str, history: Sequence[Promotion], reasons: Mapping[int, Sequence[str]]) -> str | None:
+    """What was said when a person rolled back from this very bundle; None where nobody did, or it came back since.
+
+    Args:
+        bundle: its hash.
+        history: promotions of one system, newest first.
+        reasons: of each recorded decision, by its id.
+    """
+    last = next((place for place, promotion in enumerate(history) if promotion.bundle == bundle), 0)
+    if last == 0:
+        return None
+    said = reasons.get(history[last - 1].decision_id or 0, ())
+    return said[0] if is_rollback(said) else None
