@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -125,6 +126,16 @@ def test_replays_give_the_same_number_and_a_candidates_differences(around: Aroun
         operated.replay_candidate("toy", around, candidate="f" * 12, last="7d", console=around.console)
     with pytest.raises(ForecastleError, match="--last is 'soon'"):
         operated.replay_candidate("toy", around, candidate=first, last="soon", console=around.console)
+
+
+def test_a_candidate_beside_no_answer_has_no_mean(around: Around) -> None:
+    """Where nothing was asked in the span, the answers are counted and no difference is printed."""
+    with running(Settings("toy", around.home, None, lambda: toy.NOW - timedelta(days=8))) as client:
+        assert client.predict({"features": toy.GIVEN}).status == 200
+    first = around.registry().history("toy")[1].bundle
+    found = operated.replay_candidate("toy", around, candidate=first, last="7d", console=around.console)
+    assert found.answers == 0
+    assert around.text.getvalue() == f"0 answers since 7d ago; candidate {first[:12]} answers 0 of them\n"
 
 
 def test_a_trial_starts_once_and_stops(around: Around) -> None:

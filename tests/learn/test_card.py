@@ -8,12 +8,15 @@ import html
 import json
 import re
 
+import numpy as np
 import pytest
 
 from forecastle.contract.gates import FairnessGate
 from forecastle.contract.load import LoadedSystem
 from forecastle.contract.system import Decide
+from forecastle.learn.build import train_declared
 from forecastle.learn.card import ModelCard, model_card
+from forecastle.learn.train import TrainedModel
 from tests.learn.conftest import Built
 from tests.learn.ferries import FEATURES, NOW
 
@@ -78,6 +81,22 @@ def test_who_and_what_for_stand_there(built) -> None:
     assert "Owner: team:tests" in card
     assert "- strain may be null." in card
     assert "guess may be null" not in card
+
+
+def test_what_never_varied_in_training_is_a_limit(built) -> None:
+    """One value or null alone, whatever the test rows have; two values are no limit, nor is the column of a segment."""
+    train = built.model.trained.split.train
+    frame = built.frame.assign(wind_mps=7.0, strain=np.nan)
+    frame.loc[frame.index.difference(train), "wind_mps"] = 8.0
+    trained = train_declared(built.system, "trees", frame, test_from=None)
+    assert trained.unvaried == ("wind_mps", "strain")
+    limits = limits_of(card_of(built, built.system, trained=trained))
+    assert [line.split()[1] for line in limits if "one value, or null alone" in line] == ["wind_mps", "strain"]
+    assert not any("one value" in line for line in limits_of(card_of(built, built.system)))
+    models = {"trees": built.system.declaration.models["trees"].of_group("trees", {"wind_mps": 7})}
+    declared = built.system.declaration.model_copy(update={"models": models})
+    own = limits_of(card_of(built, dataclasses.replace(built.system, declaration=declared), trained=trained))
+    assert [line.split()[1] for line in own if "one value, or null alone" in line] == ["strain"]
 
 
 def test_the_page_says_what_the_markdown_says_with_the_picture(built) -> None:
@@ -145,11 +164,16 @@ def manifest(built: Built) -> dict[str, dict[str, str]]:
     return json.loads((built.bundles / built.model.bundle / "manifest.json").read_text())["files"]
 
 
-def card_of(built: Built, system: LoadedSystem) -> ModelCard:
+def limits_of(card: ModelCard) -> list[str]:
+    """The lines under "Limits"."""
+    return card.markdown.partition("## Limits")[2].partition("## ")[0].strip().splitlines()
+
+
+def card_of(built: Built, system: LoadedSystem, *, trained: TrainedModel | None = None) -> ModelCard:
     model = built.model
     return model_card(
         system,
-        model.trained,
+        trained or model.trained,
         model.evaluation,
         test=built.frame.iloc[model.trained.split.test].reset_index(drop=True),
         cluster="crossing_id",

@@ -151,6 +151,13 @@ def test_an_ensemble_is_one_bundle_with_golden_rows_and_a_card(combined: Bundle)
         assert member["name"] in combined.card
 
 
+def test_what_divides_the_members_varies_for_the_ensemble(fleet: Fleet, combined: Bundle) -> None:
+    """By day and by night a member saw one value of the column, the one of everybody both, and so did the ensemble."""
+    members = [m["name"] for m in json.loads(combined.model_bytes)["members"]]
+    assert [fleet.learned[name].trained.unvaried for name in members] == [("is_night",), ("is_night",), ()]
+    assert "is_night had one value" not in combined.card
+
+
 def test_a_row_is_answered_by_its_segments_member(fleet: Fleet, combined: Bundle) -> None:
     """Independent way: the member's own bundle, its calibrator, then the ensemble's."""
     choice = choose(fleet.system, fleet.held_out)

@@ -10,8 +10,11 @@ from tests.serve.toy import GIVEN
 from tests.store import postgresql
 
 
-def test_answers_are_logged_on_the_server_and_stop_with_it(settings):
-    """Logged there, not in the file; a repeated request id gets the first answer; without the server 503."""
+def test_answers_are_logged_on_the_server_and_stop_with_it(settings, caplog):
+    """Logged there, not in the file; a repeated request id gets the first answer; without the server 503.
+
+    A request that names its id fails where its id is looked up; health and the service's own log say so too, once.
+    """
     ask = {"features": GIVEN, "request_id": "once"}
     with postgresql.server() as running_url:
         url = running_url.replace("+psycopg", "")
@@ -23,6 +26,14 @@ def test_answers_are_logged_on_the_server_and_stop_with_it(settings):
         assert [p.prediction_id for p in reader.since(0)] == [first.json["prediction_id"]]
         reader.close()
     assert not settings.home.prediction_log("toy").exists()
+    assert client.ask("GET", "/healthz").json["log"] == "available"
+    with caplog.at_level("ERROR"):
+        named = [client.predict(ask), client.predict(ask)]
+    assert [answer.json["error"]["code"] for answer in named] == ["log_unavailable"] * 2
+    health = client.ask("GET", "/healthz").json
+    assert (health["status"], health["log"]) == ("degraded", "unavailable")
+    (why,) = [record.getMessage() for record in caplog.records]
+    assert "the prediction log's server cannot be asked" in why
     away = client.predict({"features": GIVEN})
     assert (away.status, away.json["error"]["code"]) == (503, "log_unavailable")
     assert b"probability" not in away.body

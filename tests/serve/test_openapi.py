@@ -148,6 +148,23 @@ def test_refusals_before_parsing_are_described(deciding):
     assert faults(client.ask("GET", "/nowhere").json, error, document) == []
 
 
+@pytest.mark.parametrize(
+    "path", ["/card", "/docs", "/healthz", "/livez", "/metrics", "/model", "/openapi.json", "/readyz"]
+)
+def test_refusals_of_pages_are_described(deciding, settings, path):
+    """A foreign host, a foreign page and a missing token are refusals of GET operations too, where they are checked."""
+    client, document = deciding
+    operation = document["paths"][path]["get"]
+    odd = [client.ask("GET", path, origin="http://evil.example")]
+    closed = dataclasses.replace(settings, token="t" * 32, hosts=frozenset({"localhost"}))
+    with running(closed) as other:
+        odd += [other.ask("GET", path, host="evil.example"), other.ask("GET", path, host="localhost")]
+    is_open = path in {"/livez", "/readyz"}
+    assert [answer.status for answer in odd] == [403, 421, 200 if is_open else 401]
+    assert [described(answer, operation, document) for answer in odd] == [[], [], []]
+    assert ("401" in operation["responses"]) is not is_open
+
+
 def test_without_a_champion_only_pages_are_offered(home):
     """Before the first promotion the document is there, without operations, and predict is 503 as an Error."""
     empty = dataclasses.replace(Settings("toy", home, None, lambda: NOW), system="other")

@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 import venv
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 from forecastle.contract.errors import BundleError
 from forecastle.learn.bundle import FILES, MANIFEST
 from forecastle.measure.calibrators import Platt
-from forecastle.serve.packaging import REQUIREMENTS, BuiltBento, build_bento
+from forecastle.serve.packaging import REQUIREMENTS, WORK, BuiltBento, build_bento
 from forecastle.store.home import Home
 from tests.serve import toy
 from tests.serve.server import PLATFORM, free_port, started
@@ -45,14 +46,16 @@ def build(home: Home, bundle: str, **changes: object) -> BuiltBento:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> BuiltBento:
-    home = Home(tmp_path_factory.mktemp("built")).create()
+    """Built for a home that is hidden, as `.forecastle` is: BentoML reads nothing there."""
+    home = Home(tmp_path_factory.mktemp("built") / ".forecastle").create()
     return build(home, toy.make_bundle(home))
 
 
-def test_what_a_killed_build_left_goes_with_the_next(tmp_path):
-    """Build contexts lie in BENTOML_HOME; one whose process is gone is removed, whatever becomes of the next build."""
+def test_what_a_killed_build_left_goes_with_the_next(tmp_path, monkeypatch):
+    """A build context whose process is gone is removed, whatever becomes of the next build."""
     home = Home(tmp_path).create()
-    left = home.root / "bentoml" / ".work" / "0123"
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / WORK / "0123"
     left.mkdir(parents=True)
     left.with_suffix(".lock").touch()
     with pytest.raises(BundleError, match="BentoML did not build"):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
 import resource
+import subprocess
+import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,8 +16,15 @@ import pytest
 from forecastle.contract.errors import ForecastleError
 from forecastle.serve.runner import _config, is_loopback, raise_file_limit, service_environment
 from forecastle.serve.settings import settings_from
+from tests.serve.server import PLATFORM, Server, until
 
 TOKEN = "0123456789abcdef0123456789abcdef"
+
+
+def is_ready(server: Server) -> bool:
+    with suppress(OSError):
+        return server.ask("GET", "/readyz")[0] == 200
+    return False
 
 
 def environment_of(host: str, *, waive_token: bool = False, **environment: str) -> dict[str, str]:
@@ -88,3 +100,23 @@ def test_a_wrong_environment_is_told(environment, text):
 def test_a_worker_may_take_its_time_to_start():
     """On a busy machine a worker needs more than five seconds for its imports and its bundle; that is no hang."""
     assert _config("127.0.0.1", 3000, 2).timeout_worker_healthcheck == 30
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_address_is_told_also_to_a_file(home, workers):
+    """`forecastle serve --port 0` into a file: the file's line names the port, and that port answers."""
+    command = [sys.executable, "-m", "forecastle.cli.main", "serve", "toy", "--port", "0", "--workers", workers]
+    environment = os.environ | {"PYTHONPATH": str(PLATFORM), "FORECASTLE_HOME": str(home.root)}
+    told = home.root / "served.txt"
+    with told.open("wb") as output:
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
+    try:
+        until(lambda: told.read_bytes().endswith(b"\n"), "the address was not told")
+        line = re.fullmatch(r"toy: http://127\.0\.0\.1:(\d+)\n", told.read_text())
+        assert line is not None, told.read_text()
+        server = Server(process, int(line[1]))
+        until(lambda: is_ready(server), "the address that was told does not answer")
+    finally:
+        process.terminate()
+        process.wait(timeout=30)

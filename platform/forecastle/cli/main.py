@@ -119,7 +119,15 @@ def serve(
     around = around_here()
     if not around.home.champion(system).exists():
         around.system(system)  # one that is known is waited for: its first champion needs no restart
-    runner.serve(system, home=around.home.root, host=host, port=port, workers=workers, waive_token=waive_token)
+    runner.serve(
+        system,
+        home=around.home.root,
+        host=host,
+        port=port,
+        workers=workers,
+        waive_token=waive_token,
+        say=lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True),
+    )
 
 
 @app.command()

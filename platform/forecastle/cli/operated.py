@@ -131,7 +131,12 @@ def replay_candidate(
     found = summary(shadow(streamed(log, since_us=since_us), loaded))
     log.close()
     console.print(
-        f"{found.answers} answers since {last} ago; candidate {folder.name[:12]} answers {found.answered} of them\n"
+        f"{found.answers} answers since {last} ago; candidate {folder.name[:12]} answers {found.answered} of them",
+        highlight=False,
+    )
+    if not found.answered:
+        return found  # nothing stands beside nothing: no mean
+    console.print(
         f"candidate minus answer: mean {found.mean_difference:+.5f}, mean absolute "
         f"{found.mean_absolute_difference:.5f}, largest {found.largest_difference:.5f}\n"
         f"decisions changed: {found.decisions_changed}",

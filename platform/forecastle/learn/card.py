@@ -233,6 +233,13 @@ def _limits(system: LoadedSystem, trained: TrainedModel) -> list[str]:
     ]
     if trained.start_from is not None:
         lines.append(f"{started_elsewhere(trained.start_from)}")
+    # All rows of a segment are of one value of its columns; that is no surprise.
+    known = system.declaration.models[trained.name].segment or {}
+    lines += [
+        f"{name} had one value, or null alone, in all training rows: what another value means was not learned."
+        for name in trained.unvaried
+        if name not in known
+    ]
     contracts = system.declaration.features()
     nullable = [name for name in trained.features if contracts[name].nullable]
     lines += [f"{name} may be null. {contracts[name].description}".rstrip() for name in nullable]

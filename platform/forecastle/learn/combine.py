@@ -23,7 +23,7 @@ from forecastle.learn.bundle import Bundle
 from forecastle.learn.choose import Choice, Member, segment_text
 from forecastle.learn.cross_fit import RoundsChoice, RoundsScore
 from forecastle.learn.ensemble import ensemble_bytes, open_ensemble
-from forecastle.learn.feature_matrix import feature_matrix
+from forecastle.learn.feature_matrix import feature_matrix, unvaried_features
 from forecastle.learn.scoring import ENSEMBLE, Scoring
 from forecastle.learn.split import TimeSplit, time_split
 from forecastle.learn.train import TrainedModel, golden_rows
@@ -107,6 +107,7 @@ def _trained(
         importances=_importances(ingredients, features),
         held_out=held_out,
         scoring=Scoring(kind=ENSEMBLE, requires=_requires(ingredients)),
+        unvaried=unvaried_features(features, matrix[split.train]),
     )
 
 

@@ -36,6 +36,11 @@ def feature_matrix(frame: pd.DataFrame, features: Sequence[str], *, codes: Codes
     return matrix
 
 
+def unvaried_features(features: Sequence[str], matrix: FloatArray) -> tuple[str, ...]:
+    """Features with one value, or null alone, in all rows of a matrix (n, k): nothing can be learned from them."""
+    return tuple(name for name, column in zip(features, matrix.T, strict=True) if np.unique(column).size == 1)
+
+
 def feature_column(frame: pd.DataFrame, name: str, *, codes: Codes = NO_CODES) -> FloatArray:
     """One feature as float64 (n,); null is NaN, a word its number in `codes`.
 

@@ -21,7 +21,7 @@ from forecastle.contract.system import Model, Split
 from forecastle.learn.bundle import Golden
 from forecastle.learn.cross_fit import RoundsChoice, cross_fit
 from forecastle.learn.early_stopping import stopped
-from forecastle.learn.feature_matrix import feature_matrix
+from forecastle.learn.feature_matrix import feature_matrix, unvaried_features
 from forecastle.learn.fit import Code, Fitted, FloatArray, Rows, fit
 from forecastle.learn.importance import importances
 from forecastle.learn.pack import with_means
@@ -41,7 +41,7 @@ class TrainedModel:
 
     `held_out` are raw scores (n,) of the training rows by models that did not see them, in the order of `split.train`.
     `start` is the position among `features` of the probability that the trees start from, if they do. The calibrator
-    was fitted on held-out scores of the training rows.
+    was fitted on held-out scores of the training rows. `unvaried` are features with one value, or null alone, there.
     """
 
     name: str
@@ -61,6 +61,7 @@ class TrainedModel:
     held_out: FloatArray
     scoring: Scoring = field(default_factory=Scoring)
     search: SearchResult | None = None
+    unvaried: tuple[str, ...] = ()
 
     @property
     def start_from(self) -> str | None:
@@ -150,6 +151,7 @@ def _trained(name: str, rows: Rows, parts: TimeSplit, walked: _Walked, search: S
         learned.table, parts, walked.raw[parts.test], walked.probability[parts.test],
         golden_rows(rows.matrix[newest], walked.raw[newest], learned.calibrator), learned.fitted.params,
         learned.importances, learned.held_out, packed.scoring, search,
+        unvaried_features(rows.features, rows.matrix[parts.train]),
     )  # fmt: skip
 
 
@@ -204,8 +206,8 @@ def _require_knowledge(model: Model, fitted: Fitted, importances: pd.DataFrame, 
     # Without trees, features may matter by less than their permutation shows: then scores differ all the same.
     if fitted.rounds is None and np.ptp(fitted.scores(rows.matrix[:PROBED_ROWS])) > 0:
         return
-    constant = [n for n, column in zip(rows.features, rows.matrix.T, strict=True) if len(np.unique(column)) == 1]
-    told = f"constant or null there: {', '.join(constant)}" if constant else "no feature is constant"
+    unvaried = unvaried_features(rows.features, rows.matrix)
+    told = f"constant or null there: {', '.join(unvaried)}" if unvaried else "no feature is constant"
     raise LearnError(
         f"{model.estimator} found nothing to learn in {len(rows.matrix)} training rows ({told}); "
         "mend the features, bring more rows, or let smaller leaves be made"

@@ -16,13 +16,19 @@ from forecastle.serve.refusal import STATUS_OF_CODE
 from forecastle.serve.schemas import SCHEMAS, TIME, WORD, Json, closed, closed_of, entity_schema, value_schema
 from forecastle.serve.settings import Settings
 
-# path → what it answers, schema of the answer, whether it can be 503.
+_OF_ALIVE: Final = frozenset({"foreign_origin", "unknown_host", "no_champion", "internal"})
+_OF_ANY: Final = _OF_ALIVE | {"unauthorized"}
+# path → what it answers, schema of the answer, codes of its refusals.
 _PAGES: Final = {
-    "/model": ("Card, hashes and contract of the bundle in use", "Model", True),
-    "/healthz": ("Health: bundle in use, bundle under trial, last refused swap, log and online store", "Health", False),
-    "/livez": ("200 while the process answers", "Status", False),
-    "/readyz": ("200 while a bundle can answer, else 503", "Status", True),
-    "/openapi.json": ("This document", "Document", False),
+    "/model": ("Card, hashes and contract of the bundle in use", "Model", _OF_ANY),
+    "/healthz": (
+        "Health: bundle in use, bundle under trial, last refused swap, log and online store",
+        "Health",
+        _OF_ANY,
+    ),
+    "/livez": ("200 while the process answers", "Status", _OF_ALIVE),
+    "/readyz": ("200 while a bundle can answer, else 503", "Status", _OF_ALIVE),
+    "/openapi.json": ("This document", "Document", _OF_ANY),
 }
 _ROUTE_CODES: Final = frozenset({"not_found", "method_not_allowed"})
 _KNOWN_ID: Final = frozenset({"unknown_prediction", "bundle_unavailable"})
@@ -31,10 +37,13 @@ _OF_ONE: Final = frozenset({"request_id_reused", "after_cutoff", "online_store_u
 
 def openapi(settings: Settings, champion: Champion | None) -> Json:
     """The OpenAPI document; request ranges are those of the bundle in use."""
-    paths: Json = {path: {"get": _get(*page)} for path, page in _PAGES.items()}
-    paths["/metrics"] = {"get": {"summary": "Prometheus metrics", "responses": {"200": _content("text/plain")}}}
-    paths["/docs"] = {"get": {"summary": "This document as a page", "responses": {"200": _content("text/html")}}}
-    paths["/card"] = {"get": {"summary": "The model card as a page", "responses": {"200": _content("text/html")}}}
+    paths: Json = {
+        path: _get(summary, _content("application/json", schema), refused=refused)
+        for path, (summary, schema, refused) in _PAGES.items()
+    }
+    paths["/metrics"] = _get("Prometheus metrics", _content("text/plain"))
+    paths["/docs"] = _get("This document as a page", _content("text/html"))
+    paths["/card"] = _get("The model card as a page", _content("text/html"))
     if champion is not None:
         paths |= _operations(champion, settings)
     document: Json = {
@@ -149,8 +158,7 @@ def _stream(rows: Json) -> Json:
 
 def _post(summary: str, schema: Json, answer: str, limit_bytes: int, *, never: AbstractSet[str]) -> Json:
     """One POST operation; `never` are the codes of refusals that it cannot answer with."""
-    codes = STATUS_OF_CODE.keys() - _ROUTE_CODES - never
-    refusals = {str(status): _refused(status, codes) for status in sorted({STATUS_OF_CODE[code] for code in codes})}
+    refusals = _refusals(STATUS_OF_CODE.keys() - _ROUTE_CODES - never)
     operation = {
         "summary": summary,
         "description": f"At most {limit_bytes} bytes of exactly application/json.",
@@ -160,9 +168,12 @@ def _post(summary: str, schema: Json, answer: str, limit_bytes: int, *, never: A
     return {"post": operation}
 
 
-def _get(summary: str, schema: str, can_be_unavailable: bool) -> Json:  # noqa: FBT001  unpacked from a table
-    refusals = {"503": _refused(503, {"no_champion"})} if can_be_unavailable else {}
-    return {"summary": summary, "responses": {"200": _content("application/json", schema), **refusals}}
+def _get(summary: str, answer: Json, *, refused: AbstractSet[str] = _OF_ANY) -> Json:
+    return {"get": {"summary": summary, "responses": {"200": answer, **_refusals(refused)}}}
+
+
+def _refusals(codes: AbstractSet[str]) -> Json:
+    return {str(status): _refused(status, codes) for status in sorted({STATUS_OF_CODE[code] for code in codes})}
 
 
 def _refused(status: int, codes: AbstractSet[str]) -> Json:

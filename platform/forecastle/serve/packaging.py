@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,8 @@ from forecastle.serve.requirements import extended_lock
 
 REQUIREMENTS: Final = "requirements-serve.lock"
 WHOLE_LOCK: Final = "requirements.lock"
-WORK: Final = ".work"
-"""Folder in BENTOML_HOME for build contexts; those of builds that were killed are removed by the next."""
+WORK: Final = f"forecastle-bento-{os.getuid()}"
+"""Folder in the temporary one for build contexts; those of builds that were killed are removed by the next."""
 
 _NEEDED: Final = ("forecastle/serve/service.py", *(f"bundle/{name}" for name in (MANIFEST, *FILES)))
 _LABEL: Final = re.compile(r"[^A-Za-z0-9._-]+")
@@ -64,7 +65,8 @@ def build_bento(
     """
     bundle = load_bundle(bundle_folder, expected_hash=bundle_folder.name)
     bento_home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with working_folder(bento_home / WORK) as folder:
+    # Not in BENTOML_HOME: BentoML reads nothing below a hidden folder, and the home is `.forecastle` where none is set.
+    with working_folder(Path(tempfile.gettempdir()) / WORK) as folder:
         context = _stage(folder / "platform", bundle_folder=bundle_folder, source_root=source_root)
         _lock(context / REQUIREMENTS, bundle, whole=bentofile.parent / WHOLE_LOCK)
         built_labels = {"system": bundle.system, "bundle": bundle.hash[:63], **labels}

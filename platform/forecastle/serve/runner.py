@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from multiprocessing import parent_process
 from pathlib import Path
+from socket import socket
 from typing import Any, Final
 
 import uvicorn
@@ -43,6 +44,7 @@ def serve(
     port: int = 3000,
     workers: int = 1,
     waive_token: bool = False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Serve one system until a signal ends the process.
 
@@ -55,6 +57,7 @@ def serve(
         port: port to listen on.
         workers: processes; more than one share the port, the log and the metrics.
         waive_token: serve beyond loopback without a token, because something in front checks callers.
+        say: told the address once the socket is bound; with port 0 nothing else knows it.
 
     Raises:
         ForecastleError: the address is open to others and no token is set.
@@ -67,14 +70,33 @@ def serve(
         environment |= {"PROMETHEUS_MULTIPROC_DIR": str(folder), "FORECASTLE_WORKERS_STATE": str(state)}
     os.environ.update(environment)
     config = _config(host, port, workers)
+
+    def say_address(address: tuple[Any, ...]) -> None:
+        say(f"{system}: {_url(address)}")
+
     if workers > 1:
-        Workers(config, [config.bind_socket()], state=state, metrics=folder).run()
+        bound = config.bind_socket()
+        say_address(bound.getsockname())
+        Workers(config, [bound], state=state, metrics=folder).run()
         return
-    server = uvicorn.Server(config)
+    server = _Server(config, bound=say_address)
     with suppress(KeyboardInterrupt):
         server.run()
     if not server.started:
         sys.exit(STARTUP_FAILURE)
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn's server, which tells what it listens on once it does."""
+
+    def __init__(self, config: uvicorn.Config, *, bound: Callable[[Any], None]) -> None:
+        super().__init__(config)
+        self._bound = bound
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:  # not where the application refused to start
+            self._bound(self.servers[0].sockets[0].getsockname())
 
 
 def service() -> Callable[..., Awaitable[Any]]:
@@ -96,6 +118,11 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _url(address: tuple[Any, ...]) -> str:
+    host, port = address[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _config(host: str, port: int, workers: int) -> uvicorn.Config:

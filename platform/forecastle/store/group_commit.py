@@ -71,8 +71,14 @@ class GroupCommit(Generic[Record]):
 
     @property
     def is_failing(self) -> bool:
-        """Whether the newest group could not be written."""
+        """Whether the newest group could not be written, or the log could not be asked since."""
         return self._is_failing
+
+    def failed(self, error: StoreError) -> None:
+        """Remember that the log does not work, until a group is written."""
+        if not self._is_failing:  # said once: a full disk may hold this very line
+            logger.error("%s: %s", self._thread.name, error)
+        self._is_failing = True
 
     async def append(self, records: Sequence[Record]) -> list[Record]:
         """Return once the records are on disk, all by one transaction, as stored.
@@ -134,9 +140,7 @@ class GroupCommit(Generic[Record]):
             self._is_failing = False
         except StoreError as error:
             outcomes = [error] * len(group)
-            if not self._is_failing:  # said once: a full disk may hold this very line
-                logger.error("%s: %s", self._thread.name, error)  # noqa: TRY400  expected: no trace
-            self._is_failing = True
+            self.failed(error)
         with self._count:
             self._pending -= sum(map(self._size, flat))
         told: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[list[Record]], list[Record] | StoreError]]] = {}

@@ -208,8 +208,16 @@ class PostgresPredictionLog(PostgresPredictionReader):
 
     @property
     def is_failing(self) -> bool:
-        """Whether what was appended last could not be written: a full disk, a server that is away."""
+        """Whether what was asked or appended last could not be: a full disk, a server that is away."""
         return self._group.is_failing
+
+    def by_request(self, request_id: str) -> Prediction | None:
+        """The prediction that answered that request id, or None; a server that is away makes the log fail."""
+        try:
+            return super().by_request(request_id)
+        except StoreError as error:
+            self._group.failed(error)
+            raise
 
     async def answered(self, request_id: str) -> Prediction | None:
         """`by_request` in a thread: a server that hangs keeps only this request waiting."""

@@ -16,7 +16,7 @@ def judge(
     pay_status: int | None,
     late_share_6m: float | None,
     utilisation: float | None,
-    paid_share_3m: float | None,
+    paid_share_2m: float | None,
     refer_min: float,
     decline_min: float,
     utilisation_max: float,
@@ -33,7 +33,7 @@ def judge(
         pay_status: of the newest statement: months of delay; 0 and below are none.
         late_share_6m: share of the newest six statements with two months of delay or more.
         utilisation: newest bill over the limit.
-        paid_share_3m: paid over billed in three months; None where nothing was billed.
+        paid_share_2m: paid over billed in two months; None where nothing was billed.
         refer_min, decline_min: smallest probabilities that a person looks at, and that are declined.
         utilisation_max: above this share of the limit the bill itself is a reason.
         paid_share_min: below this share of the bills the payments are a reason.
@@ -45,7 +45,7 @@ def judge(
         "R1 the newest statement is late": float(max(pay_status or 0, 0)),
         "R2 statements of the last six months were late": 2.0 * (late_share_6m or 0.0),
         "R3 the bill is near the limit": _over(utilisation, utilisation_max),
-        "R4 payments are small beside the bills": _over(paid_share_min, paid_share_3m) / max(paid_share_min, 1e-9),
+        "R4 payments are small beside the bills": _over(paid_share_min, paid_share_2m) / max(paid_share_min, 1e-9),
     }
     return {"action": action, "reasons": [] if action == "accept" else _codes(beyond, missing=missing)[:codes_max]}
 

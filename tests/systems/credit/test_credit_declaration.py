@@ -32,16 +32,16 @@ def test_no_model_knows_whom_the_audit_compares(credit: LoadedSystem) -> None:
 def test_feature_sets_of_several_models_share_one_template(credit: LoadedSystem) -> None:
     """Two views read one file; both stand in feature sets of the matrix."""
     views = credit.declaration.feature_views
-    assert views["window_3m"].sql == "statement_window(months=3).sql"
+    assert views["window_2m"].sql == "statement_window(months=2).sql"
     assert views["window_6m"].sql == "statement_window(months=6).sql"
     used = {feature for model in credit.declaration.models for feature in credit.declaration.model_features(model)}
-    assert {"late_share_3m", "late_share_6m"} <= used
+    assert {"late_share_2m", "late_share_6m"} <= used
 
 
 def judged(credit: LoadedSystem, probability: float, **given: Any) -> dict[str, Any]:
     """What the rule says of a client with nothing to say against, but for what is given."""
     rule = credit.function("decide:judge")
-    fine = {"pay_status": 0, "late_share_6m": 0.0, "utilisation": 0.2, "paid_share_3m": 0.5}
+    fine = {"pay_status": 0, "late_share_6m": 0.0, "utilisation": 0.2, "paid_share_2m": 0.5}
     params = credit.declaration.decide.params if credit.declaration.decide else {}
     found: dict[str, Any] = rule(probability=probability, **{**fine, **given}, **params)
     return found
@@ -59,7 +59,7 @@ def test_the_action_follows_the_probability(credit: LoadedSystem, probability: f
 
 def test_the_furthest_beyond_is_told_first_and_three_at_most(credit: LoadedSystem) -> None:
     """Three months late weighs 3, half a year of it 2 × 0.5, no payment 0.03 / 0.03, the bill 1.0 − 0.9."""
-    found = judged(credit, 0.7, pay_status=3, late_share_6m=0.5, utilisation=1.0, paid_share_3m=0.0)
+    found = judged(credit, 0.7, pay_status=3, late_share_6m=0.5, utilisation=1.0, paid_share_2m=0.0)
     assert [code[:2] for code in found["reasons"]] == ["R1", "R2", "R4"]
 
 

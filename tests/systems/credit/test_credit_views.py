@@ -14,21 +14,21 @@ FIVE = [(1, month, 2 if month == 4 else 0, 50_000.0, 0.0 if month == 4 else 5_00
 
 
 def test_windows_of_one_template_look_back_as_far_as_their_literal(credit: LoadedSystem, stated: RunCredit) -> None:
-    """In May one of three statements is late and 10,000 of 150,000 are paid; of five one is, and 20,000 of 250,000."""
+    """In May one of two statements is late and 5,000 of 100,000 are paid; of five one is, and 20,000 of 250,000."""
     views = credit.declaration.feature_views
-    three = stated(views["window_3m"].sql, FIVE).set_index("known_at").loc[JUNE]
+    two = stated(views["window_2m"].sql, FIVE).set_index("known_at").loc[JUNE]
     six = stated(views["window_6m"].sql, FIVE).set_index("known_at").loc[JUNE]
-    assert three["late_share_3m"] == pytest.approx(1 / 3)
-    assert three["paid_share_3m"] == pytest.approx(10 / 150)
+    assert two["late_share_2m"] == pytest.approx(1 / 2)
+    assert two["paid_share_2m"] == pytest.approx(5 / 100)
     assert six["late_share_6m"] == pytest.approx(1 / 5)
     assert six["paid_share_6m"] == pytest.approx(20 / 250)
-    assert (three["worst_status_3m"], six["worst_status_6m"]) == (2, 2)
+    assert (two["worst_status_2m"], six["worst_status_6m"]) == (2, 2)
 
 
 def test_both_windows_lead_back_to_the_same_raw_columns(credit: LoadedSystem) -> None:
     """Lineage works through the template: a share of late statements comes from status alone."""
     views = credit.declaration.feature_views
-    for months in (3, 6):
+    for months in (2, 6):
         found = credit.lineage(views[f"window_{months}m"].sql)
         assert found[f"late_share_{months}m"] == (("statements", "pay_status"),)
         # Sums are made in the order of the months.
@@ -38,8 +38,8 @@ def test_both_windows_lead_back_to_the_same_raw_columns(credit: LoadedSystem) ->
 
 def test_nothing_billed_is_nothing_to_share(stated: RunCredit) -> None:
     """A card that is not used has no share of paid bills: null, not zero."""
-    rows = stated("statement_window(months=3).sql", [(1, 1, -2, 0.0, 0.0)])
-    assert rows["paid_share_3m"].isna().all()
+    rows = stated("statement_window(months=2).sql", [(1, 1, -2, 0.0, 0.0)])
+    assert rows["paid_share_2m"].isna().all()
 
 
 def test_the_newest_statement_is_seen_beside_the_limit(stated: RunCredit) -> None:
