@@ -48,3 +48,17 @@ def test_one_column_may_be_judged_by_two_measures(tmp_path: Path) -> None:
     declaration = ferries.DECLARATION.replace("rows_min: 50}", f"rows_min: 50, fairness: {fairness}}}")
     system = ferries.write_system(tmp_path, declaration=declaration)
     assert [gate.measure for gate in system.declaration.gates.fairness] == ["mean_error", "brier"]
+
+
+@pytest.mark.parametrize(("second", "ok"), [(99, False), (100, False), (101, True)])
+def test_each_phase_of_a_canary_asks_for_more_rows(tmp_path: Path, second: int, *, ok: bool) -> None:
+    """Rows count from the start of the trial: a second phase of as few would end without an answer of its own."""
+    phases = (
+        f"[{{share: 0.1, gates: [predictive], rows_min: 100}}, {{share: 0.3, gates: [fairness], rows_min: {second}}}]"
+    )
+    declaration = f"{ferries.DECLARATION}rollout: {{canary: {{phases: {phases}}}}}\n"
+    if ok:
+        assert len(ferries.write_system(tmp_path, declaration=declaration).declaration.rollout.canary.phases) == 2
+        return
+    with pytest.raises(ContractError, match=f"phase 2 needs {second} rows and the one before it 100"):
+        ferries.write_system(tmp_path, declaration=declaration)

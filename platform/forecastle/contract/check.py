@@ -23,7 +23,7 @@ from forecastle.contract.document import Place
 from forecastle.contract.errors import Problem, did_you_mean
 from forecastle.contract.faults import column_faults, feature_faults
 from forecastle.contract.findings import Findings
-from forecastle.contract.gates_check import gate_faults
+from forecastle.contract.gates_check import gate_faults, phase_faults
 from forecastle.contract.matrix_check import concrete_names, matrix_faults, models_to_check
 from forecastle.contract.model_check import built_fault, model_faults, searched_sample
 from forecastle.contract.on_demand_check import call_faults, input_faults
@@ -349,7 +349,8 @@ class _Checker:
         yield from self._names(("evaluate", "split", "group"), group, rows, "label column")
         model = [self.system.backtest.model] if self.system.backtest.model else []
         yield from self._names(("backtest", "model"), model, concrete_names(self.system), "model")
-        for spot, text, hint in gate_faults(self.system.gates, columns=rows):
+        phases = phase_faults(self.system.rollout.canary)
+        for spot, text, hint in (*gate_faults(self.system.gates, columns=rows), *phases):
             yield from self.at(spot, text, hint)
 
     def _reports(self) -> Iterator[Problem]:
