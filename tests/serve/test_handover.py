@@ -16,7 +16,15 @@ from tests.serve.toy import GIVEN
 def children(parent: int) -> set[int]:
     """Process ids of the workers: children that have children's sockets, told by the kernel."""
     listed = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return {pid for pid in map(int, listed) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+    return {pid for pid in map(int, listed) if b"spawn_main" in command(pid)}
+
+
+def command(pid: int) -> bytes:
+    """Its command line; nothing of a process that ended in the meantime."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def processes_with_gauges(home: Path) -> set[int]:
@@ -69,6 +77,6 @@ def test_workers_end_with_their_parent(home):
         workers = children(server.process.pid)
         server.process.kill()
         server.process.wait()
-        until(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in workers), "the workers outlive it")
+        until(lambda: not any(command(pid) for pid in workers), "the workers outlive it")
         with pytest.raises(OSError, match="refused"):
             server.ask("GET", "/livez")
