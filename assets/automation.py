@@ -324,7 +324,8 @@ def _rest(instance: DagsterInstance, system: LoadedSystem) -> dg.RunRequest | No
     if ended is None or ended.dagster_run.status != DagsterRunStatus.FAILURE or running(instance, system):
         return None
     run_id = ended.dagster_run.run_id
-    rest = rest_of_run(instance, run_id)
+    # A refresh makes more than a training does, such as `shadow`: that comes with the next refresh.
+    rest = [asset for asset in rest_of_run(instance, run_id) if asset.path[1] in _TRAINED]
     why = {REASON: f"a model of run {run_id[:8]} failed; the others go on without it"}
     return dg.RunRequest(run_key=f"rest of {run_id}", asset_selection=rest, tags=why) if rest else None
 

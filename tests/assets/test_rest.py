@@ -21,6 +21,7 @@ TRAINED = [
     *(f"{stage}/{model}" for model in ("lightgbm", "none") for stage in ("models", "evaluation", "calibration")),
     "comparison",
     "promotion",
+    "shadow",
 ]
 
 
@@ -68,9 +69,12 @@ def two_models(tmp_path_factory: pytest.TempPathFactory) -> LoadedSystem:
 def test_the_other_model_is_judged_and_promoted(
     two_models: LoadedSystem, copied: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The run fails by the one model; the sensor asks for the rest of it once, and `forecastle run` does it itself."""
+    """The run fails by the one model; the sensor asks for the rest of it once, and `forecastle run` does it itself.
+
+    A refresh makes `shadow` too, which no training does.
+    """
     world = copied.declared_by(two_models)
-    job = world.definitions.resolve_job_def(f"{NAME}_train")
+    job = world.definitions.resolve_job_def(f"{NAME}_refresh")
     wanted = {dg.AssetKey([NAME, *asset.split("/")]) for asset in TRAINED}
     ran = job.execute_in_process(instance=world.instance, asset_selection=list(wanted), raise_on_error=False)
     assert set(failures(ran)) == {"models/none"}
@@ -78,7 +82,8 @@ def test_the_other_model_is_judged_and_promoted(
     (request,) = asked(world)
     assert request.run_key == f"rest of {ran.run_id}"
     assert request.asset_selection == [dg.AssetKey([NAME, "comparison"]), dg.AssetKey([NAME, "promotion"])]
-    rest = job.execute_in_process(instance=world.instance, asset_selection=request.asset_selection)
+    training = world.definitions.resolve_job_def(f"{NAME}_train")
+    rest = training.execute_in_process(instance=world.instance, asset_selection=request.asset_selection)
     assert assets_made(rest) == {"comparison", "promotion"}
     board = world.platform.warehouse().frame(f"{NAME}/comparison/all").set_index("forecaster")
     assert board.loc["none", "gates"].startswith("failed: it was not made from the newest training set")
@@ -88,7 +93,7 @@ def test_the_other_model_is_judged_and_promoted(
     assert not run(job.get_subset(asset_selection=wanted), world.instance)
     said = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
     made = [line["asset"].removeprefix(f"{NAME}__") for line in said if line["event"] == "made"]
-    assert made[-2:] == ["comparison", "promotion"]
+    assert made[-3:] == ["comparison", "promotion", "shadow"]
 
 
 def asked(world: World) -> list[dg.RunRequest]:

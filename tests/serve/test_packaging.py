@@ -56,7 +56,8 @@ def test_what_a_killed_build_left_goes_with_the_next(tmp_path, monkeypatch):
     home = Home(tmp_path).create()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     left = tmp_path / WORK / "0123"
-    left.mkdir(parents=True)
+    left.parent.mkdir(mode=0o700)
+    left.mkdir()
     left.with_suffix(".lock").touch()
     with pytest.raises(BundleError, match="BentoML did not build"):
         build(home, toy.make_bundle(home), bentofile=tmp_path / "nowhere.yaml")
@@ -64,6 +65,21 @@ def test_what_a_killed_build_left_goes_with_the_next(tmp_path, monkeypatch):
 
 
 @pytest.mark.e2e
+@pytest.mark.parametrize("laid", ["link", "open"])
+def test_nothing_is_packed_where_others_can_write(home, tmp_path, monkeypatch, laid):
+    """The folder's name can be guessed: a link that somebody laid there, or a folder open to others, is refused."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    if laid == "link":
+        (tmp_path / "theirs").mkdir()
+        (tmp_path / WORK).symlink_to(tmp_path / "theirs")
+    else:
+        (tmp_path / WORK).mkdir()
+        (tmp_path / WORK).chmod(0o777)
+    with pytest.raises(BundleError, match="not a folder that only you can write"):
+        build(home, toy.make_bundle(home))
+    assert not (home.root / "bentoml" / "bentos").exists()
+
+
 def test_the_bento_holds_library_and_bundle(built):
     """An empty Bento is a known trap: service and bundle are inside whole, compiled leftovers are not."""
     assert {f"bundle/{name}" for name in (MANIFEST, *FILES)} <= set(built.files)

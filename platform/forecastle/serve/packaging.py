@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -61,12 +62,13 @@ def build_bento(
         bento_home: BENTOML_HOME of the build, kept apart from other users of BentoML.
 
     Raises:
-        BundleError: the bundle does not verify, or the built Bento lacks a file it needs.
+        BundleError: the bundle does not verify, the built Bento lacks a file it needs, or others can write where it is
+            put together.
     """
     bundle = load_bundle(bundle_folder, expected_hash=bundle_folder.name)
     bento_home.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Not in BENTOML_HOME: BentoML reads nothing below a hidden folder, and the home is `.forecastle` where none is set.
-    with working_folder(Path(tempfile.gettempdir()) / WORK) as folder:
+    with working_folder(_own_folder(Path(tempfile.gettempdir()) / WORK)) as folder:
         context = _stage(folder / "platform", bundle_folder=bundle_folder, source_root=source_root)
         _lock(context / REQUIREMENTS, bundle, whole=bentofile.parent / WHOLE_LOCK)
         built_labels = {"system": bundle.system, "bundle": bundle.hash[:63], **labels}
@@ -78,6 +80,15 @@ def build_bento(
         raise BundleError(f"Bento {tag} lacks {', '.join(lacking)}; look at include and exclude in {bentofile}")
     load_bundle(path / "src" / "bundle", expected_hash=bundle.hash)
     return BuiltBento(tag, path, files)
+
+
+def _own_folder(path: Path) -> Path:
+    """A folder under a name that anybody can guess: what another user lays there would be packed."""
+    path.mkdir(mode=0o700, exist_ok=True)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise BundleError(f"{path} is not a folder that only you can write; remove it, or set TMPDIR to one of yours")
+    return path
 
 
 def _stage(context: Path, *, bundle_folder: Path, source_root: Path) -> Path:

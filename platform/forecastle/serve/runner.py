@@ -16,6 +16,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from multiprocessing import parent_process
 from pathlib import Path
 from socket import socket
@@ -70,20 +71,26 @@ def serve(
         environment |= {"PROMETHEUS_MULTIPROC_DIR": str(folder), "FORECASTLE_WORKERS_STATE": str(state)}
     os.environ.update(environment)
     config = _config(host, port, workers)
-
-    def say_address(address: tuple[Any, ...]) -> None:
-        say(f"{system}: {_url(address)}")
-
+    tell = partial(_tell, say, system)
     if workers > 1:
         bound = config.bind_socket()
-        say_address(bound.getsockname())
+        tell(bound.getsockname())
         Workers(config, [bound], state=state, metrics=folder).run()
-        return
-    server = _Server(config, bound=say_address)
+    else:
+        _serve_alone(config, tell)
+
+
+def _serve_alone(config: uvicorn.Config, tell: Callable[[Any], None]) -> None:
+    server = _Server(config, bound=tell)
     with suppress(KeyboardInterrupt):
         server.run()
     if not server.started:
         sys.exit(STARTUP_FAILURE)
+
+
+def _tell(say: Callable[[str], None], system: str, address: tuple[Any, ...]) -> None:
+    host, port = address[:2]
+    say(f"{system}: http://{f'[{host}]' if ':' in host else host}:{port}")
 
 
 class _Server(uvicorn.Server):
@@ -118,11 +125,6 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _url(address: tuple[Any, ...]) -> str:
-    host, port = address[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _config(host: str, port: int, workers: int) -> uvicorn.Config:

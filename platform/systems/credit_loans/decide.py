@@ -31,8 +31,7 @@ def judge(
         interest_ratio: interest and fees over the amount.
         late_share_365d: share of late ones of the loans paid back within a year; None where there are none.
         newest_days_late: delay of the newest of them.
-        loss_ratio: share of the amount that a loan which is not paid back on time loses in the end. The declared one is
-            a guess, and `expected_ngn` is no better than it.
+        loss_ratio: share of the amount that a late loan loses; the declared one, and so `expected_ngn`, is a guess.
         refer_min: smallest probability that a person looks at.
         days_late_max, late_share_max: a longer delay of the newest loan, a larger share of late ones is a reason.
         codes_max: most reason codes that are told.

@@ -131,10 +131,14 @@ def world(
         parts.append(_told(random_, block, corrected=0, first_trade=number * TRADES_OF_A_BLOCK))
     cut = int(until.timestamp()) * MICROSECONDS_PER_SECOND
     tables = _known(parts, lives, int(_instants(first_day)), cut) | {"truth": _truth(lives, last)}
+    _write_tables(folder, tables)
+    return folder / "truth.parquet"
+
+
+def _write_tables(folder: Path, tables: dict[str, Columns]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, columns in tables.items():
         _write(folder / f"{name}.parquet", columns)
-    return folder / "truth.parquet"
 
 
 def _later(
