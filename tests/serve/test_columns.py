@@ -81,9 +81,11 @@ def test_given_rows_say_what_single_requests_say(asked, is_reversed):
     """Bodies that give every feature are read by one decoder; each row that it keeps is the row alone."""
     asked = [dict(reversed(one.items())) if is_reversed else one for one in asked]
     body = json.dumps({"requests": [{"features": one} for one in asked]}).encode()
-    rows = GIVEN_COLUMNS.given_rows(body, limit=10)
-    if rows is not None:
-        usual = GIVEN_COLUMNS.given(rows)
+    read = GIVEN_COLUMNS.given_rows(body, limit=10)
+    if read is not None:
+        for one, row in zip(asked, read.rows, strict=True):
+            assert GIVEN_COLUMNS.given_row(one) in (None, row)
+        usual = GIVEN_COLUMNS.given(read.rows)
         assert together(usual) == each(usual, [GIVABLE.usual(one, {}, now_us=NOW_US) for one in asked])
 
 
@@ -94,7 +96,7 @@ def test_usual_rows_stay_together():
     assert list(usual.places) == [0, 2, 3]
     assert [row[usual.layout.names.index("poll_avg_7d")] for row in usual.values] == [0.5, None, 0.5]
     body = json.dumps({"requests": [{"features": GIVEN}] * 3}).encode()
-    assert list(GIVEN_COLUMNS.given(GIVEN_COLUMNS.given_rows(body, limit=3)).places) == [0, 1, 2]
+    assert list(GIVEN_COLUMNS.given(GIVEN_COLUMNS.given_rows(body, limit=3).rows).places) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,13 @@ def push_views() -> tuple[PushView, ...]:
 
 
 def make_bundle(
-    home: Home, *, seed: int = 1, version: str = "1", golden_shift: float = 0.0, decision: DecisionRule | None = None
+    home: Home,
+    *,
+    seed: int = 1,
+    version: str = "1",
+    golden_shift: float = 0.0,
+    decision: DecisionRule | None = None,
+    features: FeatureSet | None = None,
 ) -> str:
     """Write a bundle with a model of that seed; a shift of the golden scores makes it fail its checks."""
     model = booster(seed=seed)
@@ -139,7 +145,7 @@ def make_bundle(
     raw = model.predict(rows)
     calibrator = Platt(1.1, -0.05)
     parts = BundleParts(
-        feature_set=feature_set(),
+        feature_set=features or feature_set(),
         model_bytes=model.model_to_string().encode(),
         calibrator=calibrator,
         reference={},

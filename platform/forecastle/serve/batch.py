@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from forecastle.contract.errors import StoreError
+from forecastle.contract.request import Violation, shown
 from forecastle.serve.champion import Champion
 from forecastle.serve.columns import UsualRows
 from forecastle.serve.parse import PredictRequest, json_object, request_of, rows_in, top_faults
@@ -27,7 +28,8 @@ from forecastle.serve.refusal import Refusal, broken_contract
 from forecastle.store.prediction import Prediction
 from forecastle.store.prediction_batch import joined, woven
 
-KEYS: Final = ("requests",)
+KEYS: Final = ("requests", "receipts")
+_RECEIPTS: Final = ("full", "brief")
 INLINE_ROWS: Final = 64
 # Parsing a body of this size takes less than a millisecond; a larger one is parsed in the thread.
 INLINE_BYTES: Final = 8_192
@@ -45,10 +47,18 @@ class _Made(msgspec.Struct, frozen=True, gc=False):
 _Row = _Made | Refusal
 
 
+class _Asked(msgspec.Struct, frozen=True, gc=False):
+    """The rows of a body, and whether their receipts are to be brief."""
+
+    rows: list[Any]
+    is_brief: bool
+
+
 class _Batch(msgspec.Struct, frozen=True, gc=False):
     """How each of `count` rows is answered: in columns, or alone by its place."""
 
     count: int
+    is_brief: bool
     columns: Answered
     alone: dict[int, _Row]
 
@@ -83,11 +93,11 @@ class BatchPredictor:
         """
         started = self.predictor.timer()
         now = _Now(self.predictor.champion(), microseconds(self.predictor.clock()), started)
-        rows = self._read(body) if len(body) <= INLINE_BYTES else None
-        large = rows is None or len(rows) > INLINE_ROWS
+        read = self._read(body) if len(body) <= INLINE_BYTES else None
+        large = read is None or len(read.rows) > INLINE_ROWS
         predictor = self.apart if large else self.predictor
         try:
-            made = await self._run(partial(self._made, predictor, body, rows, now), large=large)
+            made = await self._run(partial(self._made, predictor, body, read, now), large=large)
             new = [row.prediction for row in made.alone.values() if isinstance(row, _Made) and row.served is not None]
             stored: Sequence[Prediction] = ()
             if new or made.columns.batch is not None:
@@ -96,28 +106,33 @@ class BatchPredictor:
             raise unlogged(error) from error
         return await self._run(partial(self._told, made, stored, now), large=large)
 
-    def _read(self, body: bytes) -> list[Any]:
+    def _read(self, body: bytes) -> _Asked:
         data = json_object(body, KEYS)
-        if violations := top_faults(data, KEYS):
+        violations = top_faults(data, KEYS)
+        receipts = data.get("receipts", "full")
+        if receipts not in _RECEIPTS:
+            text = f"receipts is {shown(receipts)}; full, which is the default, and brief are allowed"
+            violations.append(Violation("receipts", shown(receipts), "allowed", text))
+        if violations:
             raise broken_contract(violations)
-        return rows_in(data, "requests", limit=self.rows_limit)
+        return _Asked(rows_in(data, "requests", limit=self.rows_limit), receipts == "brief")
 
     async def _run(self, work: Callable[[], _T], *, large: bool) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self.executor, work) if large else work()
 
-    def _made(self, predictor: Predictor, body: bytes, rows: list[Any] | None, now: _Now) -> _Batch:
+    def _made(self, predictor: Predictor, body: bytes, read: _Asked | None, now: _Now) -> _Batch:
         """Usual rows of one kind as columns, the others one by one."""
         columns, members = now.champion.columns, now.champion.members
         given = columns.given_rows(body, limit=self.rows_limit) if not members else None
         if given is not None:
-            answers = _answered(predictor, columns.given(given), None, now)
-            if len(answers.places) + len(answers.refused) == len(given):
-                return _Batch(len(given), answers, {})
-            rows, taken = self._read(body), {*answers.places, *answers.refused}
+            answers = _answered(predictor, columns.given(given.rows), None, now)
+            if len(answers.places) + len(answers.refused) == len(given.rows):
+                return _Batch(len(given.rows), given.is_brief, answers, {})
+            rows, taken = self._read(body).rows, {*answers.places, *answers.refused}
             asked = {i: _asked(predictor, row, now) for i, row in enumerate(rows) if i not in taken}
-            return _Batch(len(rows), answers, _alone(predictor, asked, now))
-        rows = self._read(body) if rows is None else rows
-        asked = {i: _asked(predictor, row, now) for i, row in enumerate(rows)}
+            return _Batch(len(rows), given.is_brief, answers, _alone(predictor, asked, now))
+        read = self._read(body) if read is None else read
+        asked = {i: _asked(predictor, row, now) for i, row in enumerate(read.rows)}
         by_entity = {} if members else {i: entity for i, row in asked.items() if (entity := _only_entity(row))}
         answers = _NO_COLUMNS
         if by_entity:
@@ -126,7 +141,7 @@ class BatchPredictor:
             answers = _placed(_answered(predictor, usual, entities, now), list(by_entity))
         for place in (*answers.places, *answers.refused):
             del asked[place]
-        return _Batch(len(rows), answers, _alone(predictor, asked, now))
+        return _Batch(len(read.rows), read.is_brief, answers, _alone(predictor, asked, now))
 
     def _told(self, made: _Batch, stored: Sequence[Prediction], now: _Now) -> bytes:
         """The body of the answer."""
@@ -143,14 +158,15 @@ class BatchPredictor:
             if isinstance(answer, Refusal):
                 refusals[place] = answer
             else:
-                texts[place] = "".join((f'{{"row":{place},"receipt":', *receipt_parts(answer.prediction), "}"))
+                parts = receipt_parts(answer.prediction, is_brief=made.is_brief)
+                texts[place] = "".join((f'{{"row":{place},"receipt":', *parts, "}"))
         for place, refusal in refusals.items():
             texts[place] = f'{{"row":{place},"error":{json_text(_of_row(refusal, place).error())}}}'
         seconds = (self.predictor.timer() - now.started) / made.count
         for served in new:
             self.predictor.metrics.predicted(served, now_us=now.now_us, seconds=seconds)
         if made.columns.batch is not None:
-            self.predictor.metrics.predicted_batch(made.columns.batch, seconds=seconds)
+            self.predictor.metrics.predicted_batch(made.columns.batch, seconds=[seconds] * len(made.columns.batch))
         answers = _answers(made, texts)
         head = f'{{"answered":{made.count - len(refusals)},"refused":{len(refusals)},"answers":['
         return "".join((head, *answers, "]}")).encode()
@@ -160,7 +176,7 @@ def _answers(made: _Batch, texts: dict[int, str]) -> list[str]:
     """The texts of all rows with commas between them, `texts` those of rows that are told alone."""
     batch, places = made.columns.batch, made.columns.places
     if batch is not None:
-        pieces = ['{"row":', list(map(str, places)), ',"receipt":', *batch_pieces(batch), "}"]
+        pieces = ['{"row":', list(map(str, places)), ',"receipt":', *batch_pieces(batch, is_brief=made.is_brief), "}"]
         if not texts:
             flat = woven([*pieces, ","], len(batch))
             flat.pop()

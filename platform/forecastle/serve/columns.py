@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, repeat
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 import numpy as np
@@ -49,6 +49,13 @@ class UsualRows(msgspec.Struct, frozen=True, gc=False):
         )
 
 
+class GivenRows(msgspec.Struct, frozen=True, gc=False):
+    """Rows of a batch in the plan's order, and whether their receipts are to be brief."""
+
+    rows: list[tuple[Any, ...]]
+    is_brief: bool
+
+
 class ColumnPlan:
     """What can be worked out about a feature set before the first batch; holds no state between requests."""
 
@@ -66,9 +73,10 @@ class ColumnPlan:
         self._limits: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
         if len(floats) == len(limits):
             self._limits = np.array([limit.low for limit in floats]), np.array([limit.high for limit in floats])
+        self._kinds = {name: _PYTHON.get(plan.values[name].spec.contract.dtype) for name in plan.names}
         self._decode = _decoder(plan) if self._is_columnar and plan.is_all_givable else None
 
-    def given_rows(self, body: bytes, *, limit: int) -> list[tuple[Any, ...]] | None:
+    def given_rows(self, body: bytes, *, limit: int) -> GivenRows | None:
         """The rows of a batch that gives every feature of every row, and nothing else; None of any other body.
 
         A key said twice would be lost here: where every pair of name and value that was kept has a colon of its own in
@@ -77,12 +85,25 @@ class ColumnPlan:
         if self._decode is None:
             return None
         try:
-            requests = self._decode(body).requests
+            batch = self._decode(body)
         except msgspec.MsgspecError:
             return None
-        if not 1 <= len(requests) <= limit or body.count(b":") != 1 + len(requests) * (1 + len(self._plan.names)):
+        requests, says_receipts = batch.requests, batch.receipts is not None
+        pairs = 1 + says_receipts + len(requests) * (1 + len(self._plan.names))
+        if not 1 <= len(requests) <= limit or body.count(b":") != pairs:
             return None
-        return [msgspec.structs.astuple(request.features) for request in requests]
+        rows = [msgspec.structs.astuple(request.features) for request in requests]
+        return GivenRows(rows, batch.receipts == "brief")
+
+    def given_row(self, features: Mapping[str, Any]) -> tuple[Any, ...] | None:
+        """One such row of features that were read already; None of any others."""
+        if self._decode is None:
+            return None
+        row = self._plan.given_values(features)
+        if row is not None or features.keys() != self._kinds.keys():
+            return row
+        values = [_as_kind(features[name], kind) for name, kind in self._kinds.items()]
+        return None if any(value is None for value in values) else tuple(values)
 
     def given(self, rows: Sequence[tuple[Any, ...]]) -> UsualRows:
         """The usual ones of rows that give every feature, in the plan's order, as `given_rows` reads them."""
@@ -173,6 +194,13 @@ def _read_only(column: NDArray[np.float64]) -> NDArray[np.float64]:
     return array
 
 
+def _as_kind(value: Any, kind: Any) -> Any:
+    """A value as the decoder of batches would read it; None where that needs a look."""
+    if type(value) is kind:
+        return value
+    return float(value) if kind is float and type(value) is int and abs(value) < EXACT_INTEGER else None
+
+
 def _decoder(plan: Plan) -> Callable[[bytes], Any]:
     """Reads a batch whose rows give every feature by the contract's type, into `requests` with `features`."""
     names = {f"f{place}": name for place, name in enumerate(plan.names)}
@@ -183,5 +211,7 @@ def _decoder(plan: Plan) -> Callable[[bytes], Any]:
         fields.append((field, kind | None if contract.nullable else kind))
     features = msgspec.defstruct("Features", fields, rename=names, forbid_unknown_fields=True, gc=False)
     request = msgspec.defstruct("Request", [("features", features)], forbid_unknown_fields=True, gc=False)
-    batch = msgspec.defstruct("Batch", [("requests", list[request])], forbid_unknown_fields=True)  # type: ignore[valid-type]
+    told: list[tuple[str, Any, Any]] = [("receipts", Literal["full", "brief"] | None, None)]
+    rows = ("requests", list[request])  # type: ignore[valid-type]  # a type that is made here
+    batch = msgspec.defstruct("Batch", [rows, *told], forbid_unknown_fields=True)
     return msgspec.json.Decoder(batch).decode

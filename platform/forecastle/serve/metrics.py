@@ -75,11 +75,11 @@ class _Answers:
         if len(self._made) >= GATHERED_LIMIT:
             self.settle()
 
-    def predicted_batch(self, batch: PredictionBatch, *, seconds: float) -> None:
+    def predicted_batch(self, batch: PredictionBatch, *, seconds: Sequence[float]) -> None:
         oldest_us = [min(event_at_us for event_at_us, _ in row) for row in zip(*batch.times, strict=True)]
         origins = ("PRESENT" if isinstance(one, int) else one for one in batch.layout.origins)
         with self._settling:
-            self._latency.observe_all([seconds] * len(batch))
+            self._latency.observe_all(seconds)
             self._age.observe_all([(batch.predicted_at_us - event_at_us) / MICROSECONDS for event_at_us in oldest_us])
             for origin, count in Counted(origins).items():
                 self._status.labels(origin).inc(count * len(batch))
@@ -141,8 +141,8 @@ class Metrics:
         """One prediction was made from these features in this time."""
         self._answers.predicted(served, now_us=now_us, seconds=seconds)
 
-    def predicted_batch(self, batch: PredictionBatch, *, seconds: float) -> None:
-        """So many predictions were made, in this time each."""
+    def predicted_batch(self, batch: PredictionBatch, *, seconds: Sequence[float]) -> None:
+        """The predictions of a batch were made, in this time each."""
         self._answers.predicted_batch(batch, seconds=seconds)
 
     def settle(self) -> None:

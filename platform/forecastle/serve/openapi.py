@@ -13,7 +13,7 @@ from forecastle.contract.feature_set import FeatureSet
 from forecastle.contract.push_view import PushView
 from forecastle.serve.champion import Champion
 from forecastle.serve.refusal import STATUS_OF_CODE
-from forecastle.serve.schemas import SCHEMAS, TIME, WORD, Json, closed, closed_of, entity_schema, value_schema
+from forecastle.serve.schemas import RECEIPTS, SCHEMAS, TIME, WORD, Json, closed, closed_of, entity_schema, value_schema
 from forecastle.serve.settings import Settings
 
 _OF_ALIVE: Final = frozenset({"foreign_origin", "unknown_host", "no_champion", "internal"})
@@ -72,7 +72,7 @@ def _operations(champion: Champion, settings: Settings) -> Json:
         "/predict": _post("One calibrated probability with its receipt", request, "Receipt", one, never=_KNOWN_ID),
         "/predict_batch": _post(
             f"Up to {settings.rows_limit:,} probabilities in one answer; a refused row does not stop the others",
-            closed(requests=rows | {"items": request}),
+            closed_of({"requests": rows | {"items": request}, "receipts": RECEIPTS}, optional=("receipts",)),
             "Batch",
             many,
             never=_KNOWN_ID | _OF_ONE,

@@ -19,6 +19,7 @@ from forecastle.serve.predict import Predictor
 from forecastle.serve.push_events import EventPush
 from forecastle.serve.push_stream import StreamPush
 from forecastle.serve.settings import Settings
+from forecastle.serve.together import Together
 from forecastle.store.events import EventQueue
 from forecastle.store.online_stores import open_online
 from forecastle.store.outcome_log import OutcomeLog
@@ -71,7 +72,7 @@ class Operations:
         small = (settings.body_limit_bytes, settings.in_flight_limit, settings.deadline_seconds)
         large = (settings.rows_body_limit_bytes, settings.rows_in_flight_limit, settings.rows_deadline_seconds)
         self.by_path: Mapping[str, Operation] = {
-            "/predict": Operation(predictor.predict, *small),
+            "/predict": Operation(Together(predictor).predict, *small),
             "/predict_batch": Operation(batch.predict, *large),
             "/explain": Operation(explainer.explain, *small),
             "/outcome": Operation(feedback.tell, *small),

@@ -157,8 +157,8 @@ class Plan:
         if not self.is_possible:
             return None
         if len(given) == len(self.names):
-            if self._givable.issuperset(given) and _ONLY_FLOATS.issuperset(map(type, given.values())):
-                return self._all_given(given), ()
+            if (all_given := self.given_values(given)) is not None:
+                return all_given, ()
             values: list[Any] = [None] * len(given)
             times: list[tuple[int, int]] = []
         else:
@@ -167,6 +167,12 @@ class Plan:
                 return None
             values, times = found
         return (values, times) if not given or self._overlay(given, values) else None
+
+    def given_values(self, given: Mapping[str, Any]) -> tuple[Any, ...] | None:
+        """Values in this plan's order where a request gives them all, as floats; None where it does not."""
+        if len(given) != len(self.names) or not self._givable.issuperset(given):
+            return None
+        return self._all_given(given) if _ONLY_FLOATS.issuperset(map(type, given.values())) else None
 
     def stored(self, rows: Rows | None, now_us: int) -> tuple[list[Any], list[tuple[int, int]]] | None:
         """Values of the views in this plan's order, and each view's times; None where a row is absent or old."""

@@ -85,9 +85,23 @@ class Predictor:
         """
         started = self.timer()
         champion = self.champion()
+        return await self.answer(self.parsed(body, champion), champion, started)
+
+    def parsed(self, body: bytes, champion: Champion) -> PredictRequest:
+        """The request in a body.
+
+        Raises:
+            Refusal: it is none, or it and its features break rules.
+        """
         request, faults = parse_request(body, keys=champion.resolver.feature_set.keys)
-        if faults:
-            checked(request, faults, champion)
+        return checked(request, faults, champion) if faults else request
+
+    async def answer(self, request: PredictRequest, champion: Champion, started: float) -> bytes:
+        """The receipt for a request that came at `started` (the timer's seconds), once its prediction is on disk.
+
+        Raises:
+            Refusal: nothing was predicted and nothing is logged.
+        """
         try:
             return await self._answer(request, champion, started)
         except Refusal as refusal:

@@ -39,8 +39,11 @@ def receipt(prediction: Prediction) -> bytes:
     return "".join(receipt_parts(prediction)).encode()
 
 
-def receipt_parts(prediction: Prediction) -> tuple[str, str, str]:
-    """The receipt's text in three parts, the features in the middle: who joins many receipts copies them once."""
+def receipt_parts(prediction: Prediction, *, is_brief: bool = False) -> tuple[str, str, str]:
+    """The receipt's text in three parts, the features in the middle: who joins many receipts copies them once.
+
+    A brief one does not show the features; the log holds them all the same.
+    """
     low, high = prediction.interval_low, prediction.interval_high
     interval = "null" if low is None or high is None else f'{{"low":{low!r},"high":{high!r}}}'
     model = _model(prediction.model, prediction.model_version, prediction.bundle, prediction.feature_set)
@@ -48,17 +51,17 @@ def receipt_parts(prediction: Prediction) -> tuple[str, str, str]:
         f'{{"prediction_id":"{prediction.prediction_id}","request_id":{_text(prediction.request_id)},'
         f'"system":{_name(prediction.system)},"entity":{prediction.entity_json},'
         f'"predicted_at":"{iso(prediction.predicted_at_us)}","probability":{prediction.probability!r},'
-        f'"interval":{interval},"model":{model},"variant":{_name(prediction.variant)},"features":'
+        f'"interval":{interval},"model":{model},"variant":{_name(prediction.variant)}'
     )
     tail = (
         f',"degraded":{prediction.degraded_json},"decision":{prediction.decision_json},'
         f'"latency_ms":{prediction.latency_ms!r}}}'
     )
-    return head, prediction.features_json, tail
+    return (head, "", tail) if is_brief else (f'{head},"features":', prediction.features_json, tail)
 
 
-def batch_pieces(batch: PredictionBatch) -> Pieces:
-    """The receipts of a batch as pieces to weave: each the bytes of `receipt` of its prediction."""
+def batch_pieces(batch: PredictionBatch, *, is_brief: bool = False) -> Pieces:
+    """The receipts of a batch as pieces to weave: each the text that `receipt_parts` gives of its prediction."""
     ids = batch.row_ids()
     model = _model(batch.model, batch.model_version, batch.bundle, batch.feature_set)
     lows, highs = (map(repr, bounds) for bounds in batch.intervals or ((), ()))
@@ -67,7 +70,8 @@ def batch_pieces(batch: PredictionBatch) -> Pieces:
         '{"prediction_id":"', ids, '","request_id":"', ids, f'","system":{_name(batch.system)},"entity":',
         batch.entities or "null", f',"predicted_at":"{iso(batch.predicted_at_us)}","probability":',
         list(map(repr, batch.probabilities)), ',"interval":', intervals or "null",
-        f',"model":{model},"variant":{_name(batch.variant)},"features":', *batch.feature_pieces(),
+        f',"model":{model},"variant":{_name(batch.variant)}',
+        *(() if is_brief else (',"features":', *batch.feature_pieces())),
         ',"degraded":[],"decision":', batch.decisions or "null", f',"latency_ms":{batch.latency_ms!r}}}',
     ]  # fmt: skip
 

@@ -103,27 +103,42 @@ _DECISION: Final = {
         },
     ],
 }
+RECEIPTS: Final = {
+    "type": "string",
+    "enum": ["full", "brief"],
+    "default": "full",
+    "description": "A brief receipt does not show the features; the log holds them all the same.",
+}
+_RECEIPT: Final = {
+    "prediction_id": TEXT,
+    "request_id": TEXT,
+    "system": TEXT,
+    "entity": {"type": ["object", "null"]},
+    "predicted_at": TIME,
+    "probability": _SHARE,
+    "interval": {"anyOf": [{"type": "null"}, closed(low=_SHARE, high=_SHARE)]},
+    "model": _MODEL,
+    "variant": TEXT,
+    "features": _FEATURES,
+    "degraded": _DEGRADED,
+    "decision": _DECISION,
+    "latency_ms": NUMBER,
+}
 SCHEMAS: Final[dict[str, Json]] = {
     "Error": closed(error=_FAULT),
-    "Receipt": closed(
-        prediction_id=TEXT,
-        request_id=TEXT,
-        system=TEXT,
-        entity={"type": ["object", "null"]},
-        predicted_at=TIME,
-        probability=_SHARE,
-        interval={"anyOf": [{"type": "null"}, closed(low=_SHARE, high=_SHARE)]},
-        model=_MODEL,
-        variant=TEXT,
-        features=_FEATURES,
-        degraded=_DEGRADED,
-        decision=_DECISION,
-        latency_ms=NUMBER,
-    ),
+    "Receipt": closed_of(_RECEIPT),
+    "BriefReceipt": closed_of({name: schema for name, schema in _RECEIPT.items() if name != "features"}),
     "Batch": closed(
         answered=_COUNT,
         refused=_COUNT,
-        answers=_list({"anyOf": [closed(row=_COUNT, receipt=_ref("Receipt")), closed(row=_COUNT, error=_FAULT)]}),
+        answers=_list(
+            {
+                "anyOf": [
+                    closed(row=_COUNT, receipt={"anyOf": [_ref("Receipt"), _ref("BriefReceipt")]}),
+                    closed(row=_COUNT, error=_FAULT),
+                ]
+            }
+        ),
     ),
     "Explanation": closed(
         prediction_id=_MAYBE_TEXT,
