@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import itertools
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -29,7 +30,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.serve.load import Measured, free_port, load, served, steady
-from benchmarks.serve.others import MLSERVER_PATH, bento, mlserver, mlserver_body
+from benchmarks.serve.others import MLSERVER_PATH, MLSERVERS, bento, mlserver, mlserver_body
 from benchmarks.serve.world import (
     ENTITIES,
     NAMES,
@@ -51,12 +52,10 @@ SERVERS = (
     ("ours, 24 features given, log off", "servers:unlogged", "given"),
     ("bare uvicorn, same model, no checks", "servers:bare", "given"),
     ("FastAPI + pandas + Pipeline", "servers:usual", "row"),
+    ("the same, one thread", "servers:usual_one_thread", "row"),
 )
-USUAL = SERVERS[-1][0]
+USUALS = tuple(name for name, factory, _ in SERVERS if ":usual" in factory)
 LOG_OFF = ", log off"
-# As it comes it hands each request to one worker process by a queue.
-MLSERVERS = {"MLServer as it comes": 1, "MLServer in one process": 0}
-MLSERVER, MLSERVER_BEST = MLSERVERS
 MOUNT = "BentoML mount, whole hot path, log in the background"
 BATCH_ROWS = 256
 RATE = 1_000
@@ -94,6 +93,7 @@ def main() -> None:
     options = parser.parse_args()
     if shutil.which("wrk") is None:
         sys.exit("wrk is not installed: apt-get install wrk")
+    os.environ.pop("OMP_NUM_THREADS", None)  # each server is told its own, or none
     world = make_world()
     _model_call(world)
     with tempfile.TemporaryDirectory() as folder:
@@ -126,14 +126,14 @@ def _mlserver(world: World, folder: Path, scripts: dict[str, Path], options: arg
         print("\nMLServer: not measured; name a Python that has it with --mlserver-python")
         return []
     measured = []
-    for name, workers in MLSERVERS.items():
+    for number, form in enumerate(MLSERVERS):
         port = free_port()
-        place = folder / f"mlserver-{workers}"
-        with mlserver(options.mlserver_python, place, world, port, parallel_workers=workers) as started:
+        with mlserver(form, options.mlserver_python, folder / f"mlserver-{number}", world, port):
             # Its worker's processor time is not the server's, so none is told.
-            ask = {"seconds": options.seconds, "path": MLSERVER_PATH, "pid": None if workers else started.pid}
+            ask = {"seconds": options.seconds, "path": MLSERVER_PATH}
             measured += [
-                _Rate(name, level, load(port, scripts["v2"], concurrency=level, **ask)) for level in options.concurrency
+                _Rate(form.name, level, load(port, scripts["v2"], concurrency=level, **ask))
+                for level in options.concurrency
             ]
     return measured
 
@@ -145,16 +145,18 @@ def _compared(measured: list[_Rate]) -> None:
     rows = [
         {
             "server": one.server, "concurrency": one.concurrency, "requests/s": one.found.rate,
-            "p50 ms": one.found.p50_ms, "p99 ms": one.found.p99_ms,
-            "× usual design": one.found.rate / rate[USUAL, one.concurrency],
-            "CPU µs a request": one.found.cpu_us,
-            "CPU × usual": cpu_us[USUAL, one.concurrency] / one.found.cpu_us,
-            "× MLServer as it comes": one.found.rate / rate.get((MLSERVER, one.concurrency), np.nan),
-            "× MLServer in one process": one.found.rate / rate.get((MLSERVER_BEST, one.concurrency), np.nan),
+            "p50 ms": one.found.p50_ms, "p99 ms": one.found.p99_ms, "CPU µs a request": one.found.cpu_us,
         }
         for one in measured
     ]  # fmt: skip
     print_table("V1: one worker under wrk", rows, packages=PACKAGES)
+    peers = [peer for peer in (*USUALS, *(form.name for form in MLSERVERS)) if any(peer == name for name, _ in rate)]
+    times = [
+        {"server": one.server, "concurrency": one.concurrency}
+        | {f"× {peer}": one.found.rate / rate[peer, one.concurrency] for peer in peers}
+        for one in measured if one.server not in peers
+    ]  # fmt: skip
+    print_table("V1: how many times its peers' requests", times, packages=PACKAGES)
     costs = [
         {"ask": name, "concurrency": level, "log off /s": rate[name + LOG_OFF, level], "log on /s": on,
          "cost of the log %": 100.0 * (1.0 - on / rate[name + LOG_OFF, level]),
@@ -185,6 +187,7 @@ def _batches(home: Home, scripts: dict[str, Path], seconds: int) -> None:
     for name, factory, ask in (
         ("ours, predict_batch: receipts, log", "servers:ours", "batch"),
         ("ours, predict_batch, log off", "servers:unlogged", "batch"),
+        ("ours, predict_batch: brief receipts, log", "servers:ours", "brief"),
         (MOUNT, "mounted:hot_path", "frame"),
         ("BentoML mount: probabilities only", "mounted:alone", "frame"),
         ("FastAPI, one frame, log lines", "servers:usual", "frame"),
@@ -262,7 +265,7 @@ def _model_call(world: World) -> None:
 
 def _usual_pipeline(world: World) -> object:
     """Imputer, scaler and five folds of what ours serves: 300 trees and an isotonic calibrator each."""
-    boosting = lightgbm.LGBMClassifier(n_estimators=300, n_jobs=1, random_state=0, verbose=-1)
+    boosting = lightgbm.LGBMClassifier(n_estimators=300, random_state=0, verbose=-1)
     calibrated = CalibratedClassifierCV(boosting, cv=5, method="isotonic")
     frame = pd.DataFrame(world.rows, columns=list(NAMES))
     return make_pipeline(SimpleImputer(), StandardScaler(), calibrated).fit(frame, np.asarray(world.outcome))
@@ -272,12 +275,14 @@ def _scripts(folder: Path, world: World) -> dict[str, Path]:
     given = explicit_body(world).decode()
     features = json.loads(given)["features"]
     row = dict(zip(NAMES, map(float, world.rows[0]), strict=True))
+    batch = {"requests": [{"features": features}] * BATCH_ROWS}
     texts = {
         "entity": ENTITY_LUA.format(entities=ENTITIES),
         "given": GIVEN_LUA.format(body=given),
         "row": GIVEN_LUA.format(body=json.dumps(row)),
         "v2": GIVEN_LUA.format(body=mlserver_body(world).decode()),
-        "batch": GIVEN_LUA.format(body=json.dumps({"requests": [{"features": features}] * BATCH_ROWS})),
+        "batch": GIVEN_LUA.format(body=json.dumps(batch)),
+        "brief": GIVEN_LUA.format(body=json.dumps(batch | {"receipts": "brief"})),
         "frame": GIVEN_LUA.format(body=json.dumps({"rows": [row] * BATCH_ROWS})),
     }
     for name, text in texts.items():

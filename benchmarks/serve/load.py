@@ -58,18 +58,23 @@ def free_port() -> int:
 
 @contextmanager
 def served(factory: str, home: Path, port: int) -> Iterator[Started]:
-    """One worker under uvicorn, from ready to stopped; `factory` is module:function of this package."""
+    """One worker under uvicorn, from ready to stopped; `factory` is module:function of this package.
+
+    Peers that are run as they come are told nothing about threads.
+    """
     environment = {
         "PYTHONPATH": os.pathsep.join([str(ROOT / "platform"), str(ROOT)]), "BENCH_HOME": str(home),
         "FORECASTLE_SYSTEM": "bench", "FORECASTLE_HOME": str(home), "FORECASTLE_NOW": NOW.isoformat(),
-        "BENTOML_DO_NOT_TRACK": "1", "BENTOML_HOME": str(home / "bentoml"), "OMP_NUM_THREADS": "1",
+        "BENTOML_DO_NOT_TRACK": "1", "BENTOML_HOME": str(home / "bentoml"),
     }  # fmt: skip
+    if not factory.endswith(":usual"):
+        environment["OMP_NUM_THREADS"] = "1"
     command = [
         sys.executable, "-m", "uvicorn", "--factory", f"benchmarks.serve.{factory}",
         "--port", str(port), "--no-access-log", "--no-proxy-headers", "--log-level", "error",
     ]  # fmt: skip
     # The usual design writes a line a prediction: to a file nobody watches, as in production.
-    with launched(command, environment, port, ready="/readyz", quiet=factory.endswith(":usual")) as started:
+    with launched(command, environment, port, ready="/readyz", quiet=":usual" in factory) as started:
         yield started
 
 

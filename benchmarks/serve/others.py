@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.serve.load import ROOT, Started, free_port, launched
@@ -22,25 +23,39 @@ from forecastle.store.home import Home
 MLSERVER_PATH = "/v2/models/bench/infer"
 
 
-@contextmanager
-def mlserver(python: str, folder: Path, world: World, port: int, *, parallel_workers: int) -> Iterator[Started]:
-    """The same booster behind MLServer's LightGBM runtime, from ready to stopped.
+@dataclass(frozen=True)
+class MLServer:
+    """A form of MLServer: settings that are not its own defaults, and whether LightGBM is held to one thread.
 
-    Without `parallel_workers` the model answers in the server's own process; it comes with one, which is told of each
-    request by a queue.
+    As it comes it logs for debugging and hands each request to one worker process by a queue; with no
+    `parallel_workers` the model answers in the server's own process.
     """
+
+    name: str
+    settings: Mapping[str, object]
+    is_one_thread: bool
+
+
+MLSERVERS = (
+    MLServer("MLServer as it comes", {}, is_one_thread=False),
+    MLServer("MLServer, no debugging, one thread", {"debug": False}, is_one_thread=True),
+    MLServer("MLServer, the same in one process", {"debug": False, "parallel_workers": 0}, is_one_thread=True),
+)
+
+
+@contextmanager
+def mlserver(form: MLServer, python: str, folder: Path, world: World, port: int) -> Iterator[Started]:
+    """The same booster behind MLServer's LightGBM runtime, from ready to stopped."""
     folder.mkdir()
     world.booster.save_model(folder / "model.bst")
-    settings = {
-        "http_port": port, "grpc_port": free_port(), "metrics_port": free_port(),
-        "parallel_workers": parallel_workers, "debug": False,
-    }  # fmt: skip
+    settings = {"http_port": port, "grpc_port": free_port(), "metrics_port": free_port(), **form.settings}
     model = {"name": "bench", "implementation": "mlserver_lightgbm.LightGBMModel",
              "parameters": {"uri": str(folder / "model.bst")}}  # fmt: skip
     (folder / "settings.json").write_text(json.dumps(settings))
     (folder / "model-settings.json").write_text(json.dumps(model))
     command = [str(Path(python).with_name("mlserver")), "start", str(folder)]
-    with launched(command, {"OMP_NUM_THREADS": "1"}, port, ready="/v2/models/bench/ready", quiet=True) as started:
+    environment = {"OMP_NUM_THREADS": "1"} if form.is_one_thread else {}
+    with launched(command, environment, port, ready="/v2/models/bench/ready", quiet=True) as started:
         yield started
 
 
