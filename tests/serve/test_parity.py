@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import numpy as np
@@ -18,7 +19,7 @@ from tests.serve.server import served
 from tests.serve.toy import BET, CONTRACTS, NOW, NOW_US, VIEWS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
-ROWS, SINGLES = 10_000, 500
+ROWS, SINGLES, CALLERS = 10_000, 500, 32
 
 
 def population(rows: int) -> pd.DataFrame:
@@ -50,7 +51,7 @@ def store(home, frame: pd.DataFrame) -> None:
 
 
 def test_ten_thousand_rows_over_http_are_the_batchs(home):
-    """Probability, raw score, decision and cut-off: every row by `predict_batch`, five hundred by `predict`."""
+    """Probability, raw score, decision, cut-off: rows by `predict_batch`, 500 by `predict`, alone and in a crowd."""
     digest = toy.make_bundle(home, version="3", decision=BET)
     toy.promote(home, digest, version="3")
     frame = population(ROWS)
@@ -64,8 +65,11 @@ def test_ten_thousand_rows_over_http_are_the_batchs(home):
         status, batch = server.ask("POST", "/predict_batch", json.dumps({"requests": asked}).encode())
         assert status == 200
         singles = [server.predict(request) for request in asked[:: ROWS // SINGLES]]
+        with ThreadPoolExecutor(CALLERS) as callers:
+            crowd = list(callers.map(server.predict, asked[:: ROWS // SINGLES]))
     check_batch(batch["answers"], scores, decided)
     check_singles(singles, scores, decided)
+    check_singles(crowd, scores, decided)
     check_log(home, scores, decided)
 
 
