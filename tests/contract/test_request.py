@@ -120,10 +120,12 @@ def test_allowed_values_are_listed():
         (True, True),
         (None, None),
         ([1, 2], "list"),
+        (math.nan, "nan"),
+        (-math.inf, "-inf"),
     ],
 )
 def test_what_is_repeated_in_an_answer_is_short(value: Any, kept: Any):
-    """Neither a megabyte of text nor an integer of five thousand digits comes back."""
+    """Neither a megabyte of text nor an integer of five thousand digits comes back, and NaN as a word, not as null."""
     assert shown(value) == kept
 
 
@@ -133,9 +135,10 @@ def test_a_huge_integer_is_told_by_its_size():
     assert rule(10**5000, dtype="float64") == "dtype"
 
 
-def test_a_violation_keeps_a_json_value():
-    """NaN cannot be written in JSON, so it is kept as text."""
-    found = check_value("x", math.nan, PRICE)
+@pytest.mark.parametrize("column", [PRICE, Column(dtype="int64"), Column(dtype="string")])
+def test_a_violation_keeps_a_json_value(column: Column):
+    """NaN cannot be written in JSON, so it is kept as text, whichever rule it breaks."""
+    found = check_value("x", math.nan, column)
     assert found is not None
     assert found.value == "nan"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import json
 import logging
 import sqlite3
@@ -138,6 +139,21 @@ def test_only_application_json_is_read(shared, media_type):
     """Every other media type is 415 before the body is looked at."""
     answer = shared.predict(ASK, content_type=media_type)
     assert (answer.status, answer.json["error"]["code"]) == (415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict_batch", "/explain", "/outcome", "/events", "/stream"])
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "br", "identity, gzip"])
+def test_a_packed_body_is_refused_by_name(shared, path, coding):
+    """A Content-Encoding is 415 with its name, not a complaint about bytes that are no JSON."""
+    answer = shared.ask("POST", path, gzip.compress(json.dumps(ASK).encode()), content_encoding=coding)
+    assert (answer.status, answer.json["error"]["code"]) == (415, "unsupported_media_type")
+    assert repr(coding) in answer.json["error"]["message"]
+
+
+@pytest.mark.parametrize("coding", ["", "identity"])
+def test_a_body_that_says_it_is_not_packed_is_read(shared, coding):
+    """`identity` is no encoding, and an empty header says nothing."""
+    assert shared.predict(ASK, content_encoding=coding).status == 200
 
 
 @pytest.mark.parametrize("headers", [{}, {"content-length": str(2 << 20)}])

@@ -42,6 +42,16 @@ def test_what_is_no_json_object_is_refused(body):
 
 
 @pytest.mark.parametrize(
+    ("body", "told"),
+    [(b"", "Expecting value at character 0"), (b'{"request_id": "a\nb"}', "Invalid control character at character 17")],
+)
+def test_the_place_of_a_fault_is_told_once(body, told):
+    """Two of the decoder's own messages end in `at` already."""
+    with pytest.raises(Refusal, match=f": {told}$"):
+        parse_request(body, keys=KEYS)
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("{}", [("entity", "missing")]),

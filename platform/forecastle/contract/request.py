@@ -43,8 +43,7 @@ def check_value(name: str, value: Any, column: Column) -> Violation | None:
     rule = _type_rule(value, column) or _limit_rule(value, column)
     if rule is None:
         return None
-    kept = str(value) if rule == "finite" else shown(value)
-    return Violation(name, kept, rule, f"{name} is {_sentence(value, rule, column)}")
+    return Violation(name, shown(value), rule, f"{name} is {_sentence(value, rule, column)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +68,12 @@ def bounds_of(column: Column) -> Bounds | None:
 
 
 def shown(value: Any) -> Any:
-    """A value as it may be repeated in an answer: never longer than eighty characters."""
+    """A value as it may be repeated in a JSON answer: never longer than eighty characters, NaN and infinity as text."""
     if isinstance(value, int) and not -INT64_LIMIT <= value < INT64_LIMIT:
         # Its digits may be more than Python is willing to write out.
         return f"an integer of {value.bit_length()} bits"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     if isinstance(value, bool | int | float) or value is None:
         return value
     text = value if isinstance(value, str) else type(value).__name__

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from forecastle.contract.request import shown
 from forecastle.serve.challenger import ChallengerWatch
 from forecastle.serve.champion import ChampionWatch
 from forecastle.serve.metrics import CONTENT_TYPE, Metrics, shared_folder
@@ -211,10 +212,11 @@ class _ClientGoneError(Exception):
 class _Headers:
     """The few headers that matter; a header said twice counts as its values joined."""
 
-    __slots__ = ("authorization", "content_length", "content_type", "host", "origin")
+    __slots__ = ("authorization", "content_encoding", "content_length", "content_type", "host", "origin")
 
     def __init__(self, pairs: list[tuple[bytes, bytes]]) -> None:
         self.authorization = self.content_length = self.content_type = self.host = self.origin = b""
+        self.content_encoding = b""
         for name, value in pairs:
             if name == b"content-type":
                 self.content_type += value
@@ -226,6 +228,8 @@ class _Headers:
                 self.host += value
             elif name == b"origin":
                 self.origin += value
+            elif name == b"content-encoding":
+                self.content_encoding += value
 
 
 def _check_caller(settings: Settings, headers: _Headers, path: str) -> None:
@@ -247,6 +251,9 @@ def _host_name(host: bytes) -> str:
 async def _post(operation: Operation, headers: _Headers, receive: Receive, *, at_most: float | None) -> _Answer:
     if headers.content_type != JSON:
         raise Refusal("unsupported_media_type", "the body must be application/json, without parameters")
+    if headers.content_encoding.lower() not in (b"", b"identity"):
+        coding = shown(headers.content_encoding.decode("latin-1"))
+        raise Refusal("unsupported_media_type", f"Content-Encoding {coding!r} is not read; send the body as it is")
     if operation.in_flight >= operation.in_flight_limit:
         raise Refusal("too_busy", f"{operation.in_flight} requests are being answered; ask again later")
     seconds = operation.deadline_seconds if at_most is None else min(at_most, operation.deadline_seconds)

@@ -65,7 +65,7 @@ class _Score(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Predictor:
-    """Answers request bodies; everything it needs is handed in."""
+    """The steps of a prediction; everything they need is handed in."""
 
     watch: ChampionWatch
     reader: FeatureReader
@@ -76,16 +76,6 @@ class Predictor:
     shadows: Shadows = field(default_factory=Shadows)
     timer: Callable[[], float] = time.perf_counter
     new_id: Callable[[], str] = field(default_factory=process_ids)
-
-    async def predict(self, body: bytes) -> bytes:
-        """The receipt for one request body; it returns after the prediction is on disk.
-
-        Raises:
-            Refusal: nothing was predicted and nothing is logged.
-        """
-        started = self.timer()
-        champion = self.champion()
-        return await self.answer(self.parsed(body, champion), champion, started)
 
     def parsed(self, body: bytes, champion: Champion) -> PredictRequest:
         """The request in a body.
