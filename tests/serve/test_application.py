@@ -164,6 +164,33 @@ def test_a_large_body_is_refused_before_parsing(shared, headers):
     assert (answer.status, answer.json["error"]["code"]) == (413, "too_large")
 
 
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [("/predict", {}, 413), ("/predict", {"content-length": str(2 << 20)}, 413), ("/nope", {}, 404),
+     ("/model", {}, 405), ("/predict", {"content-type": "text/plain"}, 415),
+     ("/predict", {"content-encoding": "gzip"}, 415)],
+)  # fmt: skip
+def test_an_early_refusal_leaves_before_the_rest_of_the_body_is_thrown_away(shared, path, headers, status):
+    """A client that sends all before it reads gets its answer: a connection closed with unread bytes is reset."""
+    told = []
+    pieces = [{"type": "http.request", "body": b"x" * (1 << 19), "more_body": left > 0} for left in range(5, -1, -1)]
+
+    async def receive():
+        told.append(len(pieces))
+        return pieces.pop(0)
+
+    async def send(message):
+        told.append((message.get("status"), message.get("more_body", False)))
+
+    given = {"content-type": "application/json", **headers}
+    pairs = [(name.encode(), value.encode()) for name, value in given.items()]
+    scope = {"method": "POST", "path": path, "headers": pairs}
+    shared.loop.run_until_complete(shared.application(scope, receive, send))
+    answered = told.index((status, False))
+    assert told[:answered] == ([6, 5, 4] if (path, headers) == ("/predict", {}) else [])
+    assert (told[answered + 1], told[-1], pieces) == ((None, True), (None, False), [])
+
+
 def test_a_body_in_pieces_is_one_body(shared):
     """A request that arrives in nine parts is answered like one that arrives whole."""
     whole = shared.predict(ASK).json
@@ -286,7 +313,7 @@ def test_a_body_that_never_ends_meets_the_deadline(settings):
     """A client that stops sending gets 504 within the deadline and holds nothing afterwards."""
     import asyncio
 
-    with running(dataclasses.replace(settings, deadline_seconds=0.01)) as client:
+    with running(dataclasses.replace(settings, deadline_seconds=0.01, linger_seconds=0.01)) as client:
         sent = []
 
         async def receive():

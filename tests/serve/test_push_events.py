@@ -137,6 +137,22 @@ def test_what_could_not_go_online_is_told_and_healed(client, settings):
     store.close()
 
 
+def test_a_store_that_is_away_is_waited_for_where_feature_views_make_it(client, settings):
+    """No new file takes its place, so what was in it is there again when it is back, and the pushed row with it."""
+    online, away = settings.home.online("toy"), settings.home.online("toy").with_suffix(".away")
+    assert client.post("/events", rows(row(hours_ago=2, market_id=8))).json["online"] == "written"
+    (settings.home.warehouse / "toy").mkdir(parents=True)
+    online.rename(away)
+    assert client.post("/events", rows(row())).json["online"] == "pending"
+    assert (client.ask("GET", "/healthz").json["events_pending"], online.exists()) == (1, False)
+    away.rename(online)
+    pushes = client.application._running.operations.push
+    assert client.loop.run_until_complete(asyncio.to_thread(pushes.catch_up))
+    store = SQLiteOnlineStore(online, read_only=True)
+    assert (store.count("prices"), client.ask("GET", "/healthz").json["events_pending"]) == (2, 0)
+    store.close()
+
+
 def test_a_process_that_starts_writes_what_another_left_behind(settings):
     """Rows that were queued by a process that died before they went online are online after the next start."""
     at = toy.NOW_US - 1

@@ -114,6 +114,35 @@ def test_with_a_shadow_each_goes_alone(pushed):
     assert all(logged.by_request(shadow) for shadow in shadows)
 
 
+def test_one_request_id_at_once_is_one_prediction(pushed):
+    """Sixteen times the same get one receipt, another request under the id is a conflict, one transaction logs all."""
+    asked = [of(7) | {"request_id": "settle-77"}] * 16 + [of(8) | {"request_id": "settle-77"}, of(9)]
+    with running(pushed) as client:
+        answers = client.predict_at_once(asked)
+        again = client.predict(asked[0])
+    assert len({answer.body for answer in [*answers[:16], again]}) == 1
+    assert (answers[16].status, answers[16].json["error"]["code"]) == (409, "request_id_reused")
+    assert answers[16].json["error"]["request_id"] == "settle-77"
+    assert PredictionReader(pushed.home.prediction_log("toy")).count() == 2
+
+
+def test_every_kind_of_request_shares_one_transaction(pushed):
+    """Overrides, ids, fallbacks and usual rows of a turn are handed to the log together."""
+    asked = [of(n) | ({}, {"features": {"market_price": 0.3}}, {"request_id": f"r{n}"})[n % 3] for n in range(30)]
+    with running(pushed) as client:
+        written = _Slow(client.application._running.predictor.log)
+        written.go_on.set()
+        together = Together(dataclasses.replace(client.application._running.predictor, log=written))
+
+        async def story() -> list[bytes]:
+            return await asyncio.gather(*[together.predict(json.dumps(one).encode()) for one in asked])
+
+        receipts = [json.loads(body) for body in client.loop.run_until_complete(story())]
+    assert [receipt["entity"]["market_id"] for receipt in receipts] == list(range(30))
+    assert [receipt["request_id"] for receipt in receipts[2::3]] == [f"r{n}" for n in range(2, 30, 3)]
+    assert written.sizes == [30]
+
+
 def test_after_the_cut_off_each_is_refused(home, settings):
     """409 with the rule's reason for the late ones, a receipt for the others."""
     toy.promote(home, toy.make_bundle(home, version="9", decision=toy.BET), version="9")
@@ -194,8 +223,11 @@ class _Slow:
         self._log, self.sizes = log, []
         self.began, self.go_on = asyncio.Event(), asyncio.Event()
 
+    async def answered(self, request_id):
+        return await self._log.answered(request_id)
+
     async def append_many(self, predictions, *, batch=None):
-        self.sizes.append(len(batch))
+        self.sizes.append(len(predictions) + (len(batch) if batch else 0))
         self.began.set()
         await self.go_on.wait()
         return await self._log.append_many(predictions, batch=batch)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from forecastle.contract.request import shown
+from forecastle.serve.body import Body, ClientGoneError, Message, Receive
 from forecastle.serve.challenger import ChallengerWatch
 from forecastle.serve.champion import ChampionWatch
 from forecastle.serve.metrics import CONTENT_TYPE, Metrics, shared_folder
@@ -36,8 +37,6 @@ from forecastle.store.prediction import WritableLog
 from forecastle.store.prediction_logs import open_log
 
 Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 JSON: Final = b"application/json"
@@ -139,28 +138,33 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
-        path = scope["path"]
+        path, body, running = scope["path"], Body(receive), self._running
         try:
-            answer = await self._answer(scope, path, receive)
+            answer = await self._answer(scope, path, body)
         except Refusal as refusal:
             answer = _Answer(refusal.status, refusal.body(), headers=_headers_of(refusal))
-        except _ClientGoneError:
+        except ClientGoneError:
             return
         except Exception:
             logger.exception("request to %r failed", path)
             answer = _Answer(500, Refusal("internal", "the service failed; its log says why").body())
-        if self._running is not None:
-            known = path in self._routes or path in self._running.operations.by_path
-            self._running.metrics.answered(path if known else "other", answer.status)
+        if running is not None:
+            known = path in self._routes or path in running.operations.by_path
+            running.metrics.answered(path if known else "other", answer.status)
         headers = [
             (b"content-type", answer.content_type),
             (b"content-length", b"%d" % len(answer.body)),
             *answer.headers,
         ]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
+        if running is None or answer.status < 400 or body.is_whole:
+            await send({"type": "http.response.body", "body": answer.body})
+            return
+        await send({"type": "http.response.body", "body": answer.body, "more_body": True})
+        await body.discard(seconds=running.settings.linger_seconds)
+        await send({"type": "http.response.body"})
 
-    async def _answer(self, scope: Scope, path: str, receive: Receive) -> _Answer:
+    async def _answer(self, scope: Scope, path: str, body: Body) -> _Answer:
         running = self._running
         if running is None:
             raise Refusal("no_champion", "the service is starting or stopping")
@@ -170,7 +174,7 @@ class Application:
         if operation is not None:
             if scope["method"] != "POST":
                 raise Refusal("method_not_allowed", f"{path} takes POST")
-            return await _post(operation, headers, receive, at_most=scope.get(DEADLINE))
+            return await _post(operation, headers, body, at_most=scope.get(DEADLINE))
         if path == "/model" and _wants_page(scope["headers"]):
             path = "/card"
         route = self._routes.get(path)
@@ -203,10 +207,6 @@ class Front:
             await self._application(scope, receive, send)
         else:
             await self._app(scope, receive, send)
-
-
-class _ClientGoneError(Exception):
-    """The client closed the connection before its request was whole."""
 
 
 class _Headers:
@@ -248,7 +248,7 @@ def _host_name(host: bytes) -> str:
     return name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
 
 
-async def _post(operation: Operation, headers: _Headers, receive: Receive, *, at_most: float | None) -> _Answer:
+async def _post(operation: Operation, headers: _Headers, body: Body, *, at_most: float | None) -> _Answer:
     if headers.content_type != JSON:
         raise Refusal("unsupported_media_type", "the body must be application/json, without parameters")
     if headers.content_encoding.lower() not in (b"", b"identity"):
@@ -260,8 +260,8 @@ async def _post(operation: Operation, headers: _Headers, receive: Receive, *, at
     operation.in_flight += 1
     limit = _Limit(seconds)
     try:
-        body = await _body(headers, receive, operation.body_limit_bytes)
-        return _Answer(200, await operation.answer(body))
+        content = await body.read(operation.body_limit_bytes, content_length=headers.content_length)
+        return _Answer(200, await operation.answer(content))
     except asyncio.CancelledError as error:
         if limit.is_reached():
             raise Refusal("deadline", f"no answer within {seconds:g} s") from error
@@ -295,28 +295,6 @@ class _Limit:
         self._is_over = True
         if self._task is not None:
             self._task.cancel()
-
-
-async def _body(headers: _Headers, receive: Receive, limit: int) -> bytes:
-    if headers.content_length.isdigit() and int(headers.content_length[:20]) > limit:
-        raise _too_large(limit)
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _ClientGoneError
-        part = message.get("body", b"")
-        size += len(part)
-        if size > limit:
-            raise _too_large(limit)
-        parts.append(part)
-        if not message.get("more_body", False):
-            return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _too_large(limit: int) -> Refusal:
-    return Refusal("too_large", f"the body is larger than {limit} bytes")
 
 
 def _headers_of(refusal: Refusal) -> tuple[tuple[bytes, bytes], ...]:

@@ -21,6 +21,7 @@ from forecastle.serve.push_stream import StreamPush
 from forecastle.serve.settings import Settings
 from forecastle.serve.together import Together
 from forecastle.store.events import EventQueue
+from forecastle.store.online import OnlineStore
 from forecastle.store.online_stores import open_online
 from forecastle.store.outcome_log import OutcomeLog
 
@@ -60,9 +61,8 @@ class Operations:
         self._outcomes = OutcomeLog(home.outcome_log(system), disk_limit_bytes=limit)
         apart, aside = (replace(predictor, reader=reader) for reader in self._readers)
         self.push = EventPush(
-            predictor.champion, self._queue, lambda: open_online(settings.online_url, path=online, system=system),
-            settings.clock, self._side, settings.rows_limit,
-        )  # fmt: skip
+            predictor.champion, self._queue, lambda: _online(settings), settings.clock, self._side, settings.rows_limit
+        )
         self._raw = StreamPush(home.pushed(system), settings.clock, self._side, settings.rows_limit, limit)
         batch = BatchPredictor(predictor, apart, self._batches, settings.rows_limit)
         feedback = Feedback(
@@ -101,6 +101,17 @@ class Operations:
         self._queue.close()
         self._raw.close()
         self._outcomes.close()
+
+
+def _online(settings: Settings) -> OnlineStore:
+    """The online store, to be written to.
+
+    Where feature views are materialised the store is theirs to make: a file that is away comes back with all its rows,
+    and a new one in its place would say of every entity that nobody knows it.
+    """
+    home, system = settings.home, settings.system
+    is_theirs = (home.warehouse / system).is_dir()
+    return open_online(settings.online_url, path=home.online(system), system=system, must_exist=is_theirs)
 
 
 def _ended(*executors: Executor) -> None:

@@ -166,7 +166,7 @@ class Predictor:
         Raises:
             Refusal: a feature is refused, or the decision rule says that it is too late.
         """
-        served = self.served(request, champion, now_us=now_us)
+        served = self.served(request, self.rows(request.entity, champion), champion, now_us=now_us)
         raw = champion.scorer.score_row(served.vector)
         if math.isnan(raw):
             raise champion.unanswered(served.vector)
@@ -229,28 +229,23 @@ class Predictor:
         """Milliseconds since `timer` gave `started`, to the microsecond."""
         return round((self.timer() - started) * 1e3, 3)
 
-    def served(self, request: PredictRequest, champion: Champion, *, now_us: int) -> Served:
-        """Every feature of a request.
+    def served(self, request: PredictRequest, rows: Rows | None, champion: Champion, *, now_us: int) -> Served:
+        """Every feature of a request, the short way where it is usual; `rows` are those of its entity.
 
         Raises:
             Refusal: naming each feature that its contract refuses.
         """
-        return _served(request, self._rows(request.entity, champion), champion, now_us)
+        usual = champion.plan.usual(request.features, rows, now_us=now_us)
+        if usual is not None:
+            return usual
+        checked(request, [], champion)
+        resolution = champion.resolver.resolve(request.features, rows, now_us=now_us)
+        if resolution.refused:
+            code = "contract" if rows is not None else "online_store_unavailable"
+            raise broken_contract(resolution.refused, code=code)
+        return served_of(resolution, champion.resolver, now_us=now_us)
 
-    def served_many(
-        self, requests: Sequence[PredictRequest], champion: Champion, *, now_us: int
-    ) -> list[Served | Refusal]:
-        """`served` of many requests, in their order."""
-        rows_of = self.rows_many([request.entity for request in requests], champion)
-        found: list[Served | Refusal] = []
-        for request, rows in zip(requests, rows_of, strict=True):
-            try:
-                found.append(_served(request, rows, champion, now_us))
-            except Refusal as refusal:
-                found.append(refusal)
-        return found
-
-    def _rows(self, entity: Mapping[str, Any] | None, champion: Champion) -> Rows | None:
+    def rows(self, entity: Mapping[str, Any] | None, champion: Champion) -> Rows | None:
         """Newest row of each view; a view may know an entity by fewer keys than the prediction names."""
         if entity is None:
             return {}
@@ -279,23 +274,6 @@ class Predictor:
                 before, rows = made[place], rows_of.get(key)
                 made[place] = None if before is None or rows is None else {**before, **rows}
         return made
-
-
-def _served(request: PredictRequest, rows: Rows | None, champion: Champion, now_us: int) -> Served:
-    """Every feature, the short way where the request is usual.
-
-    Raises:
-        Refusal: naming each feature that its contract refuses.
-    """
-    usual = champion.plan.usual(request.features, rows, now_us=now_us)
-    if usual is not None:
-        return usual
-    checked(request, [], champion)
-    resolution = champion.resolver.resolve(request.features, rows, now_us=now_us)
-    if resolution.refused:
-        code = "contract" if rows is not None else "online_store_unavailable"
-        raise broken_contract(resolution.refused, code=code)
-    return served_of(resolution, champion.resolver, now_us=now_us)
 
 
 def _scores(champion: Champion, vectors: Sequence[Sequence[float]]) -> list[_Score | None]:

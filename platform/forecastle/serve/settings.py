@@ -53,6 +53,7 @@ class Settings:
     body_limit_bytes: int = 1 << 20
     in_flight_limit: int = 512
     deadline_seconds: float = 0.9
+    linger_seconds: float = 5.0
     rows_limit: int = 10_000
     rows_body_limit_bytes: int = 16 << 20
     rows_in_flight_limit: int = 8

@@ -1,8 +1,8 @@
-"""Single predictions that arrive in one turn of the event loop, answered together in columns.
+"""Single predictions that arrive in one turn of the event loop, answered together.
 
-Belongs here: who may join others, when a turn is worth it, and handing each caller its own receipt.
-Does not belong here: the steps of a prediction, alone (`predict.py`) or in columns (`columns.py`,
-`predict_columns.py`). Nobody waits for company: a turn takes whoever is there, and too few go on alone.
+Belongs here: when a turn is taken and by whom, and handing each caller its own receipt.
+Does not belong here: how many rows are answered at once (`rows.py`), the steps of a prediction (`predict.py`).
+Nobody waits for company: a turn takes whoever is there, and too few go on alone.
 """
 
 from __future__ import annotations
@@ -10,20 +10,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
-
-import msgspec
+from typing import Final, NamedTuple
 
 from forecastle.contract.errors import StoreError
-from forecastle.serve.champion import Champion
-from forecastle.serve.columns import UsualRows
 from forecastle.serve.parse import PredictRequest
 from forecastle.serve.predict import Predictor, unlogged
-from forecastle.serve.predict_columns import Answered, answered
-from forecastle.serve.receipt import batch_pieces, microseconds
+from forecastle.serve.receipt import batch_pieces, microseconds, receipt
+from forecastle.serve.refusal import Refusal
+from forecastle.serve.rows import Now, RowsMade, logged, made_rows, routed
+from forecastle.store.prediction import Prediction
 from forecastle.store.prediction_batch import joined
 
-# Columns cost so much before the first row that fewer rows are cheaper one by one.
+# Work for many costs so much before the first row that fewer rows are cheaper one by one.
 FEW: Final = 4
 # So many rows keep the event loop for about two milliseconds.
 MOST: Final = 64
@@ -41,7 +39,8 @@ class _Caller(NamedTuple):
 class Together:
     """Answers single predictions: each by itself while few are under way, a turn's worth at once when many are.
 
-    A row gets the same bits either way, but a prediction id that names its batch and the latency of that batch.
+    A row gets the same bits either way; in company its latency is the company's, and a usual row's prediction id names
+    its batch.
     """
 
     def __init__(self, predictor: Predictor) -> None:
@@ -62,7 +61,7 @@ class Together:
         started = predictor.timer()
         champion = predictor.champion()
         request = predictor.parsed(body, champion)
-        if not self._may_join(request, champion):
+        if await self._is_for_itself(request):
             return await predictor.answer(request, champion, started)
         told = self._join(request, started)
         try:
@@ -70,12 +69,17 @@ class Together:
         finally:
             self._left(told)
 
-    def _may_join(self, request: PredictRequest, champion: Champion) -> bool:
-        """Whether a request says one thing only, and the champion alone has to do with it."""
-        if request.request_id is not None or champion.members or (request.entity is None) is not bool(request.features):
-            return False
+    async def _is_for_itself(self, request: PredictRequest) -> bool:
+        """Whether a request repeats one, or its answer is to have a shadow, or the log cannot say."""
         challenger = self._predictor.challenger()
-        return challenger is None or not (challenger.is_shadow or challenger.takes(request.entity))
+        if challenger is not None and challenger.is_shadow:
+            return True
+        if request.request_id is None:
+            return False
+        try:
+            return await self._predictor.log.answered(request.request_id) is not None
+        except StoreError:
+            return True
 
     def _join(self, request: PredictRequest, started: float) -> asyncio.Future[bytes | None]:
         loop = asyncio.get_running_loop()
@@ -91,7 +95,7 @@ class Together:
             asyncio.get_running_loop().call_soon(self._turn)
 
     def _turn(self, seen: int = 0) -> None:
-        """Answer everyone who is here, those who named an entity apart from those who gave features."""
+        """Take everyone who is here; after a turn of some size not before a look finds nobody new."""
         if self._last >= FEW and seen < len(self._here) < MOST:
             asyncio.get_running_loop().call_soon(self._turn, len(self._here))
             return
@@ -99,76 +103,59 @@ class Together:
         self._here = []
         self._last = len(here)
         self._taken.update(caller.told for caller in here)
-        named = [caller for caller in here if caller.request.entity is not None]
-        for alike in (named, [caller for caller in here if caller.request.entity is None]):
-            for first in range(0, len(alike), MOST):
-                callers = alike[first : first + MOST]
-                if len(callers) < FEW:
-                    _send_on(callers)
-                else:
-                    task = asyncio.get_running_loop().create_task(self._answer(callers))
-                    self._tasks.add(task)
-                    task.add_done_callback(self._tasks.discard)
+        for first in range(0, len(here), MOST):
+            callers = here[first : first + MOST]
+            if len(callers) < FEW:
+                _send_on(callers)
+                continue
+            task = asyncio.get_running_loop().create_task(self._answer(callers))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, callers: Sequence[_Caller]) -> None:
-        """Tell each caller its receipt or its refusal; whoever is unusual, or in company that fails, goes on alone."""
+        """Tell each caller its receipt or its refusal; a company that fails goes on alone."""
+        predictor = self._predictor
+        first = min(caller.started for caller in callers)
         try:
-            made = self._made(callers)
-            if made.batch is not None:
-                await self._predictor.log.append_many((), batch=made.batch)
-            self._tell(callers, made)
+            now = Now(predictor.champion(), microseconds(predictor.clock()), first)
+            asked = {place: routed(predictor, caller.request, now) for place, caller in enumerate(callers)}
+            made = made_rows(predictor, asked, now, columns_min=FEW)
+            self._tell(callers, made, await logged(predictor.log, made), now)
         except StoreError as error:
             for caller in callers:
-                if not caller.told.done():
-                    caller.told.set_exception(unlogged(error))
+                _refuse(caller, unlogged(error))
         except Exception:
             logger.exception("%d requests could not be answered together", len(callers))
         finally:
             _send_on(callers)
 
-    def _made(self, callers: Sequence[_Caller]) -> Answered:
-        """The record of the callers that are usual."""
-        predictor = self._predictor
-        champion, now_us = predictor.champion(), microseconds(predictor.clock())
-        requests = [caller.request for caller in callers]
-        entities: list[Any] | None = None
-        if requests[0].entity is None:
-            usual = _given(requests, champion)
-        else:
-            entities = [request.entity for request in requests]
-            usual = champion.columns.stored(predictor.rows_many(entities, champion), now_us=now_us)
-        if not usual.places or champion.members:
-            return Answered(None, (), {})
-        first = min(caller.started for caller in callers)
-        return answered(
-            usual,
-            entities,
-            champion,
-            batch_id=predictor.new_id(),
-            now_us=now_us,
-            latency_ms=lambda: predictor.milliseconds_since(first),
-        )
-
-    def _tell(self, callers: Sequence[_Caller], made: Answered) -> None:
-        for place, refusal in made.refused.items():
-            if not callers[place].told.done():
-                callers[place].told.set_exception(refusal)
-        if made.batch is None:
-            return
-        told = [callers[place] for place in made.places]
-        for caller, receipt in zip(told, joined(batch_pieces(made.batch), len(told)), strict=True):
-            if not caller.told.done():  # its request met the deadline
-                caller.told.set_result(receipt.encode())
-        now = self._predictor.timer()
-        self._predictor.metrics.predicted_batch(made.batch, seconds=[now - caller.started for caller in told])
+    def _tell(self, callers: Sequence[_Caller], made: RowsMade, stored: Sequence[Prediction], now: Now) -> None:
+        ended, metrics = self._predictor.timer(), self._predictor.metrics
+        for place, refused in made.columns.refused.items():
+            _refuse(callers[place], refused)
+        for place, row in made.settled(stored).items():
+            if isinstance(row, Refusal):
+                _refuse(callers[place], row)
+                continue
+            _answer(callers[place], receipt(row.prediction))
+            if row.served is not None:
+                metrics.predicted(row.served, now_us=now.now_us, seconds=ended - callers[place].started)
+        if (batch := made.columns.batch) is not None:
+            told = [callers[place] for place in made.columns.places]
+            for caller, text in zip(told, joined(batch_pieces(batch), len(batch)), strict=True):
+                _answer(caller, text.encode())
+            metrics.predicted_batch(batch, seconds=[ended - caller.started for caller in told])
 
 
-def _given(requests: Sequence[PredictRequest], champion: Champion) -> UsualRows:
-    """The usual rows of requests that give features, with places among all of them."""
-    rows = {place: champion.columns.given_row(request.features) for place, request in enumerate(requests)}
-    whole = {place: row for place, row in rows.items() if row is not None}
-    places, usual = list(whole), champion.columns.given(list(whole.values()))
-    return msgspec.structs.replace(usual, places=[places[row] for row in usual.places])
+def _answer(caller: _Caller, body: bytes) -> None:
+    if not caller.told.done():  # its request met the deadline
+        caller.told.set_result(body)
+
+
+def _refuse(caller: _Caller, refusal: Refusal) -> None:
+    if not caller.told.done():
+        refusal.request_id = caller.request.request_id
+        caller.told.set_exception(refusal)
 
 
 def _send_on(callers: Sequence[_Caller]) -> None:

@@ -115,14 +115,21 @@ class SQLiteOnlineStore:
     pushed again. A read-only store never creates or changes the file.
     """
 
-    def __init__(self, path: Path, *, read_only: bool = False, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
-        """Open the store.
+    def __init__(
+        self,
+        path: Path,
+        *,
+        read_only: bool = False,
+        must_exist: bool = False,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
+        """Open the store; with `must_exist` a writer does not make the file, which then is somebody else's to make.
 
         Raises:
-            StoreError: read-only and there is no file, or it is no SQLite database.
+            StoreError: there is no file and it is not made here, or it is no SQLite database.
         """
         self.path = path
-        self._read_only = read_only
+        self._read_only, self._must_exist = read_only, must_exist
         self._timeout_seconds = timeout_seconds
         self._local = threading.local()
         self._opened: list[sqlite3.Connection] = []
@@ -130,7 +137,7 @@ class SQLiteOnlineStore:
         self._joints: dict[tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...], _Joint] = {}
         self._last_joint: tuple[Sequence[ViewColumns] | None, _Joint | None] = (None, None)
         self._plans: dict[tuple[str, tuple[str, ...], tuple[str, ...]], _Plan] = {}
-        if not read_only:
+        if not read_only and not must_exist:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         elif not path.is_file():
             raise StoreError(f"there is no online store at {path.name}; push the feature views first")
@@ -245,7 +252,7 @@ class SQLiteOnlineStore:
         return connection
 
     def _open(self) -> sqlite3.Connection:
-        mode = "ro" if self._read_only else "rwc"
+        mode = "ro" if self._read_only else "rw" if self._must_exist else "rwc"
         connection = sqlite3.connect(
             f"{self.path.resolve().as_uri()}?mode={mode}",
             uri=True,

@@ -13,15 +13,23 @@ from forecastle.store.online import TIMEOUT_SECONDS, OnlineStore, SQLiteOnlineSt
 
 
 def open_online(
-    url: str, *, path: Path, system: str, read_only: bool = False, timeout_seconds: float = TIMEOUT_SECONDS
+    url: str,
+    *,
+    path: Path,
+    system: str,
+    read_only: bool = False,
+    must_exist: bool = False,
+    timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> OnlineStore:
     """The online store of one system: `path` when `url` is empty, else the server that it names.
+
+    With `must_exist` the file is not made where there is none; a server has nothing to make.
 
     Raises:
         StoreError: the URL's scheme is unknown, or the store cannot be opened.
     """
     if not url:
-        return SQLiteOnlineStore(path, read_only=read_only, timeout_seconds=timeout_seconds)
+        return SQLiteOnlineStore(path, read_only=read_only, must_exist=must_exist, timeout_seconds=timeout_seconds)
     scheme = url.partition("://")[0]
     if scheme not in {"redis", "rediss", "unix"}:
         raise StoreError(f"FORECASTLE_ONLINE_URL begins with {scheme!r}; redis://, rediss:// and unix:// are known")
