@@ -13,6 +13,7 @@ import hmac
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from forecastle.contract.request import shown
@@ -71,6 +72,8 @@ class Application:
     """One ASGI application for one system; it answers from `start` to `stop`."""
 
     def __init__(self) -> None:
+        self.not_started: str | None = None
+        """Why the service cannot start, where its user can do something about it."""
         self._running: _Running | None = None
         self._routes: dict[str, tuple[str, Callable[[_Running], _Answer]]] = {
             "/livez": ("GET", lambda _: _Answer(200, b'{"status":"alive"}')),
@@ -109,8 +112,6 @@ class Application:
         watch.listen(lambda outcome: _swapped(running, outcome))
         await asyncio.to_thread(watch.check)
         await asyncio.to_thread(challengers.check)
-        if watch.error:
-            logger.error("no champion serves: %s", watch.error)
         running.followers = [
             asyncio.create_task(follow(followed.check, poll_seconds=settings.poll_seconds))
             for followed in (watch, challengers)
@@ -206,7 +207,13 @@ class Front:
                 scope[DEADLINE] = self._deadline_seconds
             await self._application(scope, receive, send)
         else:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, partial(self._told, send))
+
+    async def _told(self, send: Send, message: Message) -> None:
+        """A start that is refused says why, instead of the traceback that the framework would print."""
+        if message["type"] == "lifespan.startup.failed" and self._application.not_started:
+            message["message"] = self._application.not_started
+        await send(message)
 
 
 class _Headers:
@@ -307,7 +314,7 @@ def _swapped(running: _Running, outcome: str) -> None:
     running.metrics.swapped(outcome)
     champion = running.watch.current
     if outcome == "refused":
-        logger.error("champion kept: %s", running.watch.error)
+        logger.error("%s: %s", "champion kept" if champion else "no champion serves", running.watch.error)
     elif champion is not None:
         running.metrics.champion(bundle=champion.bundle.hash, model_version=champion.model_version)
         logger.info("champion is %s", champion.bundle.hash)

@@ -167,7 +167,7 @@ def service_environment(
     elif token is None and not waive_token:
         raise ForecastleError(
             f"{host} can be reached by others: set FORECASTLE_TOKEN to a secret of 32 characters or more, "
-            "listen on 127.0.0.1, or waive the token because something in front checks callers"
+            "listen on 127.0.0.1, or waive the token (--waive-token) because something in front checks callers"
         )
     return added
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import bentoml
 
+from forecastle.contract.errors import ForecastleError
 from forecastle.serve.application import Application, Front
 from forecastle.serve.settings import settings_from
 
@@ -34,7 +35,11 @@ class Forecastle:
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start(self) -> None:
         """Load the champion and open the log."""
-        await application.start(settings_from(os.environ))
+        try:
+            await application.start(settings_from(os.environ))
+        except ForecastleError as error:
+            application.not_started = str(error)
+            raise
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:

@@ -30,6 +30,7 @@ from forecastle.contract.errors import ForecastleError
 from forecastle.store.durable_file import DISK_LIMIT_BYTES as QUEUE_LIMIT_BYTES
 from forecastle.store.durable_file import QUEUE_LIMIT, disk_limit
 from forecastle.store.home import Home
+from forecastle.store.online_stores import checked_url
 from forecastle.store.prediction_log import DISK_LIMIT_BYTES, LOG_LIMIT
 
 TOKEN_LENGTH_MIN: Final = 32
@@ -65,7 +66,8 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
     """Settings of the process with this environment.
 
     Raises:
-        ForecastleError: no system is named or packed, the token is short, or FORECASTLE_NOW is no instant.
+        ForecastleError: no system is named or packed, the token is short, FORECASTLE_NOW is no instant, the online
+            store's URL or a limit cannot be.
     """
     packed = packed_bundle()
     system = environment.get("FORECASTLE_SYSTEM") or (_system_of(packed) if packed else None)
@@ -83,7 +85,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         clock=clock,
         token=checked_token(environment.get("FORECASTLE_TOKEN")),
         hosts=frozenset(filter(None, hosts)) or None,
-        online_url=environment.get("FORECASTLE_ONLINE_URL", ""),
+        online_url=checked_url(environment.get("FORECASTLE_ONLINE_URL", "")),
         log_url=environment.get("FORECASTLE_LOG_URL", ""),
         log_limit_bytes=disk_limit(environment.get(LOG_LIMIT, ""), variable=LOG_LIMIT, default=DISK_LIMIT_BYTES),
         queue_limit_bytes=disk_limit(environment.get(QUEUE_LIMIT, ""), variable=QUEUE_LIMIT, default=QUEUE_LIMIT_BYTES),

@@ -28,12 +28,25 @@ def open_online(
     Raises:
         StoreError: the URL's scheme is unknown, or the store cannot be opened.
     """
-    if not url:
+    if not checked_url(url):
         return SQLiteOnlineStore(path, read_only=read_only, must_exist=must_exist, timeout_seconds=timeout_seconds)
-    scheme = url.partition("://")[0]
-    if scheme not in {"redis", "rediss", "unix"}:
-        raise StoreError(f"FORECASTLE_ONLINE_URL begins with {scheme!r}; redis://, rediss:// and unix:// are known")
     # Processes that use the file do not pay for the client's import.
     from forecastle.store.online_redis import RedisOnlineStore
 
     return RedisOnlineStore(url, system, read_only=read_only, timeout_seconds=timeout_seconds)
+
+
+def checked_url(url: str) -> str:
+    """The URL of a server that is known, or nothing, which names the file.
+
+    Raises:
+        StoreError: the URL's scheme is unknown.
+    """
+    scheme, is_url, _ = url.partition("://")
+    if url and (scheme not in {"redis", "rediss", "unix"} or not is_url):
+        # What is no URL may begin with a password.
+        got = f"begins with {scheme!r}" if is_url and scheme.isalnum() else "is no URL"
+        raise StoreError(
+            f"FORECASTLE_ONLINE_URL {got}; redis://…, rediss://… and unix://… are known, unset it for the file"
+        )
+    return url

@@ -43,6 +43,8 @@ def open_log_reader(url: str, *, path: Path, system: str) -> ReadableLog:
 
 
 def _check(url: str) -> None:
-    scheme = url.partition("://")[0]
-    if scheme not in {"postgresql", "postgres"}:
-        raise StoreError(f"FORECASTLE_LOG_URL begins with {scheme!r}; postgresql:// is known, unset it for the file")
+    scheme, is_url, _ = url.partition("://")
+    if scheme not in {"postgresql", "postgres"} or not is_url:
+        # What is no URL may begin with a password.
+        got = f"begins with {scheme!r}" if is_url and scheme.isalnum() else "is no URL"
+        raise StoreError(f"FORECASTLE_LOG_URL {got}; postgresql://… is known, unset it for the file")
