@@ -23,6 +23,7 @@ from assets.source_marks import is_new, source_marks
 from forecastle.contract.load import LoadedSystem
 from forecastle.promote.retrain_budget import Attempt, may_train, wait_after
 from forecastle.promote.rollout import RolloutRecord
+from forecastle.store.told import told_until
 from resources.platform import Alerts, Platform
 
 MAX_RUNTIME_SECONDS = 3600
@@ -168,7 +169,7 @@ def build_retrain_sensor(system: LoadedSystem) -> dg.SensorDefinition:
 
 
 def build_rollout_sensor(system: LoadedSystem) -> dg.SensorDefinition:
-    """While a bundle is under trial: its phase is looked at again whenever there are new answers or outcomes."""
+    """While a bundle is under trial: its phase is looked at whenever there are new answers or outcomes, or daily."""
     job = _job(system, "rollout", _of_kinds(system, *_ADVANCED), "The next step of a running trial.")
 
     @dg.sensor(
@@ -286,19 +287,22 @@ def in_doubt(alerts: Alerts, system: LoadedSystem) -> list[str]:
 
 
 def evidence_marks(platform: Platform, system: LoadedSystem) -> Mapping[str, int | str]:
-    """How many answers there are, and how far outcomes were told or came in by sources."""
+    """How many answers there are, how far outcomes were told or came in by sources, and the day.
+
+    Answers become final by time alone, so that a trial which nobody asks any more is looked at once a day.
+    """
     log = platform.prediction_log(system.name)
     try:
         answers = log.count() if log.exists() else 0
     finally:
         log.close()
-    path = platform.layout.outcome_log(system.name)
-    told = path.stat().st_size if path.exists() else 0
+    told = told_until(platform.layout.outcome_log(system.name))
     labels = [
         platform.warehouse().version(f"{system.name}/source/{name}")
         for name in system.reads(system.declaration.label.sql)
     ]
-    return {"answers": answers, "told": told, "labels": ",".join(str(v.version) for v in labels if v)}
+    versions = ",".join(str(v.version) for v in labels if v)
+    return {"answers": answers, "told": told, "labels": versions, "day": platform.clock().date().isoformat()}
 
 
 def is_due(platform: Platform, system: LoadedSystem) -> bool:

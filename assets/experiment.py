@@ -38,7 +38,8 @@ def build_experiment(system: LoadedSystem) -> dg.AssetsDefinition:
         with told_plainly():
             found = read_experiment(platform, system)
             if found is None:
-                said = "No bundle is under trial."
+                is_shadow = system.declaration.rollout.shadow
+                said = "In the shadow a challenger answers nobody." if is_shadow else "No bundle is under trial."
                 check = dg.AssetCheckResult(asset_key=asset_key, check_name=SPLIT_CHECK, passed=True, description=said)
                 return dg.MaterializeResult(metadata={"reasons": said}, check_results=[check])
             version = platform.warehouse().publish(f"{system.name}/experiment/all", found.table)
@@ -54,11 +55,11 @@ def build_experiment(system: LoadedSystem) -> dg.AssetsDefinition:
 
 
 def read_experiment(platform: Platform, system: LoadedSystem) -> ExperimentReadout | None:
-    """The read-out of the running trial's phase; None where none runs."""
-    trial = RolloutRecord(platform.layout.registry, clock=platform.clock).running(system.name)
-    if trial is None:
-        return None
+    """The read-out of the running trial's phase; None where none runs, or only in the shadow."""
     declared = system.declaration
+    trial = RolloutRecord(platform.layout.registry, clock=platform.clock).running(system.name)
+    if trial is None or declared.rollout.shadow:
+        return None
     outcomes = platform.warehouse().frame(f"{system.name}/outcomes/all")
     return experiment_read_out(
         outcomes[outcomes["predicted_at"] > trial.at],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import timedelta
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,11 +14,14 @@ import msgspec
 import pandas as pd
 import pytest
 
+from assets.automation import evidence_marks
+from assets.experiment import build_experiment
 from assets.rollout import build_rollout, build_shadow
 from forecastle.contract.system import Canary, Phase, Promote, Rollout
 from forecastle.promote.approval import awaiting
 from forecastle.promote.registry import Registry
 from forecastle.promote.rollout import RolloutRecord, publish_challenger
+from forecastle.store.outcome_log import OutcomeLog, ToldOutcome
 from forecastle.store.prediction import Prediction
 from forecastle.store.warehouse import Warehouse
 from tests.serve import toy
@@ -55,6 +59,9 @@ class Log:
 
     def since(self, sequence: int, *, limit: int) -> Sequence[Prediction]:
         return [row for row in self.rows if row.sequence > sequence][:limit]
+
+    def count(self) -> int:
+        return len(self.rows)
 
     def before(self, moment_us: int) -> int:
         later = [row.sequence for row in self.rows if row.predicted_at_us >= moment_us]
@@ -182,6 +189,14 @@ def test_a_better_bundle_waits_for_a_person_where_one_must_agree(trial, monkeypa
     assert trial.pointer() is None
 
 
+def test_in_the_shadow_no_entities_are_split(trial, monkeypatch):
+    """Every answer is the champion's, as declared: no read-out, and no alarm about the split."""
+    monkeypatch.setattr(SYSTEM.declaration, "rollout", Rollout(shadow=True))
+    trial.answer(400, champion=0.2, challenger=0.8)
+    metadata, check = materialized(build_experiment(SYSTEM), trial.platform)
+    assert (metadata["reasons"], check.passed) == ("In the shadow a challenger answers nobody.", True)
+
+
 def test_a_worse_bundle_is_stopped(trial):
     """0.2 against 0.8: the challenger's pointer is gone, the champion stays, and the check warns with the reason."""
     trial.answer(400, champion=0.8, challenger=0.2)
@@ -190,6 +205,25 @@ def test_a_worse_bundle_is_stopped(trial):
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert check.description in metadata["reasons"]
     assert trial.registry.champion("toy").bundle == trial.first
+
+
+def test_a_trial_is_looked_at_when_there_is_something_new_and_once_a_day(trial, monkeypatch):
+    """An answer, an outcome that a running service has told, another day; otherwise nothing speaks for a look."""
+    system = SimpleNamespace(
+        name="toy", declaration=SimpleNamespace(label=SimpleNamespace(sql="x")), reads=lambda _: ()
+    )
+    seen = [evidence_marks(trial.platform, system)]
+    trial.answer(1, champion=0.2, challenger=0.8)
+    seen.append(evidence_marks(trial.platform, system))
+    service = OutcomeLog(trial.home.outcome_log("toy"))
+    service.append(ToldOutcome("t", "", "toy", "p0", '{"market_id":1}', 1, toy.NOW_US, toy.NOW_US))
+    seen += [evidence_marks(trial.platform, system) for _ in range(2)]
+    service.append(ToldOutcome("u", "", "toy", "p0", '{"market_id":1}', 0, toy.NOW_US, toy.NOW_US))
+    seen.append(evidence_marks(trial.platform, system))
+    service.close()
+    monkeypatch.setattr(trial.platform, "clock", lambda: NOW + DAY)
+    seen.append(evidence_marks(trial.platform, system))
+    assert [before == after for before, after in pairwise(seen)] == [False, False, True, False, False]
 
 
 def test_few_rows_hold(trial):

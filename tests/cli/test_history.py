@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from forecastle.contract.clock import replay_clock
+from forecastle.contract.system import Rollout
 from forecastle.promote.registry import Registry
 from forecastle.promote.rollback import rollback_reason
-from forecastle.promote.rollout import RolloutRecord
+from forecastle.promote.rollout import RolloutRecord, RolloutStep
 from forecastle.store.home import Home
 from tests.cli.conftest import Forecastle
 
@@ -97,6 +98,19 @@ def test_what_waits_is_told_with_the_next_step(forecastle: Forecastle, home: Hom
     told = forecastle("history", SYSTEM).stdout
     assert "waits for approval until 2100-01-01 00:00 UTC: lightgbm version 1, bundle b2b2b2b2b2b2" in told
     assert f"forecastle approve {SYSTEM} --by NAME" in told
+
+
+def test_where_a_trial_stands_or_how_it_ended_is_told(forecastle: Forecastle, home: Home) -> None:
+    """Since when and for whom while it runs; afterwards by whom it was stopped and why."""
+    record = RolloutRecord(home.registry, clock=lambda: AT + timedelta(days=9))
+    bundle = "bundle b2b2b2b2b2b2 (version 2)"
+    running = f"under trial since 2026-06-02 00:00:00 UTC, for 5% of the entities: {bundle} by bob: try"
+    assert running in forecastle("history", SYSTEM).stdout.splitlines()
+    trial = record.running(SYSTEM)
+    assert trial is not None
+    record.apply(trial, RolloutStep("stop", ("worse [by] 0.07", "more")), declaration=Rollout(), approved_by="gates")
+    ended = f"trial stopped 2026-06-10 00:00:00 UTC: {bundle} by gates: worse [by] 0.07"
+    assert ended in forecastle("history", SYSTEM).stdout.splitlines()
 
 
 def test_plain_data_has_the_evidence(forecastle: Forecastle, home: Home) -> None:

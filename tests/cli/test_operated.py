@@ -22,6 +22,7 @@ from forecastle.store.home import Home
 from forecastle.store.prediction_log import PredictionReader
 from tests.serve import toy
 from tests.serve.client import running
+from tests.store.test_logged import prediction, write
 
 
 @dataclass
@@ -138,9 +139,22 @@ def test_a_candidate_beside_no_answer_has_no_mean(around: Around) -> None:
     assert around.text.getvalue() == f"0 answers since 7d ago; candidate {first[:12]} answers 0 of them\n"
 
 
+def test_what_was_said_in_the_shadow_is_no_answer(around: Around) -> None:
+    """One answer and its shadow: one answer beside the candidate; of features never logged it is said which."""
+    second, first = (promotion.bundle for promotion in around.registry().history("toy"))
+    answer = prediction(1, predicted_at_us=toy.NOW_US, bundle=second)
+    shadow = prediction(2, predicted_at_us=toy.NOW_US, bundle=first, variant="shadow", request_id="shadow:p1")
+    write(around.home.prediction_log("toy"), [answer, shadow])
+    found = operated.replay_candidate("toy", around, candidate=first[:12], last="7d", console=around.console)
+    assert (found.answers, found.answered) == (1, 0)
+    assert "why not the others, most often: not logged: " in around.text.getvalue()
+
+
 def test_a_trial_starts_once_and_stops(around: Around) -> None:
     """Starting writes the pointer with the declared share; a second start is refused; stopping removes it."""
-    first = around.registry().history("toy")[1].bundle
+    second, first = (promotion.bundle for promotion in around.registry().history("toy"))
+    with pytest.raises(ForecastleError, match="is the champion; put another one under trial"):
+        operated.challenge("toy", second[:12], around, reason="itself", console=around.console)
     operated.challenge("toy", first[:12], around, reason="old friend", console=around.console)
     pointer = json.loads(around.home.challenger("toy").read_text())
     assert (pointer["bundle"], pointer["share"]) == (first, 0.05)

@@ -143,6 +143,64 @@ def test_a_group_that_is_worse_off_fails_the_fairness_gate():
     assert [g.passed for g in fair.fairness] == [True]
 
 
+NEITHER_READS = "each on its own entities: neither logs what the other reads"
+
+
+def apart(rows: pd.DataFrame, champion: float, challenger: Any) -> pd.DataFrame:
+    """Every other answer is the challenger's; each knows only its own."""
+    is_said = np.arange(len(rows)) % 2 == 1
+    return said(rows, np.where(is_said, math.nan, champion), np.where(is_said, challenger, math.nan), is_said=is_said)
+
+
+def test_bundles_of_other_features_are_compared_on_their_own_entities():
+    """Losses of 0.25 and, of 0.8, 0.04, 0.04, 0.64: the bounds are those of two means, each at 97.5 %."""
+    rows = asked([1.0, 1.0, 1.0, 1.0, 0.0, 0.0])
+    found = rollout_evidence(rows, apart(rows, 0.5, 0.8), declared=declared())
+    theirs, ours = (
+        confidence_sequence(np.array(losses) - 0.5, width=1.0, level=0.975, v_opt=10.0)
+        for losses in ([0.25, 0.25, 0.25], [0.04, 0.04, 0.64])
+    )
+    assert (found.rows, found.is_paired) == (3, False)
+    assert (found.low, found.high) == pytest.approx((ours.low[-1] - theirs.high[-1], ours.high[-1] - theirs.low[-1]))
+
+
+def test_a_trial_of_other_features_ends_too():
+    """0.8 against 0.2 where four of five come, 1,000 answers of each: stopped or promoted, and it is said how."""
+    rows = asked([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0] * 200)
+    act = RolloutAct(1, "toy", "start", "b" * 64, "2", 0, 0.1, AT, "ann", ())
+    better = advance(act, rollout_evidence(rows, apart(rows, 0.2, 0.8), declared=declared()), ROLLOUT)
+    worse = declared(miscalibration_max=1.0)
+    stopped = advance(act, rollout_evidence(rows, apart(rows, 0.8, 0.2), declared=worse), ROLLOUT)
+    assert (better.action, stopped.action) == ("promote", "stop")
+    assert NEITHER_READS in better.reasons[0]
+    assert NEITHER_READS in stopped.reasons[0]
+    fewer = rows.iloc[:200]
+    assert step_for(rollout_evidence(fewer, apart(fewer, 0.8, 0.8), declared=declared())) == "hold"
+
+
+def test_a_challenger_that_reads_less_is_compared_where_the_champion_spoke():
+    """What it answered itself has no champion's number; it counts towards the rows and its calibration all the same."""
+    rows = asked([1.0, 1.0, 1.0, 1.0, 0.0] * 80)
+    is_said = np.arange(len(rows)) % 2 == 1
+    pairs = said(rows, np.where(is_said, math.nan, 0.2), 0.8, is_said=is_said)
+    found = rollout_evidence(rows, pairs, declared=declared())
+    spoken = rows[~is_said]
+    alone = rollout_evidence(spoken, said(spoken, 0.2, 0.8), declared=declared())
+    assert (found.rows, found.is_paired, found.low, found.high) == (200, True, alone.low, alone.high)
+    assert step_for(found) == "promote"
+
+
+def test_a_group_that_is_worse_off_is_named_where_nothing_is_paired():
+    """South, 0.1 instead of 0.9 where all come: 0.81 - 0.01 = +0.80 between 500 rows of each; north is the same."""
+    rows = asked([1.0] * 2000, region=["north", "north", "south", "south"] * 500)
+    challenger = np.where(rows["region"] == "north", 0.9, 0.1)
+    found = rollout_evidence(rows, apart(rows, 0.9, challenger), declared=declared("region", miscalibration_max=1.0))
+    (gate,) = found.fairness
+    assert not gate.passed
+    assert "south (+0.8000 between 500 and 500 rows)" in gate.reason
+    assert "north" not in gate.reason
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_the_order_of_the_pairs_does_not_matter(seed):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import gzip
 import json
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecastle.measure.calibrators import Platt
+from forecastle.serve.operations import SMALL_BODY_BYTES
 from forecastle.store.prediction_log import PredictionReader
 from tests.serve import toy
 from tests.serve.client import running
@@ -309,10 +311,41 @@ def test_too_many_at_once_are_429(settings):
     assert (answer.status, answer.headers["retry-after"]) == (429, "1")
 
 
+def test_many_small_batches_are_answered_at_once_and_few_large_ones(settings):
+    """Of 12 each beside each other every one of 8 KiB at most is answered, and 8 that are larger or say no size."""
+    row = {"features": GIVEN}
+    small, large = (json.dumps({"requests": [row] * count}).encode() for count in (3, 100))
+    assert len(small) <= SMALL_BODY_BYTES < len(large)
+    limits = dataclasses.replace(settings, in_flight_limit=16, rows_in_flight_limit=8)
+
+    def statuses(client, body: bytes, **headers: str) -> list[int]:
+        async def at_once():
+            return await asyncio.gather(*[client.asked("POST", "/predict_batch", body, **headers) for _ in range(12)])
+
+        return sorted(answer.status for answer in client.loop.run_until_complete(at_once()))
+
+    with running(limits) as client:
+        hold(client.application._running.operations.by_path["/predict_batch"])
+        assert statuses(client, small, content_length=str(len(small))) == [200] * 12
+        for announced in (str(len(large)), ""):
+            assert statuses(client, large, content_length=announced) == [200] * 8 + [429] * 4
+        assert client.application._running.operations.by_path["/predict_batch"].in_flight == 0
+
+
+def hold(operation) -> None:
+    """Let every request that may be in flight be there before the first one is answered."""
+    answer = operation.answer
+
+    async def held(body: bytes) -> bytes:
+        for _ in range(50):
+            await asyncio.sleep(0)
+        return await answer(body)
+
+    operation.answer = held
+
+
 def test_a_body_that_never_ends_meets_the_deadline(settings):
     """A client that stops sending gets 504 within the deadline and holds nothing afterwards."""
-    import asyncio
-
     with running(dataclasses.replace(settings, deadline_seconds=0.01, linger_seconds=0.01)) as client:
         sent = []
 
@@ -329,8 +362,6 @@ def test_a_body_that_never_ends_meets_the_deadline(settings):
 
 def test_a_request_that_the_server_cancels_ends_without_an_answer(shared):
     """A worker that has to end cancels what it answers: that is no deadline, and nothing is held afterwards."""
-    import asyncio
-
     sent = []
 
     async def receive():

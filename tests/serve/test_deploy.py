@@ -44,6 +44,14 @@ def test_every_query_names_metrics_that_exist(served):
     assert {re.sub(r"_(total|bucket|sum|count)$", "", name) for name in used} == families
 
 
+def test_every_metric_is_told_with_its_labels(served):
+    """The table of docs/serving.md has a row for each metric of the service, and no other."""
+    text = (DEPLOY.parent / "docs" / "serving.md").read_text()
+    told = dict(re.findall(r"^\| `(forecastle_\w+)(?:\{(.*)\})?` \|", text, re.MULTILINE))
+    labels = {re.sub(r"_(bucket|sum|count)$", "", name): known - {"le"} for name, known in served.items()}
+    assert {name: set(filter(None, listed.split(","))) for name, listed in told.items()} == labels
+
+
 def test_every_grouping_names_labels_that_exist(served):
     """`by (…)` names labels of the metric in the same query, or what Prometheus adds itself."""
     for expression in expressions():

@@ -109,7 +109,11 @@ def test_the_challengers_own_answers_meet_the_champion_computed_again(answered, 
     own = replace(given[0], variant="challenger", bundle=challenger.bundle.hash, probability=0.2)
     (pair,) = paired_answers([own], champion=champion, challenger=challenger).to_dict("records")
     assert (pair["challenger"], pair["champion"], pair["is_said"]) == (0.2, given[0].probability, True)
-    assert paired_answers([replace(own, features_json="{}")], champion=champion, challenger=challenger).empty
+    other = replace(own, features_json="{}")  # it reads features that the champion does not know
+    (alone,) = paired_answers([other], champion=champion, challenger=challenger).to_dict("records")
+    assert (alone["challenger"], np.isnan(alone["champion"]), alone["is_said"]) == (0.2, True, True)
+    neither = replace(other, bundle="f" * 64)
+    assert paired_answers([neither], champion=champion, challenger=challenger).empty
 
 
 def load_challenger(home):

@@ -91,6 +91,21 @@ def test_workers_share_log_metrics_and_promotions(home):
     assert len(logged) == 20
 
 
+def test_a_second_service_on_the_port_takes_nothing_from_the_first(home, tmp_path):
+    """It cannot listen and ends; what the first one counted is still on its page."""
+    with served(home.root, workers=2) as server:
+        for _ in range(40):
+            server.predict(ASK)
+        until(lambda: COUNTED in server.ask("GET", "/metrics")[1], "all forty are counted")
+        main, port = home.root / "run_server.py", str(server.port)
+        environment = os.environ | {"PYTHONPATH": str(PLATFORM)}
+        command = [sys.executable, str(main), str(home.root), port, "2"]
+        second = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert second.returncode != 0
+        assert "in use" in second.stderr
+        assert COUNTED in server.ask("GET", "/metrics")[1]
+
+
 def test_the_token_is_asked_for_and_not_logged(home, tmp_path):
     """With FORECASTLE_TOKEN set only bearers are answered, and the server's output never holds it."""
     log = tmp_path / "server.log"
@@ -98,6 +113,20 @@ def test_the_token_is_asked_for_and_not_logged(home, tmp_path):
         assert server.predict(ASK)[0] == 401
         assert server.predict(ASK, authorization=f"Bearer {TOKEN}")[0] == 200
     assert TOKEN not in log.read_text()
+
+
+def test_a_start_that_is_refused_says_why_and_no_more(home, tmp_path):
+    """A log's server that is not there: one sentence, no traceback, no password."""
+    log = tmp_path / "server.log"
+    url = "postgresql://u:secret@127.0.0.1:1/x"
+    with (
+        pytest.raises(AssertionError, match="the server ended with 3"),
+        served(home.root, log=log, FORECASTLE_LOG_URL=url),
+    ):
+        pass
+    assert "the prediction log's server cannot be asked" in log.read_text()
+    assert "Traceback" not in log.read_text()
+    assert "secret" not in log.read_text()
 
 
 def test_the_served_process_imports_nothing_heavy():

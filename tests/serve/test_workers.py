@@ -53,3 +53,17 @@ def test_a_crash_loop_is_slowed_and_told(home):
         assert processes_with_gauges(home.root) == {steady}
     assert "the next one starts in 2 s, since 3 died early in a row" in log.read_text()
     assert json.loads(next((home.root / "metrics").glob("*.workers.json")).read_text())["early_deaths"] == 3
+
+
+@pytest.mark.slow
+def test_a_worker_that_hangs_holds_up_nobody(home):
+    """While the first worker gives no sign of life the second one's death is noticed, and so is a signal to end."""
+    with served(home.root, workers=2) as server:
+        first, second = sorted(children(server.process.pid))
+        os.kill(first, signal.SIGSTOP)
+        try:
+            os.kill(second, signal.SIGKILL)
+            until(lambda: len(children(server.process.pid) - {second}) == 2, "the dead one was not replaced")
+            assert first in children(server.process.pid), "the parent waited until it had given up the first one"
+        finally:
+            os.kill(first, signal.SIGCONT)

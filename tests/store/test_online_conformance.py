@@ -207,8 +207,10 @@ def test_threads_read_while_one_writes(store: OnlineStore) -> None:
 
 def test_an_unknown_url_is_told(tmp_path: Path) -> None:
     """A scheme that names no store is refused with those that do, and no URL is repeated: it may hold a password."""
-    with pytest.raises(StoreError, match="rediss:// and unix://"):
-        open_online("postgresql://u:secret@host/db", path=tmp_path / "x", system="toy")
+    for url, told_of in (("postgresql://u:secret@host/db", "begins with 'postgresql'"), ("u:secret@host", "is no URL")):
+        with pytest.raises(StoreError, match=f"{told_of}; redis://…, rediss://… and unix://…") as told:
+            open_online(url, path=tmp_path / "x", system="toy")
+        assert "secret" not in str(told.value)
     with pytest.raises(StoreError, match="cannot be read") as told:
         open_online("redis://u:secret@host:port/db", path=tmp_path / "x", system="toy")
     assert "secret" not in str(told.value)

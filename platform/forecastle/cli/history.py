@@ -22,6 +22,10 @@ from forecastle.promote.rollback import is_rollback
 from forecastle.promote.rollout import RolloutAct, RolloutRecord
 
 REFUSED_SHOWN: Final = 3
+_ACTS: Final = {
+    "start": "under trial since", "advance": "under trial, given more since", "stop": "trial stopped",
+    "promote": "trial won",
+}  # fmt: skip
 
 
 def moment_option(at: str | None) -> datetime | None:
@@ -59,6 +63,7 @@ def print_history(
     if at is None:
         _print_waiting(system, around, console)
         _print_refused(system, around, console)
+        _print_newest_act(system, around, console)
         _print_retraining(system, around, console)
     else:
         _print_trial(system, around, at, console)
@@ -180,17 +185,36 @@ def _print_retraining(system: str, around: Surroundings, console: Console) -> No
         console.print(f"    {said}: {reason}", highlight=False, markup=False, soft_wrap=True)
 
 
+def _print_newest_act(system: str, around: Surroundings, console: Console) -> None:
+    """Of the newest trial what happened last: where it stands or how it ended, and why."""
+    act = next(iter(RolloutRecord(around.home.registry, clock=around.clock).history(system)), None)
+    if act is None:
+        return
+    share = f", {_share(act, system, around)}" if act.is_running else ""
+    console.print(
+        f"{_ACTS[act.action]} {act.at:%Y-%m-%d %H:%M:%S} UTC{share}: bundle {act.bundle[:12]} (version "
+        f"{act.model_version}) by {act.approved_by}: {act.reasons[0]}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+
+
 def _print_trial(system: str, around: Surroundings, at: datetime, console: Console) -> None:
     trial = _trial_at(RolloutRecord(around.home.registry, clock=around.clock).history(system), at)
     if trial is None:
         return
-    shadow = around.system(system).declaration.rollout.shadow
-    share = "in the shadow of every answer" if shadow else f"for {trial.share:.0%} of the entities"
+    share = _share(trial, system, around)
     console.print(
         f"under trial then, {share}: bundle {trial.bundle[:12]} (version {trial.model_version}) by {trial.approved_by}",
         highlight=False,
         markup=False,
     )
+
+
+def _share(trial: RolloutAct, system: str, around: Surroundings) -> str:
+    shadow = around.system(system).declaration.rollout.shadow
+    return "in the shadow of every answer" if shadow else f"for {trial.share:.0%} of the entities"
 
 
 def _trial_at(acts: list[RolloutAct], at: datetime) -> RolloutAct | None:

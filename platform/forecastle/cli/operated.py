@@ -20,6 +20,7 @@ from forecastle.promote.promote import Candidate, rollback, settle
 from forecastle.promote.registry import Promotion
 from forecastle.promote.rollback import PREFIX_LENGTH_MIN, rollback_reason, rollback_target
 from forecastle.promote.rollout import RolloutRecord, RolloutStep, publish_challenger
+from forecastle.serve.challenger import SHADOW
 from forecastle.serve.champion import load_champion
 from forecastle.serve.receipt import microseconds
 from forecastle.serve.replay import ShadowSummary, replay_prediction, shadow, summary
@@ -62,10 +63,14 @@ def challenge(system: str, bundle: str, around: Surroundings, *, reason: str, co
 
     Raises:
         LearnError: another trial is running.
+        ForecastleError: it is the champion.
         BundleError: the bundle does not pass the checks that serving makes.
     """
     declared, home = around.system(system).declaration.rollout, around.home
     folder = _bundle(home.bundles(system), bundle)
+    champion = around.registry().champion(system)
+    if champion is not None and champion.bundle == folder.name:
+        raise ForecastleError(f"{system}: bundle {folder.name[:12]} is the champion; put another one under trial")
     loaded = load_champion(folder, system=system, expected_hash=folder.name)
     record = RolloutRecord(home.registry, clock=around.clock)
     record.start(
@@ -128,12 +133,16 @@ def replay_candidate(
     folder = _bundle(around.home.bundles(system), candidate)
     loaded = load_champion(folder, system=system, expected_hash=folder.name)
     log = around.prediction_log(system)
-    found = summary(shadow(streamed(log, since_us=since_us), loaded))
+    table = shadow((p for p in streamed(log, since_us=since_us) if p.variant != SHADOW), loaded)
     log.close()
+    found = summary(table)
     console.print(
         f"{found.answers} answers since {last} ago; candidate {folder.name[:12]} answers {found.answered} of them",
         highlight=False,
     )
+    if found.answered < found.answers:
+        reasons = table.loc[table["not_answered"] != "", "not_answered"]
+        console.print(f"why not the others, most often: {reasons.mode()[0]}", highlight=False, markup=False)
     if not found.answered:
         return found  # nothing stands beside nothing: no mean
     console.print(

@@ -62,6 +62,7 @@ class Evidence:
 
     `low` and `high` hold at all times together (a confidence sequence), of challenger minus champion: looking every
     minute does not make a false alarm likelier. `waiting` answers are not judged: their outcomes are not final.
+    Where both have a number for the same requests they are compared on those (`is_paired`), else each on its own.
     """
 
     rows: int
@@ -70,6 +71,7 @@ class Evidence:
     low: float
     high: float
     waiting: int = 0
+    is_paired: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ def advance(state: RolloutAct, evidence: Evidence, declaration: Rollout) -> Roll
     kinds = {kind for earlier in phases[: state.phase + 1] for kind in earlier.gates}
     gates = [g for kind in sorted(kinds) for g in (evidence.predictive if kind == "predictive" else evidence.fairness)]
     numbers = f"Brier minus the champion's lies in [{evidence.low:+.5f}, {evidence.high:+.5f}] at all times"
+    numbers += "" if evidence.is_paired else " (each on its own entities: neither logs what the other reads)"
     if evidence.rows < phase.rows_min:
         certainly_worse = evidence.low > margin
         reason = f"{evidence.rows} answers have outcomes; phase {state.phase + 1} needs {phase.rows_min}"

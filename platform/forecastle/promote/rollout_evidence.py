@@ -24,6 +24,7 @@ ALPHA: Final = 0.05
 
 # Brier differences of two similar models vary little: the bounds are tightest where a phase usually ends.
 _V_OPT: Final = 10.0
+_BOTH: Final = ("challenger", "champion")
 
 
 def judged_answers(outcomes: pd.DataFrame) -> pd.DataFrame:
@@ -52,10 +53,12 @@ def rollout_evidence(outcomes: pd.DataFrame, pairs: pd.DataFrame, *, declared: S
     """What the answers since the start of a trial say of its challenger.
 
     `outcomes` are rows of the outcomes table, `pairs` holds for a `prediction_id` what `champion` and `challenger` say
-    to that request (probabilities) and whether the challenger said it then (`is_said`) or was asked afterwards. An
-    outcome that several answers wait for counts once, with the first of them. `rows` counts what the challenger
-    said; the bounds rest on all pairs. Every statement is anytime-valid at 95 %: of the Brier difference, of the
-    challenger's calibration, and of the slices together (Benjamini-Hochberg on e-values: Wang & Ramdas 2022).
+    to that request (probabilities; NaN where a bundle reads features that the other did not log) and whether the
+    challenger said it then (`is_said`) or was asked afterwards. An outcome that several answers wait for counts once,
+    with the first of them. `rows` counts what the challenger said; the bounds rest on all requests that both have a
+    number for. Where none has, each is judged on its own entities, which a hash gave it: wider bounds of the same.
+    Every statement is anytime-valid at 95 %: of the Brier difference, of the challenger's calibration, and of the
+    slices together (Benjamini-Hochberg on e-values: Wang & Ramdas 2022; Bonferroni where nothing is paired).
     Different outcomes are taken as independent of one another; several of one game or day are fewer than they count.
 
     Raises:
@@ -66,18 +69,32 @@ def rollout_evidence(outcomes: pd.DataFrame, pairs: pd.DataFrame, *, declared: S
     pending = outcomes["status"].isin(["waiting", "known"]) & ~outcomes["is_mature"]
     if rows.empty:
         return Evidence(0, (), (), -1.0, 1.0, waiting=int(pending.sum()))
-    y = rows["outcome"].to_numpy(np.float64)
-    challenger = rows["challenger"].to_numpy(np.float64)
-    excess = (challenger - y) ** 2 - (rows["champion"].to_numpy(np.float64) - y) ** 2
-    low, high = SequenceState(2.0, v_opt=_V_OPT).update_many(excess).interval()
+    errors = (rows["challenger"] - rows["outcome"]).dropna().to_numpy(np.float64)
+    losses = {name: (rows[name] - rows["outcome"]) ** 2 for name in _BOTH}
+    # From here on both columns hold losses.
+    rows = rows.assign(**losses, excess=losses["challenger"] - losses["champion"])
+    is_paired = bool(rows["excess"].notna().any())
+    low, high = _bounds(rows, is_paired=is_paired)
+    slices, margin = declared.evaluate.slices, declared.rollout.canary.margin
     return Evidence(
         rows=int(rows["is_said"].sum()),
-        predictive=(_calibration(challenger - y, maximum=declared.gates.miscalibration_max),),
-        fairness=_fairness(rows.assign(excess=excess), declared.evaluate.slices, margin=declared.rollout.canary.margin),
+        predictive=(_calibration(errors, maximum=declared.gates.miscalibration_max),) if errors.size else (),
+        fairness=_fairness(rows, slices, margin=margin, is_paired=is_paired),
         low=low,
         high=high,
         waiting=int(pending.sum()),
+        is_paired=is_paired,
     )
+
+
+def _bounds(rows: pd.DataFrame, *, is_paired: bool, level: float = 1.0 - ALPHA) -> tuple[float, float]:
+    """Of the mean loss of the challenger minus the champion's, at all times together."""
+    if is_paired:
+        excess = rows["excess"].dropna().to_numpy(np.float64)
+        return SequenceState(2.0, level=level, v_opt=_V_OPT).update_many(excess).interval()
+    each = SequenceState(1.0, level=(1.0 + level) / 2.0, v_opt=_V_OPT)
+    ours, theirs = (each.update_many(rows[name].dropna().to_numpy(np.float64) - 0.5).interval() for name in _BOTH)
+    return ours[0] - theirs[1], ours[1] - theirs[0]
 
 
 def _calibration(errors: FloatArray, *, maximum: float) -> GateResult:
@@ -90,22 +107,44 @@ def _calibration(errors: FloatArray, *, maximum: float) -> GateResult:
     return GateResult("calibration", least <= maximum, reason)
 
 
-def _fairness(rows: pd.DataFrame, slices: Sequence[str], *, margin: float) -> tuple[GateResult, ...]:
+def _fairness(rows: pd.DataFrame, slices: Sequence[str], *, margin: float, is_paired: bool) -> tuple[GateResult, ...]:
     """One gate a declared slice column: no group is certainly worse off by more than the margin."""
     if not slices:
         return (GateResult("fairness", passed=True, reason="no slices are declared, so no groups are compared"),)
-    groups = [(name, value, part["excess"]) for name in slices for value, part in rows.groupby(name, sort=True)]
-    q_values = benjamini_hochberg([_p_value(excess.to_numpy(), margin) for _, _, excess in groups])
+    asked = rows[rows["excess"].notna()] if is_paired else rows
+    groups = [(name, value, part) for name in slices for value, part in asked.groupby(name, sort=True)]
+    parts = [part for _, _, part in groups]
+    told = _worse_pairs(parts, margin) if is_paired else _worse_arms(parts, margin)
     worse: dict[str, list[str]] = {name: [] for name in slices}
-    for (name, value, excess), q in zip(groups, q_values, strict=True):
-        if q <= ALPHA:
-            worse[name].append(f"{value} ({excess.mean():+.4f} on {len(excess)} rows, q {q:.2g})")
+    for (name, value, _), how in zip(groups, told, strict=True):
+        if how is not None:
+            worse[name].append(f"{value} ({how})")
     return tuple(
         GateResult(f"fairness/{name}", passed=False, reason=f"{name}: worse by more than {margin:g} for {', '.join(w)}")
         if w
         else GateResult(f"fairness/{name}", passed=True, reason=f"{name}: no group is known to be worse by {margin:g}")
         for name, w in worse.items()
     )
+
+
+def _worse_pairs(groups: Sequence[pd.DataFrame], margin: float) -> list[str | None]:
+    """Of each group by how much it is worse off, None where that is not certain; both spoke on every row."""
+    q_values = benjamini_hochberg([_p_value(group["excess"].to_numpy(), margin) for group in groups])
+    return [
+        f"{group['excess'].mean():+.4f} on {len(group)} rows, q {q:.2g}" if q <= ALPHA else None
+        for group, q in zip(groups, q_values, strict=True)
+    ]
+
+
+def _worse_arms(groups: Sequence[pd.DataFrame], margin: float) -> list[str | None]:
+    """The same where each spoke on its own rows."""
+    told: list[str | None] = []
+    for group in groups:
+        low, _ = _bounds(group, is_paired=False, level=1.0 - ALPHA / len(groups))
+        ours, theirs = (group[name] for name in _BOTH)
+        text = f"{ours.mean() - theirs.mean():+.4f} between {ours.count()} and {theirs.count()} rows"
+        told.append(text if low > margin else None)
+    return told
 
 
 def _p_value(excess: FloatArray, margin: float) -> float:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import hmac
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import Any, Final
 
 from forecastle.contract.request import shown
 from forecastle.serve.body import Body, ClientGoneError, Message, Receive
+from forecastle.serve.caller import check_caller
 from forecastle.serve.challenger import ChallengerWatch
 from forecastle.serve.champion import ChampionWatch
 from forecastle.serve.metrics import CONTENT_TYPE, Metrics, shared_folder
@@ -42,7 +42,6 @@ Send = Callable[[Message], Awaitable[None]]
 
 JSON: Final = b"application/json"
 DEADLINE: Final = "forecastle.deadline_seconds"
-OPEN_ROUTES: Final = frozenset({"/livez", "/readyz"})
 logger = logging.getLogger("forecastle.serve")
 
 
@@ -170,7 +169,14 @@ class Application:
         if running is None:
             raise Refusal("no_champion", "the service is starting or stopping")
         headers = _Headers(scope["headers"])
-        _check_caller(running.settings, headers, path)
+        check_caller(
+            running.settings,
+            path=path,
+            host=headers.host,
+            origin=headers.origin,
+            authorization=headers.authorization,
+            server=scope.get("server"),
+        )
         operation = running.operations.by_path.get(path)
         if operation is not None:
             if scope["method"] != "POST":
@@ -239,32 +245,17 @@ class _Headers:
                 self.content_encoding += value
 
 
-def _check_caller(settings: Settings, headers: _Headers, path: str) -> None:
-    if settings.hosts is not None and _host_name(headers.host) not in settings.hosts:
-        raise Refusal("unknown_host", f"this service answers to {', '.join(sorted(settings.hosts))}")
-    if headers.origin and headers.origin.partition(b"://")[2] != headers.host:
-        raise Refusal("foreign_origin", "pages of another origin are not answered")
-    if settings.token is not None and path not in OPEN_ROUTES:
-        expected = b"Bearer " + settings.token.encode()
-        if not hmac.compare_digest(headers.authorization, expected):
-            raise Refusal("unauthorized", "a bearer token is needed: Authorization: Bearer TOKEN")
-
-
-def _host_name(host: bytes) -> str:
-    name = host.decode("latin-1")
-    return name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
-
-
 async def _post(operation: Operation, headers: _Headers, body: Body, *, at_most: float | None) -> _Answer:
     if headers.content_type != JSON:
         raise Refusal("unsupported_media_type", "the body must be application/json, without parameters")
     if headers.content_encoding.lower() not in (b"", b"identity"):
         coding = shown(headers.content_encoding.decode("latin-1"))
         raise Refusal("unsupported_media_type", f"Content-Encoding {coding!r} is not read; send the body as it is")
-    if operation.in_flight >= operation.in_flight_limit:
-        raise Refusal("too_busy", f"{operation.in_flight} requests are being answered; ask again later")
+    weight = operation.weight(headers.content_length)
+    if operation.in_flight + weight > operation.in_flight_limit:
+        raise Refusal("too_busy", "as many requests as there may be are being answered; ask again later")
     seconds = operation.deadline_seconds if at_most is None else min(at_most, operation.deadline_seconds)
-    operation.in_flight += 1
+    operation.in_flight += weight
     limit = _Limit(seconds)
     try:
         content = await body.read(operation.body_limit_bytes, content_length=headers.content_length)
@@ -275,7 +266,7 @@ async def _post(operation: Operation, headers: _Headers, body: Body, *, at_most:
         raise
     finally:
         limit.lift()
-        operation.in_flight -= 1
+        operation.in_flight -= weight
 
 
 class _Limit:

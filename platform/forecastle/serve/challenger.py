@@ -17,7 +17,7 @@ from typing import Any, Final
 from forecastle.contract.errors import BundleError, ForecastleError
 from forecastle.measure.assignment import assignment_value
 from forecastle.serve.champion import CHALLENGER, Champion, load_champion, try_in_child
-from forecastle.serve.pointer import Signature, signature
+from forecastle.serve.pointer import Signature, pointed, signature
 from forecastle.store.home import Home
 
 SHADOW: Final = "shadow"
@@ -69,13 +69,13 @@ class ChallengerWatch:
             logger.error("no challenger serves: %s", error)  # noqa: TRY400  expected: no trace
 
     def _load(self) -> Challenger:
-        pointer = json.loads(self._home.challenger(self._system).read_bytes())
+        pointer = pointed(self._home.challenger(self._system))
         share, salt, is_shadow = pointer["share"], pointer["salt"], pointer["shadow"]
         if not (
             isinstance(share, float) and 0.0 <= share < 1.0 and isinstance(salt, str) and isinstance(is_shadow, bool)
         ):
             raise BundleError(f"the challenger's pointer has share {share!r}, salt {salt!r}, shadow {is_shadow!r}")
-        digest = str(pointer["bundle"])
+        digest = pointer["bundle"]
         folder: Path = self._home.bundles(self._system) / digest
         # The same bundle for another share was tried before.
         if self.current is not None and self.current.bundle.bundle.hash == digest:

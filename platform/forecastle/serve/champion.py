@@ -6,7 +6,6 @@ Does not belong here: promotion (`promote/registry.py`), bundle files (`learn/bu
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import subprocess
@@ -24,7 +23,7 @@ from forecastle.learn.ensemble import Ensemble, EnsembleMember
 from forecastle.learn.scorer import Scorer, check_golden, load_scorer
 from forecastle.serve.columns import ColumnPlan
 from forecastle.serve.plan import Plan
-from forecastle.serve.pointer import Signature, signature
+from forecastle.serve.pointer import Signature, pointed, signature
 from forecastle.serve.refusal import Refusal
 from forecastle.serve.resolve import Resolver
 from forecastle.store.home import Home
@@ -182,8 +181,8 @@ class ChampionWatch:
         promotion: dict[str, Any] | None = None
         expected: str | None = None
         if pointer.exists():
-            promotion = json.loads(pointer.read_bytes())
-            expected = str(promotion["bundle"])
+            promotion = pointed(pointer)
+            expected = promotion["bundle"]
             folder = self._home.bundles(self._system) / expected
         elif self._packed is not None:
             folder = self._packed

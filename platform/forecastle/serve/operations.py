@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from forecastle.serve.batch import BatchPredictor
 from forecastle.serve.explain import Explainer
@@ -25,16 +26,28 @@ from forecastle.store.online import OnlineStore
 from forecastle.store.online_stores import open_online
 from forecastle.store.outcome_log import OutcomeLog
 
+SMALL_BODY_BYTES: Final = 8_192
+
 
 @dataclass(slots=True)
 class Operation:
-    """One POST route: body in, body out, and how much of it at once."""
+    """One POST route: body in, body out, and how much of it at once.
+
+    A body that is not small, or does not say its size, counts as `large_weight` of `in_flight_limit`.
+    """
 
     answer: Callable[[bytes], Awaitable[bytes]]
     body_limit_bytes: int
     in_flight_limit: int
     deadline_seconds: float
+    large_weight: int = 1
     in_flight: int = field(default=0)
+
+    def weight(self, content_length: bytes) -> int:
+        """What a request counts while it is answered; `content_length` is what its head announces, if anything."""
+        if self.large_weight == 1 or (content_length.isdigit() and int(content_length[:20]) <= SMALL_BODY_BYTES):
+            return 1
+        return self.large_weight
 
 
 class Operations:
@@ -70,7 +83,8 @@ class Operations:
         )
         explainer = Explainer(aside, home, system, self._side)
         small = (settings.body_limit_bytes, settings.in_flight_limit, settings.deadline_seconds)
-        large = (settings.rows_body_limit_bytes, settings.rows_in_flight_limit, settings.rows_deadline_seconds)
+        weight = max(1, settings.in_flight_limit // settings.rows_in_flight_limit)
+        large = (settings.rows_body_limit_bytes, settings.in_flight_limit, settings.rows_deadline_seconds, weight)
         self.by_path: Mapping[str, Operation] = {
             "/predict": Operation(Together(predictor).predict, *small),
             "/predict_batch": Operation(batch.predict, *large),

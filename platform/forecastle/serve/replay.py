@@ -103,7 +103,7 @@ def paired_answers(predictions: Iterable[Prediction], *, champion: Champion, cha
     """What two bundles say to the same requests: one row a logged answer, columns `PAIR_COLUMNS`.
 
     Where a bundle answered, or spoke in the shadow of an answer, that number is taken; else it is asked afterwards,
-    with the logged features. `is_said`: the challenger spoke then. Answers that one of them cannot give are left out.
+    with the logged features; NaN where it reads others. `is_said`: the challenger spoke then.
     """
     ours = challenger.bundle.hash
     said: dict[str, float] = {}
@@ -118,7 +118,7 @@ def paired_answers(predictions: Iterable[Prediction], *, champion: Champion, cha
         rows.append((p.prediction_id, first, p.probability if is_said else _probability(p, challenger), is_said))
     whole = [(key, first, said.get(key, second), is_said or key in said) for key, first, second, is_said in rows]
     pairs = pd.DataFrame(whole, columns=list(PAIR_COLUMNS)).astype(PAIR_COLUMNS)
-    return pairs.dropna().reset_index(drop=True)
+    return pairs.dropna(how="all", subset=["champion", "challenger"]).reset_index(drop=True)
 
 
 def shadowed_id(prediction: Prediction) -> str:

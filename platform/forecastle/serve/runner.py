@@ -7,7 +7,6 @@ https://uvicorn.dev/settings/
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import resource
 import shutil
@@ -26,12 +25,12 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
 from forecastle.contract.errors import ForecastleError
+from forecastle.serve.caller import LOOPBACK_HOSTS, is_loopback
 from forecastle.serve.connection import PatientProtocol
-from forecastle.serve.settings import checked_token
+from forecastle.serve.settings import WAIVER, checked_token
 from forecastle.serve.workers import Workers
 
 OPEN_FILES: Final = 65_536
-LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
 SHUTDOWN_SECONDS: Final = 10
 # Uvicorn's 5 s end a restart, or a worker that has not yet imported everything, on a machine with other work to do.
 ANSWER_PARENT_SECONDS: Final = 30
@@ -65,19 +64,22 @@ def serve(
     """
     environment = service_environment(system, home=home, host=host, environment=os.environ, waive_token=waive_token)
     raise_file_limit()
-    state = (home / "metrics" / f"{system}-{port}.workers.json").resolve()
-    if workers > 1:
-        folder = _fresh_folder(home / "metrics" / f"{system}-{port}")
-        environment |= {"PROMETHEUS_MULTIPROC_DIR": str(folder), "FORECASTLE_WORKERS_STATE": str(state)}
     os.environ.update(environment)
     config = _config(host, port, workers)
     tell = partial(_tell, say, system)
     if workers > 1:
-        bound = config.bind_socket()
-        tell(bound.getsockname())
-        Workers(config, [bound], state=state, metrics=folder).run()
+        _serve_together(config, tell, system=system, folder=home.resolve() / "metrics")
     else:
         _serve_alone(config, tell)
+
+
+def _serve_together(config: uvicorn.Config, tell: Callable[[Any], None], *, system: str, folder: Path) -> None:
+    bound = config.bind_socket()  # before anything is written: another service may have this port, and its files
+    name = f"{system}-{bound.getsockname()[1]}"
+    metrics, state = _fresh_folder(folder / name), folder / f"{name}.workers.json"
+    os.environ.update({"PROMETHEUS_MULTIPROC_DIR": str(metrics), "FORECASTLE_WORKERS_STATE": str(state)})
+    tell(bound.getsockname())
+    Workers(config, [bound], state=state, metrics=metrics).run()
 
 
 def _serve_alone(config: uvicorn.Config, tell: Callable[[Any], None]) -> None:
@@ -162,6 +164,8 @@ def service_environment(
         "BENTOML_DO_NOT_TRACK": "1",
         "OMP_NUM_THREADS": environment.get("OMP_NUM_THREADS", "1"),
     }
+    if waive_token:
+        added[WAIVER] = "1"
     if is_loopback(host):
         added["FORECASTLE_HOSTS"] = environment.get("FORECASTLE_HOSTS", ",".join(LOOPBACK_HOSTS))
     elif token is None and not waive_token:
@@ -170,16 +174,6 @@ def service_environment(
             "listen on 127.0.0.1, or waive the token (--waive-token) because something in front checks callers"
         )
     return added
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a listener on that host."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def raise_file_limit() -> int:

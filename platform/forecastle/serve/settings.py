@@ -7,6 +7,7 @@ Does not belong here: reading anything else from disk than whether a bundle is p
     FORECASTLE_HOME     folder of all state (default .forecastle)
     FORECASTLE_NOW      an instant; the clock replays from there (default: the system's clock)
     FORECASTLE_TOKEN    bearer token of at least 32 characters; unset: no token is asked
+    FORECASTLE_WAIVE_TOKEN  1: other machines are answered without a token, since something in front checks callers
     FORECASTLE_ONLINE_URL  redis://… of the online store (default: a file in the home folder)
     FORECASTLE_LOG_URL  postgresql://… of the prediction log (default: a file in the home folder)
     FORECASTLE_LOG_LIMIT_BYTES  largest size of that file (default 64 GiB); beyond it nothing is predicted
@@ -34,6 +35,7 @@ from forecastle.store.online_stores import checked_url
 from forecastle.store.prediction_log import DISK_LIMIT_BYTES, LOG_LIMIT
 
 TOKEN_LENGTH_MIN: Final = 32
+WAIVER: Final = "FORECASTLE_WAIVE_TOKEN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Settings:
     packed: Path | None
     clock: Clock
     token: str | None = None
+    is_token_waived: bool = False
     hosts: frozenset[str] | None = None
     online_url: str = field(default="", repr=False)
     log_url: str = field(default="", repr=False)
@@ -58,6 +61,7 @@ class Settings:
     rows_limit: int = 10_000
     rows_body_limit_bytes: int = 16 << 20
     rows_in_flight_limit: int = 8
+    """Large bodies of rows at once, where no small ones are; small ones count as single requests do."""
     rows_deadline_seconds: float = 60.0
     poll_seconds: float = 0.5
 
@@ -84,6 +88,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         packed=packed,
         clock=clock,
         token=checked_token(environment.get("FORECASTLE_TOKEN")),
+        is_token_waived=_is_waived(environment.get(WAIVER, "")),
         hosts=frozenset(filter(None, hosts)) or None,
         online_url=checked_url(environment.get("FORECASTLE_ONLINE_URL", "")),
         log_url=environment.get("FORECASTLE_LOG_URL", ""),
@@ -111,6 +116,12 @@ def checked_token(token: str | None) -> str | None:
             "for instance from `openssl rand -hex 32`"
         )
     return token or None
+
+
+def _is_waived(word: str) -> bool:
+    if word not in {"", "0", "1"}:
+        raise ForecastleError(f"{WAIVER} is {word!r}; 1 waives the token, 0 or nothing does not")
+    return word == "1"
 
 
 def _system_of(folder: Path) -> str | None:

@@ -30,12 +30,16 @@ logger = logging.getLogger("forecastle.serve")
 
 @dataclass(slots=True)
 class _Place:
-    """One worker's place: its process, since when, and how often in a row it died before it was steady."""
+    """One worker's place: its process, since when, and how often in a row it died before it was steady.
+
+    `called_at` is when it was asked for a sign of life that it has not given yet.
+    """
 
     process: Process
     started_at: float
     early_deaths: int = 0
     start_again_at: float | None = None
+    called_at: float | None = None
 
 
 class Workers(Multiprocess):
@@ -43,6 +47,7 @@ class Workers(Multiprocess):
 
     A worker that dies within `STEADY_SECONDS` of its start waits 1, 2, 4 … up to `LONGEST_WAIT_SECONDS` before the
     next one takes its place; the others answer meanwhile. A worker that could not start at all still ends the service.
+    Nobody waits for a worker's sign of life: one that hangs or dies before it gives one would hold up all signals.
     On SIGHUP each worker's successor starts on the same socket, and once it is ready the old one stops accepting,
     answers what it has, and ends.
     """
@@ -78,11 +83,27 @@ class Workers(Multiprocess):
         if place.start_again_at is not None:
             if self._timer() >= place.start_again_at:
                 self._start(index, place)
-        elif not process.is_alive(timeout=self.config.timeout_worker_healthcheck):
+        elif not self._is_alive(place):
             self._buried(index, place)
         elif place.early_deaths and self._timer() - place.started_at >= STEADY_SECONDS:
             place.early_deaths = 0
             self._tell()
+
+    def _is_alive(self, place: _Place) -> bool:
+        """Whether a worker lives, and gave its sign of life in time or may still do so."""
+        if not place.process.process.is_alive():
+            return False
+        pipe = place.process.parent_conn
+        try:
+            while pipe.poll():
+                pipe.recv()
+                place.called_at = None
+            if place.called_at is None:
+                pipe.send(b"ping")
+                place.called_at = self._timer()
+        except (OSError, EOFError):
+            return False
+        return self._timer() - place.called_at < self.config.timeout_worker_healthcheck
 
     def _buried(self, index: int, place: _Place) -> None:
         """A worker has died or hangs: its successor starts at once, or after a wait when this one did not last."""
@@ -110,7 +131,7 @@ class Workers(Multiprocess):
     def _start(self, index: int, place: _Place) -> None:
         place.process = self.processes[index] = Process(self.config, self.sockets)
         place.process.start()
-        place.started_at, place.start_again_at = self._timer(), None
+        place.started_at, place.start_again_at, place.called_at = self._timer(), None, None
         self._tell()
 
     def _forget(self, process: Process) -> None:

@@ -19,7 +19,8 @@ from typing import Final, Generic, TypeVar
 from forecastle.contract.errors import CapacityError, StoreError
 
 GROUP_LIMIT: Final = 256
-PENDING_LIMIT: Final = 10_000
+# A batch may have 10,000 rows: while eight of them wait, single predictions must find room.
+PENDING_LIMIT: Final = 100_000
 
 Record = TypeVar("Record")
 logger = logging.getLogger("forecastle.store")

@@ -88,6 +88,10 @@ class OutcomeLog:
         """Up to `limit` outcomes with a higher sequence, in the order in which they came in."""
         return self._read("sequence > ? ORDER BY sequence LIMIT ?", sequence, limit)
 
+    def newest(self) -> int:
+        """The sequence of what came in last; 0 at first."""
+        return int(self._file.fetch("SELECT coalesce(max(sequence), 0) FROM outcomes", ())[0][0])
+
     def forget_superseded(self, *, received_before_us: int) -> int:
         """Remove outcomes that came before a time and that a later one has corrected; how many.
 

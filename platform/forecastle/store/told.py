@@ -48,6 +48,20 @@ def told_outcomes(path: Path) -> pd.DataFrame:
     return frame.assign(known_at=_instants(known_at), received_at=_instants(received_at))
 
 
+def told_until(path: Path) -> int:
+    """The sequence of the newest outcome told; 0 when there is no log.
+
+    The file says nothing of it: while a service writes, what is new lies in SQLite's log beside it.
+    """
+    if not path.is_file():
+        return 0
+    log = OutcomeLog(path)
+    try:
+        return log.newest()
+    finally:
+        log.close()
+
+
 def pushed_rows(path: Path, view: PushView) -> pd.DataFrame:
     """Every row pushed into one view, in the order of the queue; no rows when there is no queue.
 
