@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from forecastle.contract.errors import ForecastleError
-from forecastle.serve.runner import _config, raise_file_limit, service_environment
+from forecastle.serve.runner import _bound, _config, raise_file_limit, service_environment
 from forecastle.serve.settings import settings_from
 from tests.serve.server import PLATFORM, Server, until
 
@@ -113,3 +113,13 @@ def test_the_address_is_told_also_to_a_file(home, workers):
     finally:
         process.terminate()
         process.wait(timeout=30)
+
+
+def test_an_address_that_is_taken_is_told():
+    """Which address, why, and what to do instead; a free one is bound and can be handed to workers."""
+    with _bound("127.0.0.1", 0) as first:
+        port = first.getsockname()[1]
+        assert first.get_inheritable()
+        first.listen()
+        with pytest.raises(ForecastleError, match=f"127.0.0.1, port {port}: .*name another with --host or --port"):
+            _bound("127.0.0.1", port)

@@ -18,7 +18,7 @@ from contextlib import suppress
 from functools import partial
 from multiprocessing import parent_process
 from pathlib import Path
-from socket import socket
+from socket import AF_INET, AF_INET6, SO_REUSEADDR, SOL_SOCKET, socket
 from typing import Any, Final
 
 import uvicorn
@@ -60,21 +60,38 @@ def serve(
         say: told the address once the socket is bound; with port 0 nothing else knows it.
 
     Raises:
-        ForecastleError: the address is open to others and no token is set.
+        ForecastleError: the address is open to others and no token is set, or nothing can listen there.
     """
     environment = service_environment(system, home=home, host=host, environment=os.environ, waive_token=waive_token)
     raise_file_limit()
     os.environ.update(environment)
     config = _config(host, port, workers)
     tell = partial(_tell, say, system)
+    bound = _bound(host, port)  # before anything is written: another service may have this port, and its files
     if workers > 1:
-        _serve_together(config, tell, system=system, folder=home.resolve() / "metrics")
+        _serve_together(config, bound, tell, system=system, folder=home.resolve() / "metrics")
     else:
-        _serve_alone(config, tell)
+        _serve_alone(config, bound, tell)
 
 
-def _serve_together(config: uvicorn.Config, tell: Callable[[Any], None], *, system: str, folder: Path) -> None:
-    bound = config.bind_socket()  # before anything is written: another service may have this port, and its files
+def _bound(host: str, port: int) -> socket:
+    bound = socket(AF_INET6 if ":" in host else AF_INET)
+    bound.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except (OSError, OverflowError) as error:
+        bound.close()
+        reason = getattr(error, "strerror", None) or error
+        raise ForecastleError(
+            f"nothing can listen on {host}, port {port}: {reason}; name another with --host or --port (0: any free one)"
+        ) from error
+    bound.set_inheritable(True)
+    return bound
+
+
+def _serve_together(
+    config: uvicorn.Config, bound: socket, tell: Callable[[Any], None], *, system: str, folder: Path
+) -> None:
     name = f"{system}-{bound.getsockname()[1]}"
     metrics, state = _fresh_folder(folder / name), folder / f"{name}.workers.json"
     os.environ.update({"PROMETHEUS_MULTIPROC_DIR": str(metrics), "FORECASTLE_WORKERS_STATE": str(state)})
@@ -82,10 +99,10 @@ def _serve_together(config: uvicorn.Config, tell: Callable[[Any], None], *, syst
     Workers(config, [bound], state=state, metrics=metrics).run()
 
 
-def _serve_alone(config: uvicorn.Config, tell: Callable[[Any], None]) -> None:
+def _serve_alone(config: uvicorn.Config, bound: socket, tell: Callable[[Any], None]) -> None:
     server = _Server(config, bound=tell)
     with suppress(KeyboardInterrupt):
-        server.run()
+        server.run([bound])
     if not server.started:
         sys.exit(STARTUP_FAILURE)
 
