@@ -22,8 +22,9 @@ import numpy as np
 
 from benchmarks.features.redis_server import redis_url
 from benchmarks.table import print_table
-from forecastle.store.online import OnlineView, SQLiteOnlineStore
+from forecastle.store.online import OnlineView
 from forecastle.store.online_redis import RedisOnlineStore
+from forecastle.store.online_sqlite import SQLiteOnlineStore
 
 VIEWS = tuple(
     OnlineView(f"view_{v}", {"entity_id": "int64"}, {f"v{v}_f{i}": "float64" for i in range(10)}) for v in range(3)

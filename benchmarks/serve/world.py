@@ -20,7 +20,8 @@ from forecastle.contract.feature_set import FeatureSet, FeatureSpec, OnDemandSpe
 from forecastle.learn.bundle import BundleParts, Golden, write_bundle
 from forecastle.measure.calibrators import Isotonic
 from forecastle.store.home import Home
-from forecastle.store.online import OnlineView, SQLiteOnlineStore
+from forecastle.store.online import OnlineView
+from forecastle.store.online_sqlite import SQLiteOnlineStore
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 NOW_US = int(NOW.timestamp()) * 1_000_000

@@ -107,6 +107,35 @@ def test_request_ids_are_idempotent_within_and_across_batches(client, settings):
     assert PredictionReader(settings.home.prediction_log("toy")).count() == 1
 
 
+def test_a_small_batch_asks_the_log_beside_the_event_loop(client):
+    """Request ids of rows that are answered on the event loop are looked up by the call that keeps nobody waiting."""
+    known = client.predict({"features": GIVEN, "request_id": "a"}).json
+    batch = client.application._running.operations.by_path["/predict_batch"].answer.__self__
+    log = _Remote(batch.predictor.log)
+    beside = dataclasses.replace(batch, predictor=dataclasses.replace(batch.predictor, log=log))
+    asked = [{"features": GIVEN, "request_id": one} for one in ("a", "b", 7)]
+    body = client.loop.run_until_complete(beside.predict(json.dumps({"requests": asked}).encode()))
+    first, second, third = json.loads(body)["answers"]
+    assert (first["receipt"], second["receipt"]["request_id"]) == (known, "b")
+    assert third["error"]["details"][0]["feature"] == "request_id"
+    assert log.asked == ["a", "b"]
+
+
+class _Remote:
+    """A log somewhere else: nobody on the event loop may wait for it."""
+
+    def __init__(self, log) -> None:
+        self._log, self.asked = log, []
+        self.append_many = log.append_many
+
+    async def answered(self, request_id):
+        self.asked.append(request_id)
+        return await self._log.answered(request_id)
+
+    def by_request(self, request_id):
+        raise AssertionError(f"the event loop waits for {request_id}")
+
+
 BODIES = [
     ({}, "missing"), ({"requests": []}, "min"), ({"requests": {}}, "dtype"), ({"requests": [{}] * 11}, "max"),
     ({"requests": [{}], "extra": 1}, "unknown"),

@@ -50,6 +50,8 @@ def test_without_a_token_other_machines_are_refused(server):
     assert told(WAIVED, server, host="predict.example") == ""
     assert told(CLOSED, server, host="predict.example", bearer=f"Bearer {TOKEN}") == ""
     assert told(CLOSED, server, host="predict.example") == "unauthorized"
+    named = dataclasses.replace(BARE, hosts=frozenset({"predict.example"}))
+    assert told(named, server, host="predict.example") == "unauthorized", "a name is no token"
     for path in ("/livez", "/readyz"):
         assert told(BARE, server, path=path, host=server) == told(CLOSED, server, path=path, host=server) == ""
 

@@ -9,7 +9,8 @@ import pytest
 
 from forecastle.contract.push_view import PushView
 from forecastle.learn.bundle import BundleParts, load_bundle, write_bundle
-from forecastle.store.online import OnlineView, SQLiteOnlineStore
+from forecastle.store.online import OnlineView
+from forecastle.store.online_sqlite import SQLiteOnlineStore
 from tests.serve import toy
 from tests.serve.client import running
 from tests.serve.toy import CONTRACTS, NOW, NOW_US, VIEWS

@@ -12,7 +12,8 @@ import pytest
 
 from forecastle.learn.bundle import load_bundle
 from forecastle.learn.score import decide_rows, score_rows
-from forecastle.store.online import OnlineView, SQLiteOnlineStore
+from forecastle.store.online import OnlineView
+from forecastle.store.online_sqlite import SQLiteOnlineStore
 from forecastle.store.prediction_log import PredictionReader
 from tests.serve import toy
 from tests.serve.server import served

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from forecastle.store.events import Event, EventQueue
-from forecastle.store.online import SQLiteOnlineStore
+from forecastle.store.online_sqlite import SQLiteOnlineStore
 from tests.serve import toy
 from tests.serve.client import running
 from tests.serve.toy import NOW, push

@@ -17,7 +17,8 @@ from forecastle.contract.push_view import PushView
 from forecastle.learn.bundle import BundleParts, Golden, write_bundle
 from forecastle.measure.calibrators import Platt
 from forecastle.store.home import Home
-from forecastle.store.online import OnlineView, SQLiteOnlineStore
+from forecastle.store.online import OnlineView
+from forecastle.store.online_sqlite import SQLiteOnlineStore
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 NOW_US = 1_780_315_200_000_000

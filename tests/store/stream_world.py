@@ -16,7 +16,8 @@ from forecastle.store.delta_log import TableVersion
 from forecastle.store.events import EventQueue
 from forecastle.store.feature_views import publish_view
 from forecastle.store.home import Home
-from forecastle.store.online import OnlineRow, OnlineStore, OnlineView, SQLiteOnlineStore
+from forecastle.store.online import OnlineRow, OnlineStore, OnlineView
+from forecastle.store.online_sqlite import SQLiteOnlineStore
 from forecastle.store.push import online_view, push_view
 from forecastle.store.sources import ingest
 from forecastle.store.stream_events import to_us

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from forecastle.contract.errors import CorruptionError, StoreError
-from forecastle.store.online import OnlineView, SQLiteOnlineStore
+from forecastle.store.online import OnlineView
+from forecastle.store.online_sqlite import SQLiteOnlineStore
 
 VIEW = OnlineView("prices", {"market_id": "int64"}, {"price": "float64", "is_open": "bool", "bids": "int64"})
 
@@ -60,7 +61,8 @@ def test_a_damaged_file_is_an_error_not_a_value(store: SQLiteOnlineStore) -> Non
 WRITER = """
 import sys
 from pathlib import Path
-from forecastle.store.online import OnlineView, SQLiteOnlineStore
+from forecastle.store.online import OnlineView
+from forecastle.store.online_sqlite import SQLiteOnlineStore
 view = OnlineView("prices", {"market_id": "int64"}, {"price": "float64", "is_open": "bool", "bids": "int64"})
 store = SQLiteOnlineStore(Path(sys.argv[1]))
 n = 0

@@ -15,8 +15,8 @@ from msgspec import structs
 
 from forecastle.contract.load import LoadedSystem
 from forecastle.store.feature_views import publish_view
-from forecastle.store.online import SQLiteOnlineStore
 from forecastle.store.online_parity import online_parity
+from forecastle.store.online_sqlite import SQLiteOnlineStore
 from forecastle.store.parity import ParityReport, served_parity
 from forecastle.store.prediction import Prediction
 from forecastle.store.push import push_view

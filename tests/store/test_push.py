@@ -10,7 +10,7 @@ import pytest
 from forecastle.contract.errors import StoreError
 from forecastle.contract.load import LoadedSystem
 from forecastle.store.feature_views import publish_view
-from forecastle.store.online import SQLiteOnlineStore
+from forecastle.store.online_sqlite import SQLiteOnlineStore
 from forecastle.store.point_in_time import ViewJoin, point_in_time_join
 from forecastle.store.push import online_view, push_view
 from forecastle.store.sources import ingest

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from forecastle.contract.errors import ConflictError, SourceError, StoreError
-from forecastle.store.online import OnlineStore, OnlineView, SQLiteOnlineStore
+from forecastle.store.online import OnlineStore, OnlineView
+from forecastle.store.online_sqlite import SQLiteOnlineStore
 from forecastle.store.stream_features import StreamState
 from forecastle.store.stream_inputs import PushInput, Waiting, push_events
 from forecastle.store.stream_log import StreamLog

@@ -43,6 +43,7 @@ INLINE_ROWS: Final = 64
 INLINE_BYTES: Final = 8_192
 
 _T = TypeVar("_T")
+_LookUp = Callable[[str], Prediction | None]
 
 
 class _Asked(msgspec.Struct, frozen=True, gc=False):
@@ -83,11 +84,18 @@ class BatchPredictor:
         large = read is None or len(read.rows) > INLINE_ROWS
         predictor = self.apart if large else self.predictor
         try:
-            made = await self._run(partial(self._made, predictor, body, read, now), large=large)
+            look_up = predictor.log.by_request if read is None or large else (await self._known(read.rows)).get
+            made = await self._run(partial(self._made, predictor, body, read, look_up, now), large=large)
             stored = await logged(self.predictor.log, made.rows)
         except StoreError as error:
             raise unlogged(error) from error
         return await self._run(partial(self._told, made, stored, now), large=large)
+
+    async def _known(self, rows: Sequence[Any]) -> dict[str, Prediction]:
+        """Earlier answers to the rows' request ids, asked for without keeping the event loop waiting."""
+        named = [row.get("request_id") for row in rows if isinstance(row, Mapping)]
+        found = {one: await self.predictor.log.answered(one) for one in named if isinstance(one, str)}
+        return {request_id: known for request_id, known in found.items() if known is not None}
 
     def _read(self, body: bytes) -> _Asked:
         data = json_object(body, KEYS)
@@ -103,7 +111,7 @@ class BatchPredictor:
     async def _run(self, work: Callable[[], _T], *, large: bool) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self.executor, work) if large else work()
 
-    def _made(self, predictor: Predictor, body: bytes, read: _Asked | None, now: Now) -> _Batch:
+    def _made(self, predictor: Predictor, body: bytes, read: _Asked | None, look_up: _LookUp, now: Now) -> _Batch:
         """Whole rows as the quick decoder reads them, where it reads all of them; any others as requests."""
         champion = now.champion
         given = champion.columns.given_rows(body, limit=self.rows_limit) if not champion.members else None
@@ -112,11 +120,12 @@ class BatchPredictor:
         if given is not None and len(taken) == len(given.rows):
             return _Batch(len(given.rows), given.is_brief, RowsMade(answers, {}))
         read = self._read(body) if read is None else read
-        asked = {place: _asked(predictor, row, now) for place, row in enumerate(read.rows) if place not in taken}
-        rows = (
-            made_rows(predictor, asked, now) if given is None else RowsMade(answers, alone_rows(predictor, asked, now))
-        )
-        return _Batch(len(read.rows), read.is_brief, rows)
+        asked = {
+            place: _asked(predictor, row, look_up, now) for place, row in enumerate(read.rows) if place not in taken
+        }
+        if given is None:
+            return _Batch(len(read.rows), read.is_brief, made_rows(predictor, asked, now))
+        return _Batch(len(read.rows), read.is_brief, RowsMade(answers, alone_rows(predictor, asked, now)))
 
     def _told(self, made: _Batch, stored: Sequence[Prediction], now: Now) -> bytes:
         """The body of the answer."""
@@ -153,7 +162,7 @@ def _answers(made: _Batch, texts: dict[int, str]) -> list[str]:
     return [",".join(texts[place] for place in range(made.count))]
 
 
-def _asked(predictor: Predictor, data: Any, now: Now) -> PredictRequest | Row:
+def _asked(predictor: Predictor, data: Any, look_up: _LookUp, now: Now) -> PredictRequest | Row:
     """One row as the champion is to answer it, or its answer already: an earlier one, the challenger's, or why not."""
     if not isinstance(data, Mapping):
         return Refusal("not_json", "a request is a JSON object with entity, features or both")
@@ -163,7 +172,7 @@ def _asked(predictor: Predictor, data: Any, now: Now) -> PredictRequest | Row:
         request_id = request.request_id
         if violations:
             checked(request, violations, now.champion)
-        if request_id and (known := predictor.log.by_request(request_id)):
+        if request_id and (known := look_up(request_id)):
             return known_row(known, request.sha256())
     except Refusal as refusal:
         refusal.request_id = request_id

@@ -43,15 +43,8 @@ def check_caller(
     """
     hosts: Collection[str] | None = settings.hosts
     if settings.token is None and not settings.is_token_waived and server is not None:
-        # Not every server asks us where it may listen: BentoML's own binds every address.
-        if is_loopback(server[0]):
-            hosts = hosts or LOOPBACK_HOSTS
-        elif path not in OPEN_ROUTES:
-            raise Refusal(
-                "unauthorized",
-                "without a token only this machine is answered: set FORECASTLE_TOKEN where the service runs, or "
-                "FORECASTLE_WAIVE_TOKEN=1 because something in front checks callers",
-            )
+        known = _hosts_without_token(path, server[0])
+        hosts = hosts or known
     if hosts is not None and _host_name(host) not in hosts:
         raise Refusal("unknown_host", f"this service answers to {', '.join(sorted(hosts))}")
     if origin and origin.partition(b"://")[2] != host:
@@ -73,6 +66,25 @@ def is_loopback(host: str) -> bool:
         return False
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return (mapped or address).is_loopback
+
+
+def _hosts_without_token(path: str, address: str) -> Collection[str] | None:
+    """Names under which a caller without a token is answered, None for any, by the address that it reached.
+
+    Not every server asks us where it may listen: BentoML's own binds every address.
+
+    Raises:
+        Refusal: the address is open to others, and the path is not.
+    """
+    if is_loopback(address):
+        return LOOPBACK_HOSTS
+    if path in OPEN_ROUTES:
+        return None
+    raise Refusal(
+        "unauthorized",
+        "without a token only this machine is answered: set FORECASTLE_TOKEN where the service runs, or "
+        "FORECASTLE_WAIVE_TOKEN=1 because something in front checks callers",
+    )
 
 
 def _host_name(host: bytes) -> str:

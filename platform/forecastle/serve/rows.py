@@ -78,8 +78,7 @@ def known_row(known: Prediction, digest: str) -> Row:
     try:
         check_repeat(known, digest)
     except Refusal as refusal:
-        refusal.request_id = known.request_id
-        return refusal
+        return _of(known.request_id, refusal)
     return Made(known, None)
 
 
@@ -90,8 +89,7 @@ def routed(predictor: Predictor, request: PredictRequest, now: Now) -> PredictRe
     try:
         return Made(*predictor.routed(request, now.champion, now_us=now.now_us, started=now.started))
     except Refusal as refusal:
-        refusal.request_id = request.request_id
-        return refusal
+        return _of(request.request_id, refusal)
 
 
 def made_rows(
@@ -101,19 +99,9 @@ def made_rows(
 
     Usual rows that say nothing but an entity, or nothing but all features, whichever are more, go in columns.
     """
-    requests = {place: row for place, row in asked.items() if isinstance(row, PredictRequest)}
-    read = predictor.rows_many([request.entity for request in requests.values()], now.champion)
-    stored = dict(zip(requests, read, strict=True))
-    named = {i: one.entity for i, one in requests.items() if one.entity and not one.features and not one.request_id}
-    given = _given(requests, now.champion)
-    columns, answers = now.champion.columns, NO_COLUMNS
-    if now.champion.members or max(len(named), len(given)) < columns_min:
-        pass
-    elif len(named) >= len(given):
-        usual = columns.stored([stored[place] for place in named], now_us=now.now_us)
-        answers = _placed(_answered(predictor, usual, list(named.values()), now), list(named))
-    else:
-        answers = _placed(given_columns(predictor, list(given.values()), now), list(given))
+    requests = _requests(asked)
+    stored = _stored(predictor, requests, now)
+    answers = NO_COLUMNS if now.champion.members else _in_columns(predictor, requests, stored, now, columns_min)
     taken = {*answers.places, *answers.refused}
     left = {place: row for place, row in asked.items() if place not in taken}
     return RowsMade(answers, _alone(predictor, left, stored, now))
@@ -126,7 +114,35 @@ def given_columns(predictor: Predictor, rows: Sequence[tuple[Any, ...]], now: No
 
 def alone_rows(predictor: Predictor, asked: Mapping[int, PredictRequest | Row], now: Now) -> dict[int, Row]:
     """The predictions of rows by place, each by itself but for the model."""
-    return dict(made_rows(predictor, asked, now, columns_min=len(asked) + 1).alone)
+    return _alone(predictor, asked, _stored(predictor, _requests(asked), now), now)
+
+
+def _requests(asked: Mapping[int, PredictRequest | Row]) -> dict[int, PredictRequest]:
+    return {place: row for place, row in asked.items() if isinstance(row, PredictRequest)}
+
+
+def _stored(predictor: Predictor, requests: Mapping[int, PredictRequest], now: Now) -> dict[int, Rows | None]:
+    """What the online store holds of each request's entity, read at once."""
+    read = predictor.rows_many([request.entity for request in requests.values()], now.champion)
+    return dict(zip(requests, read, strict=True))
+
+
+def _in_columns(
+    predictor: Predictor,
+    requests: Mapping[int, PredictRequest],
+    stored: Mapping[int, Rows | None],
+    now: Now,
+    columns_min: int,
+) -> Answered:
+    """The usual rows of the kind that there are more of, unless there are too few."""
+    named = {i: one.entity for i, one in requests.items() if one.entity and not one.features and not one.request_id}
+    given = _given(requests, now.champion)
+    if max(len(named), len(given)) < columns_min:
+        return NO_COLUMNS
+    if len(given) > len(named):
+        return _placed(given_columns(predictor, list(given.values()), now), list(given))
+    usual = now.champion.columns.stored([stored[place] for place in named], now_us=now.now_us)
+    return _placed(_answered(predictor, usual, list(named.values()), now), list(named))
 
 
 def _given(requests: Mapping[int, PredictRequest], champion: Champion) -> dict[int, tuple[Any, ...]]:
@@ -173,16 +189,16 @@ def _alone(
         try:
             ready[place] = row, predictor.served(row, stored[place], now.champion, now_us=now.now_us)
         except Refusal as refusal:
-            rows[place] = _of(row, refusal)
+            rows[place] = _of(row.request_id, refusal)
     if ready:
         told = predictor.predictions(list(ready.values()), now.champion, now_us=now.now_us, started=now.started)
         for (place, (request, served)), answer in zip(ready.items(), told, strict=True):
-            rows[place] = _of(request, answer) if isinstance(answer, Refusal) else Made(answer, served)
+            rows[place] = _of(request.request_id, answer) if isinstance(answer, Refusal) else Made(answer, served)
     return {place: rows[place] for place in asked}
 
 
-def _of(request: PredictRequest, refusal: Refusal) -> Refusal:
-    refusal.request_id = request.request_id
+def _of(request_id: str | None, refusal: Refusal) -> Refusal:
+    refusal.request_id = request_id
     return refusal
 
 

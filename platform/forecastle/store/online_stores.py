@@ -1,7 +1,7 @@
 """Which online store a configuration names: the embedded file, or a server by its URL.
 
 Belongs here: reading the URL's scheme, opening that store.
-Does not belong here: the stores (`online.py`, `online_redis.py`), reading the environment (the edge).
+Does not belong here: the stores (`online_sqlite.py`, `online_redis.py`), reading the environment (the edge).
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from forecastle.contract.errors import StoreError
-from forecastle.store.online import TIMEOUT_SECONDS, OnlineStore, SQLiteOnlineStore
+from forecastle.store.online import TIMEOUT_SECONDS, OnlineStore
+from forecastle.store.online_sqlite import SQLiteOnlineStore
 
 
 def open_online(

@@ -15,7 +15,7 @@ import pytest
 
 from forecastle.contract.load import LoadedSystem
 from forecastle.store.events import EventQueue
-from forecastle.store.online import SQLiteOnlineStore
+from forecastle.store.online_sqlite import SQLiteOnlineStore
 from forecastle.store.push import online_view
 from forecastle.store.stream_inputs import push_events
 from forecastle.store.stream_log import StreamLog
